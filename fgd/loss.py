@@ -1,0 +1,242 @@
+"""The loss of focal and global knowledge distillation (FGD, arXiv 2111.11837), equations 2 to 12.
+
+Imports torch alone, so that it can be used from any detection framework. The equation numbers in
+the comments are those of the paper; parameter names and initialisation are those of the published
+code, so that its checkpoints load.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+
+class FGDParts(NamedTuple):
+    """The four terms of the loss before weighting, each a scalar averaged over the batch."""
+
+    foreground: Tensor
+    background: Tensor
+    attention: Tensor
+    global_: Tensor
+
+
+class FGDLoss(nn.Module):
+    """Distil one level of a teacher's feature pyramid into a student's.
+
+    Args:
+        student_channels: channels of the student's feature map.
+        teacher_channels: channels of the teacher's; where they differ, the 1x1 convolution `align`
+            brings the student's features to this number.
+        temperature: T of the attention's softmax.
+        alpha, beta, gamma, lambda_: weights of the foreground, background, attention and global
+            terms.
+    """
+
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        temperature: float = 0.5,
+        alpha: float = 1e-3,
+        beta: float = 5e-4,
+        gamma: float = 5e-4,
+        lambda_: float = 5e-6,
+    ) -> None:
+        super().__init__()
+        self.student_channels = student_channels
+        self.teacher_channels = teacher_channels
+        self.temperature = temperature
+        self.alpha = alpha
+        self.beta = beta
+        self.gamma = gamma
+        self.lambda_ = lambda_
+
+        self.align = (
+            nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
+            if student_channels != teacher_channels
+            else None
+        )
+        self.conv_mask_s = _context_mask(teacher_channels)
+        self.conv_mask_t = _context_mask(teacher_channels)
+        self.channel_add_conv_s = _context_transform(teacher_channels)
+        self.channel_add_conv_t = _context_transform(teacher_channels)
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        gt_bboxes: Sequence[Tensor],
+        img_shapes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Return the weighted sum of the four parts, a scalar.
+
+        Args:
+            student: features (N, student_channels, H, W).
+            teacher: features (N, teacher_channels, H, W); they get no gradient.
+            gt_bboxes: N tensors (k, 4), x1 y1 x2 y2 in pixels of the network's input; k may be 0.
+            img_shapes: N pairs (height, width) of the network's input before padding, in pixels.
+
+        Raises:
+            ValueError: the shapes do not fit each other or the loss.
+        """
+        parts = self.parts(student, teacher, gt_bboxes, img_shapes)
+        return (
+            self.alpha * parts.foreground
+            + self.beta * parts.background
+            + self.gamma * parts.attention
+            + self.lambda_ * parts.global_
+        )
+
+    def parts(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        gt_bboxes: Sequence[Tensor],
+        img_shapes: Sequence[tuple[int, int]],
+    ) -> FGDParts:
+        """Return the four terms without their weights; arguments and errors as in `forward`."""
+        self._check(student, teacher, gt_bboxes, img_shapes)
+        teacher = teacher.detach()
+        if self.align is not None:
+            student = self.align(student)
+        images, _, height, width = student.shape
+
+        spatial_s, channel_s = self._attention(student)
+        spatial_t, channel_t = self._attention(teacher)
+        attention = (spatial_s - spatial_t).abs().sum() + (channel_s - channel_t).abs().sum()
+
+        foreground, background = scale_masks(gt_bboxes, img_shapes, (height, width))
+        difference = student - teacher
+        squared = spatial_t * (channel_t[..., None, None] * difference.square()).sum(dim=1)
+
+        context_s = self._context(student, self.conv_mask_s, self.channel_add_conv_s)
+        context_t = self._context(teacher, self.conv_mask_t, self.channel_add_conv_t)
+        relation = (difference + context_s - context_t).square().sum()
+
+        return FGDParts(
+            foreground=(foreground * squared).sum() / images,
+            background=(background * squared).sum() / images,
+            attention=attention / images,
+            global_=relation / images,
+        )
+
+    def _attention(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        images, channels, height, width = features.shape
+        absolute = features.abs()
+        spatial = F.softmax(absolute.mean(dim=1).flatten(1) / self.temperature, dim=1)
+        channel = F.softmax(absolute.mean(dim=(2, 3)) / self.temperature, dim=1)
+        return height * width * spatial.view(images, height, width), channels * channel
+
+    def _context(self, features: Tensor, mask: nn.Module, transform: nn.Module) -> Tensor:
+        weights = F.softmax(mask(features).flatten(2), dim=2)  # (N, 1, H*W)
+        context = features.flatten(2) @ weights.transpose(1, 2)  # (N, C, 1)
+        return transform(context.unsqueeze(-1))
+
+    def _check(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        gt_bboxes: Sequence[Tensor],
+        img_shapes: Sequence[tuple[int, int]],
+    ) -> None:
+        shapes = f"student {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
+        if student.dim() != 4 or teacher.dim() != 4:
+            raise ValueError(f"features must be (N, C, H, W), got {shapes}")
+        if student.shape[0] != teacher.shape[0]:
+            raise ValueError(f"student and teacher differ in the number of images: {shapes}")
+        if student.shape[2:] != teacher.shape[2:]:
+            raise ValueError(f"student and teacher differ in height and width: {shapes}")
+        for name, features, channels in (
+            ("student", student, self.student_channels),
+            ("teacher", teacher, self.teacher_channels),
+        ):
+            if features.shape[1] != channels:
+                raise ValueError(
+                    f"{name} features {tuple(features.shape)} have {features.shape[1]} channels, "
+                    f"the loss was built for {channels}"
+                )
+        images = len(student)
+        if len(gt_bboxes) != images or len(img_shapes) != images:
+            raise ValueError(
+                f"a batch of {images} images needs as many gt_bboxes and img_shapes, "
+                f"got {len(gt_bboxes)} and {len(img_shapes)}"
+            )
+        for index, boxes in enumerate(gt_bboxes):
+            if boxes.dim() != 2 or boxes.shape[1] != 4:
+                raise ValueError(f"gt_bboxes[{index}] must be (k, 4), got {tuple(boxes.shape)}")
+        for index, shape in enumerate(img_shapes):
+            if len(shape) != 2:
+                raise ValueError(f"img_shapes[{index}] must be (height, width), got {shape}")
+
+
+def scale_masks(
+    gt_bboxes: Sequence[Tensor],
+    img_shapes: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+) -> tuple[Tensor, Tensor]:
+    """Foreground and background scale masks M*S and (1-M)*S of equations 2 to 4.
+
+    A box covers the cells from floor(x1) to ceil(x2), both included, and likewise in y, where the
+    image is stretched over the whole feature map. Where boxes overlap the smallest counts; its
+    area is that of the whole box, also of the part beyond the border.
+
+    Args:
+        gt_bboxes, img_shapes: as for `FGDLoss.forward`.
+        size: (H, W) of the feature map.
+
+    Returns:
+        Two tensors (N, H, W). An image without background has a background mask of zeros.
+    """
+    height, width = size
+    # No comparison with NaN is true, so the boxes that fill up the shorter lists cover no cell. One
+    # such box in front gives amax something to reduce where no image has boxes.
+    boxes = pad_sequence(list(gt_bboxes), batch_first=True, padding_value=torch.nan)
+    boxes = F.pad(boxes, (0, 0, 1, 0), value=torch.nan)  # (N, K, 4)
+    shapes = _to_device(torch.as_tensor(img_shapes, dtype=boxes.dtype), boxes.device)
+    image_height, image_width = shapes[:, None].unbind(-1)  # (N, 1)
+    left = (boxes[..., 0] / image_width * width).floor()
+    top = (boxes[..., 1] / image_height * height).floor()
+    right = (boxes[..., 2] / image_width * width).ceil()
+    bottom = (boxes[..., 3] / image_height * height).ceil()
+
+    x = torch.arange(width, device=boxes.device)
+    y = torch.arange(height, device=boxes.device)
+    columns = (x >= left[..., None]) & (x <= right[..., None])  # (N, K, W)
+    rows = (y >= top[..., None]) & (y <= bottom[..., None])  # (N, K, H)
+    scale = 1 / ((bottom + 1 - top) * (right + 1 - left))  # (N, K)
+    scaled_rows = torch.where(rows, scale[..., None], 0)
+
+    foreground = (scaled_rows[..., None] * columns[:, :, None]).amax(dim=1)
+    outside = (foreground == 0).to(foreground.dtype)
+    return foreground, outside / outside.sum(dim=(1, 2), keepdim=True).clamp(min=1)
+
+
+def _to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copy a small tensor of the host to the device without waiting for the device."""
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
+def _context_mask(channels: int) -> nn.Conv2d:
+    """W_k of equation 12: one logit for each pixel."""
+    mask = nn.Conv2d(channels, 1, kernel_size=1)
+    nn.init.kaiming_normal_(mask.weight, mode="fan_in", nonlinearity="relu")
+    nn.init.zeros_(mask.bias)
+    return mask
+
+
+def _context_transform(channels: int) -> nn.Sequential:
+    """W_v2 ReLU(LN(W_v1 .)) of equation 12; zero at the start, so that R(F) = F."""
+    transform = nn.Sequential(
+        nn.Conv2d(channels, channels // 2, kernel_size=1),
+        nn.LayerNorm([channels // 2, 1, 1]),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels // 2, channels, kernel_size=1),
+    )
+    nn.init.zeros_(transform[-1].weight)
+    nn.init.zeros_(transform[-1].bias)
+    return transform
