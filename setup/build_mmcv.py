@@ -1,0 +1,220 @@
+"""Compile the mmcv-full wheel from its sdist, once a machine; print the wheel's path.
+
+For a torch this new mmcv-full exists as source only. The wheel is kept outside the checkout, in
+${FGD_CACHE:-${XDG_CACHE_HOME:-~/.cache}/fgd}/wheels, one folder for each Python, torch and CUDA
+version, so that the next clone takes it from there. Which operators are compiled: see `variant`.
+
+Usage (in the project's environment, with setup/requirements.txt installed):
+    python setup/build_mmcv.py [auto | cpu | cuda]
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+SDIST = Path(__file__).with_name("mmcv.txt")
+# Machine code for A100 and, upwards compatible, every 8.x card; for H100; and PTX, which newer
+# cards' drivers translate. Fixed, not read off the card: one wheel serves a cluster's login node
+# and all its GPU nodes.
+CUDA_ARCHITECTURES = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+# These two define macros and templates that others of their folder define differently.
+COMPILED_ALONE = {"psamask.cpp", "rotated_feature_align.cpp"}
+JOINED_UNITS = 4
+
+
+class SetupError(Exception):
+    """Something that the user can put right; the text says how."""
+
+
+def say(text: str) -> None:
+    """Standard output is for the wheel's path alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def variant(choice: str) -> str:
+    """Which operators to compile: 'cpu', or 'cuda13.0-…' with the toolkit's version.
+
+    auto: CUDA where a GPU is visible or CUDA_HOME is set, which is what `module load cuda` does on
+    a cluster's login node. A toolkit that merely lies on the machine is not enough: compiling for
+    it takes many times longer.
+    """
+    if choice == "cpu":
+        return "cpu"
+    toolkit = find_toolkit()
+    if choice == "auto" and not (torch.cuda.is_available() or "CUDA_HOME" in os.environ):
+        if toolkit:
+            say(
+                f"CUDA toolkit found in {toolkit}, but no GPU: compiling for CPU only "
+                "(`make setup CUDA=1` compiles the CUDA operators too)."
+            )
+        return "cpu"
+    if toolkit is None:
+        raise SetupError(
+            "the CUDA operators need a CUDA toolkit (nvcc), and none was found: load one "
+            "(`module load cuda`), set CUDA_HOME, or say `make setup CUDA=0` for CPU only"
+        )
+    version = toolkit_version(toolkit)
+    if version.split(".")[0] != torch.version.cuda.split(".")[0]:
+        raise SetupError(
+            f"the CUDA toolkit in {toolkit} is version {version}, and torch {torch.__version__} "
+            f"needs one of version {torch.version.cuda.split('.')[0]}.x: load or set CUDA_HOME to "
+            "such a one, or say `make setup CUDA=0` for CPU only"
+        )
+    return f"cuda{version}-{CUDA_ARCHITECTURES.replace(';', '-').replace(' ', '-')}"
+
+
+def find_toolkit() -> Path | None:
+    """The first complete CUDA toolkit, in the order in which a user would expect to be heard."""
+    nvcc = shutil.which("nvcc")
+    candidates = [
+        os.environ.get("CUDA_HOME"),
+        os.environ.get("CUDA_PATH"),
+        Path(nvcc).resolve().parents[1] if nvcc else None,
+        "/usr/local/cuda",
+    ]
+    for home in (Path(candidate) for candidate in candidates if candidate):
+        if (home / "bin/nvcc").exists() and (home / "include/cuda_runtime.h").exists():
+            return home
+    return None
+
+
+def toolkit_version(toolkit: Path) -> str:
+    """For example '13.0'."""
+    text = subprocess.run(
+        [toolkit / "bin/nvcc", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    return re.search(r"release (\d+\.\d+)", text).group(1)
+
+
+def cache_folder(operators: str) -> Path:
+    """Where the wheel for this interpreter, torch and these operators is kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "fgd")
+    cache = Path(os.environ.get("FGD_CACHE", cache))
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    torch_version = torch.__version__.split("+")[0]
+    return cache / "wheels" / f"{python}-torch{torch_version}-{operators}"
+
+
+def download_source(folder: Path) -> Path:
+    """The unpacked sdist; pip compares its hash with the one in setup/mmcv.txt."""
+    # Without isolation, because mmcv's setup.py asks the installed torch what to build.
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    pip += ["--no-binary", ":all:", "--no-build-isolation", "-d", folder, "-r", SDIST]
+    if subprocess.run(pip, stdout=sys.stderr).returncode:
+        raise SetupError(
+            "mmcv-full's source could not be downloaded (pip's words are above): is there a "
+            "network here, or a package mirror (`pip config set global.index-url …`)?"
+        )
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def join_sources(folder: Path) -> None:
+    """Replace a folder's C++ files by a few that include them all.
+
+    Each of the 73 files parses torch's headers, ten seconds a file: joined, they compile in a
+    fifth of the time. (A precompiled header does not help: loading torch's takes longer.)
+    """
+    sources = [path for path in folder.glob("*.cpp") if path.name not in COMPILED_ALONE]
+    sources.sort(key=lambda path: (-path.stat().st_size, path.name))
+    for unit in range(JOINED_UNITS):
+        includes = []
+        for source in sources[unit::JOINED_UNITS]:
+            # Another suffix, so that mmcv's setup.py does not compile it a second time.
+            joined = source.rename(source.with_suffix(".cpp.inc"))
+            includes.append(f'#include "{joined.name}"\n')
+        (folder / f"joined_{unit}.cpp").write_text("".join(includes))
+
+
+def compile_wheel(source: Path, folder: Path, operators: str, log: Path) -> Path:
+    """Compile into `folder`, everything that is said into `log`."""
+    environment = os.environ | {"CFLAGS": "-O2 -g0", "FORCE_CUDA": "0"}
+    if operators == "cpu":
+        # mmcv's setup.py compiles for CUDA where it sees a GPU.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    else:
+        environment["FORCE_CUDA"] = "1"
+        environment["CUDA_HOME"] = str(find_toolkit())
+        environment["TORCH_CUDA_ARCH_LIST"] = CUDA_ARCHITECTURES
+    pip = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-cache-dir"]
+    pip += ["--no-build-isolation", "--wheel-dir", folder, source]
+    with log.open("w") as output:
+        process = subprocess.Popen(pip, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        show_progress(process, log)
+    if process.returncode:
+        last = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+        raise SetupError(f"mmcv-full did not compile; the end of {log}:\n{last}")
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def show_progress(process: subprocess.Popen, log: Path) -> None:
+    """Until the process ends: the time and ninja's count, in place on a terminal."""
+    start = time.monotonic()
+    terminal = sys.stderr.isatty()
+    interval = 1 if terminal else 30
+    while True:
+        try:
+            process.wait(timeout=interval)
+        except subprocess.TimeoutExpired:
+            pass
+        done = re.findall(r"^\s*\[(\d+/\d+)\] ", log.read_text(errors="replace"), re.MULTILINE)
+        minutes, seconds = divmod(int(time.monotonic() - start), 60)
+        line = f"  {minutes}:{seconds:02d}  files compiled: {done[-1] if done else 0}"
+        print(line, end="\r" if terminal else "\n", file=sys.stderr, flush=True)
+        if process.returncode is not None:
+            break
+    if terminal:
+        say("")
+
+
+def cached_wheel(operators: str) -> Path:
+    """The wheel from the cache, where it is compiled if it is not there yet."""
+    cache = cache_folder(operators)
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        # Two set-ups at once, on one machine or one home directory, compile once.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another set-up is compiling mmcv-full: waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        wheels = list(cache.glob("*.whl"))
+        if wheels:
+            return wheels[0]
+        time_needed = "2 minutes" if operators == "cpu" else "half an hour"
+        say(f"Compiling mmcv-full ({operators}) once for this machine: {time_needed} on two cores.")
+        say(f"  log: {cache / 'build.log'}")
+        with (
+            tempfile.TemporaryDirectory(prefix="mmcv-") as folder,
+            # Beside the target, so that the finished wheel appears by a rename.
+            tempfile.TemporaryDirectory(prefix="part-", dir=cache) as part,
+        ):
+            source = download_source(Path(folder))
+            join_sources(source / "mmcv/ops/csrc/pytorch")
+            join_sources(source / "mmcv/ops/csrc/pytorch/cpu")
+            wheel = compile_wheel(source, Path(part), operators, cache / "build.log")
+            return wheel.rename(cache / wheel.name)
+
+
+def main() -> None:
+    choice = sys.argv[1] if len(sys.argv) > 1 else "auto"
+    try:
+        print(cached_wheel(variant(choice)))
+    except SetupError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Makes or repairs .venv, with everything that the project needs. `make setup` calls it.
+#   setup/install.sh [auto | cpu | cuda]     which of mmcv's operators to compile
+#   PYTHON=python3.11 setup/install.sh       with another interpreter than python3
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+
+fail() {
+    echo "error: $*" >&2
+    exit 1
+}
+
+# --- what has to be on the machine -----------------------------------------------------------
+
+# The locked numpy and torch have wheels for these versions.
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || fail \
+    "Python 3.11 or 3.12 is needed, and $python is $("$python" --version 2>&1 || true)." \
+    "Name one: make setup PYTHON=python3.11"
+
+missing=()
+command -v g++ >/dev/null || missing+=(g++)
+"$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+[ -e "$headers/Python.h" ] || missing+=(python3-dev)
+if [ ${#missing[@]} -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    else
+        fail "missing: ${missing[*]} (Debian's names). Install them and try again."
+    fi
+fi
+
+# --- Python packages -------------------------------------------------------------------------
+
+if [ ! -x .venv/bin/uv ]; then
+    echo "Making .venv ..."
+    "$python" -m venv .venv
+    .venv/bin/pip install --quiet "$(grep '^uv==' setup/requirements.txt)" || fail \
+        "pip could not install uv. Offline? Set a mirror: pip config set global.index-url ..."
+fi
+
+# uv does not read pip's configuration, where a site's package mirror stands.
+mirror=$(.venv/bin/pip config get global.index-url 2>/dev/null || true)
+mirror=${PIP_INDEX_URL:-$mirror}
+if [ -n "$mirror" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then
+    export UV_DEFAULT_INDEX=$mirror
+fi
+
+install() {
+    .venv/bin/uv pip install --python .venv/bin/python "$@" || fail \
+        "the packages could not be installed (uv's words are above). Run it again to go on."
+}
+
+echo "Installing the packages of setup/requirements.txt ..."
+install --quiet -r setup/requirements.txt
+wheel=$(.venv/bin/python setup/build_mmcv.py "${1:-auto}")
+# The project itself is installed as a link to the checkout. Nothing else is resolved here:
+# the lock has named everything.
+install --quiet --no-deps --no-build-isolation "$wheel" --editable .
+.venv/bin/python -c 'import fgd, mmdet.apis' || fail "the installed packages cannot be imported"
+echo "Set-up is complete."
