@@ -1,0 +1,98 @@
+"""What a training run says while it runs: a line to read and a line to parse, every few iterations."""
+
+import json
+import logging
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from mmcv.runner.hooks import Hook
+from torch import Tensor
+
+
+class LogHook(Hook):
+    """Logs progress and the mean of every loss term since the last line.
+
+    mmdet reads every loss on every iteration, and each reading makes the host wait for the device;
+    here the values leave the device only for a line. They are averaged over iterations and ranks.
+    Lines go to `logger`, and as JSON to `log.jsonl` in `folder`; there a resumed run continues
+    where its state was saved.
+
+    Args:
+        interval: iterations between lines; the last iteration always has one.
+        batch_size: images an iteration, over all ranks.
+    """
+
+    def __init__(
+        self, folder: Path, logger: logging.Logger, interval: int, batch_size: int
+    ) -> None:
+        self._file = folder / "log.jsonl"
+        self._logger = logger
+        self._interval = interval
+        self._batch_size = batch_size
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def before_run(self, runner) -> None:
+        """Drop lines that a killed run wrote after the state it is resumed from."""
+        if runner.rank == 0 and self._file.exists():
+            lines = self._file.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if _complete(line) <= runner.iter]
+            self._file.write_text("".join(kept))
+        self._clock = time.monotonic()
+
+    def after_train_iter(self, runner) -> None:
+        """Called by the runner, after the optimizer's step."""
+        for name, value in runner.outputs["terms"].items():
+            self._sums[name] = self._sums.get(name, 0) + value
+        self._count += 1
+        if self.every_n_iters(runner, self._interval) or self.is_last_iter(runner):
+            means = self._means(runner.world_size)
+            if runner.rank == 0:
+                self._write(runner, means)
+            self._sums, self._count = {}, 0
+            self._clock = time.monotonic()
+
+    def _means(self, world_size: int) -> dict[str, float]:
+        means = torch.stack(list(self._sums.values())) / self._count
+        if world_size > 1:
+            dist.all_reduce(means)
+            means /= world_size
+        return dict(zip(self._sums, means.tolist(), strict=True))
+
+    def _write(self, runner, means: dict[str, float]) -> None:
+        done = runner.iter + 1
+        seconds = (time.monotonic() - self._clock) / self._count
+        entry = {
+            "iter": done,
+            "max_iters": runner.max_iters,
+            "epoch": runner.epoch + 1,
+            "max_epochs": runner.max_epochs,
+            "lr": runner.current_lr()[0],
+            "images_per_second": self._batch_size / seconds,
+            "eta_seconds": seconds * (runner.max_iters - done),
+            **means,
+        }
+        with self._file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        self._logger.info("%s", _readable(entry, means))
+
+
+def _readable(entry: dict, means: dict[str, float]) -> str:
+    eta = timedelta(seconds=round(entry["eta_seconds"]))
+    terms = "  ".join(f"{name} {value:.4g}" for name, value in means.items() if name != "loss")
+    return (
+        f"epoch {entry['epoch']}/{entry['max_epochs']}  iter {entry['iter']}/{entry['max_iters']}  "
+        f"loss {means['loss']:.4f}  lr {entry['lr']:.3g}  "
+        f"{entry['images_per_second']:.1f} img/s  eta {eta}  |  {terms}"
+    )
+
+
+def _complete(line: str) -> float:
+    # A kill can cut the last line short; it then belongs after any saved state.
+    try:
+        return json.loads(line)["iter"]
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")

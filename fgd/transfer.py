@@ -1,0 +1,76 @@
+"""From a training checkpoint to a plain mmdet one."""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fgd.errors import FGDError
+from fgd.files import atomic_path
+from fgd.weights import read_checkpoint
+
+_STUDENT = "student."
+_KEPT_META = ("CLASSES", "PALETTE", "fgd")
+
+
+def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
+    """Write the detector in `checkpoint` as a plain mmdet checkpoint.
+
+    Of a distillation checkpoint, ours or the published code's (`teacher.*`, `student.*`,
+    `distill_losses.*`), only the student is kept; of any other, its whole state dict. Optimizer and
+    training state are dropped.
+
+    Args:
+        out: becomes a relative symbolic link to the checkpoint, a name that rules and people know.
+        name: the checkpoint is `<name>-<first 8 hex digits of its sha256>.pth` beside `out`, the
+            model zoo's convention.
+
+    Returns:
+        The path of the checkpoint.
+    """
+    out = Path(out)
+    plain = plain_checkpoint(checkpoint)
+    if not any(key.startswith("backbone.") for key in plain["state_dict"]):
+        raise FGDError(
+            f"{checkpoint}: holds no detector: neither student.* nor backbone.* tensors among its "
+            f"{len(plain['state_dict'])}. Give a checkpoint of a distillation or of a detector's "
+            "training"
+        )
+    written = write_hashed(plain, out.parent, name)
+    _link(out, written.name)
+    return written
+
+
+def plain_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
+    """Weights and metadata of a training checkpoint; of a distillation, those of the student."""
+    training = read_checkpoint(checkpoint)
+    state = training["state_dict"]
+    student = {k.removeprefix(_STUDENT): v for k, v in state.items() if k.startswith(_STUDENT)}
+    meta = training.get("meta", {})
+    return {
+        "state_dict": student or state,
+        "meta": {key: meta[key] for key in _KEPT_META if key in meta},
+    }
+
+
+def write_hashed(checkpoint: dict[str, Any], folder: Path, name: str) -> Path:
+    """Save `checkpoint` as `<name>-<hash>.pth` in `folder`; the same content gives the same name."""
+    # torch.save stores a path's stem in the archive; a buffer has none, so that the bytes depend on
+    # the content alone.
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    target = folder / f"{name}-{digest[:8]}.pth"
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    return target
+
+
+def _link(link: Path, target: str) -> None:
+    beside = link.with_name(f".{link.name}.link")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    os.replace(beside, link)
