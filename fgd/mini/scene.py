@@ -17,7 +17,7 @@ PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 # Half-open ranges: digits by index (of 1797), photographs by column (of 640). scikit-learn keeps
 # the digits in the order of collection, so the last fifth is also by other hands than the rest.
 DIGITS = {"train": (0, 1438), "val": (1438, 1797)}
-COLUMNS = {"train": (0, 448), "val": (448, 640)}
+COLUMNS = {"train": (224, 640), "val": (0, 224)}
 
 HEIGHTS = (12 / 128, 72 / 128)  # of a digit, in parts of the picture's side
 MOST_OBJECTS = 7

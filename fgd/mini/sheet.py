@@ -14,7 +14,7 @@ from fgd.files import atomic_path
 
 COLUMNS = 6
 ROWS = {"train": 4, "val": 2}
-TILE = 320  # pixels, the longer side of an image on the sheet
+TILE = 256  # pixels, the longer side of an image on the sheet
 GAP = 8
 HEADING = 44
 FONT = cv2.FONT_HERSHEY_SIMPLEX
