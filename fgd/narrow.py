@@ -1,0 +1,132 @@
+"""A detector of the model zoo, made small enough to train on a CPU in a minute.
+
+Everything that makes the detector what it is stays as its config says: its class, heads, losses,
+number of FPN levels, strides, stacked convolutions, cascade stages, masks, deformable convolutions.
+What shrinks is width (channels), the number of candidates, and every length in pixels of the input.
+"""
+
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+# Where a zoo config leaves a length in pixels to its class's default, that default: it has to be
+# written down to be scaled. (mmdet 2.28.2: FCOSHead, SingleRoIExtractor)
+_DEFAULT_LENGTHS = {
+    "FCOSHead": {
+        "regress_ranges": ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 100_000_000))
+    },
+    "SingleRoIExtractor": {"finest_scale": 56},
+}
+# Keys that hold the width of feature maps, all of them 256 in the zoo.
+_WIDTHS = {"in_channels", "out_channels", "feat_channels", "point_feat_channels", "conv_out_channels"}
+# Keys that hold a length: in pixels, or in units of a level's stride, which stays.
+_LENGTHS = {
+    "octave_base_scale",
+    "scales",
+    "point_base_scale",
+    "scale",
+    "regress_ranges",
+    "finest_scale",
+}
+# Keys of the backbone that are kept: the rest (ResNeXt's groups, frozen stages) would not fit.
+_BACKBONE_KEPT = {"num_stages", "out_indices", "style", "dcn", "stage_with_dcn"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How small the detectors of a suite are.
+
+    Attributes:
+        channels: width of the FPN and of the heads.
+        fc_channels: width of the RoI heads' fully connected layers.
+        classes: number of classes.
+        length: factor on every length: anchors, regression ranges, RoI scales.
+        candidates: factor on the numbers of anchors, proposals and RoIs that are sampled or kept.
+    """
+
+    channels: int
+    fc_channels: int
+    classes: int
+    length: float
+    candidates: float
+
+
+def narrow(model: dict, size: Size, depth: int, base_channels: int) -> dict:
+    """The mini version of an mmdet model config.
+
+    Args:
+        model: config of a detector with a ResNet or ResNeXt, an FPN and heads of 256 channels.
+        depth: of the ResNet that becomes the backbone (18, 34: without deformable convolutions).
+        base_channels: its first stage's channels, 64 at full size.
+
+    Returns:
+        A new config; `backbone.init_cfg.checkpoint` is the key of the backbone's weights, for
+        example `resnet18x16`.
+    """
+    small = _shrink(model, size)
+    small["backbone"] = narrow_backbone(model["backbone"], depth, base_channels)
+    expansion = 4 if depth >= 50 else 1
+    small["neck"]["in_channels"] = [base_channels * 2**stage * expansion for stage in range(4)]
+    return small
+
+
+def narrow_backbone(backbone: dict, depth: int, base_channels: int) -> dict:
+    """A plain ResNet with the style and the deformable stages of `backbone`.
+
+    Nothing is frozen and batch norm learns: the weights it starts from were trained for seconds,
+    not on ImageNet, and a batch is 16 images, not 2.
+    """
+    kept = {key: value for key, value in backbone.items() if key in _BACKBONE_KEPT}
+    return dict(
+        kept,
+        type="ResNet",
+        depth=depth,
+        base_channels=base_channels,
+        frozen_stages=-1,
+        norm_cfg=dict(type="BN", requires_grad=True),
+        norm_eval=False,
+        init_cfg=dict(type="Pretrained", checkpoint=f"resnet{depth}x{base_channels}"),
+    )
+
+
+def _shrink(node: Any, size: Size) -> Any:
+    """Apply the rules to every key of a config, however deep."""
+    if isinstance(node, dict):
+        node = _DEFAULT_LENGTHS.get(node.get("type"), {}) | node
+        return {key: _shrink_value(key, value, size) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(_shrink(item, size) for item in node)
+    return node
+
+
+def _shrink_value(key: str, value: Any, size: Size) -> Any:
+    if key in _WIDTHS:
+        return size.channels
+    if key == "fc_out_channels":
+        return size.fc_channels
+    if key == "num_classes":
+        return size.classes
+    if key == "num_groups":
+        return gcd(value, size.channels)
+    if key in _LENGTHS:
+        return _scale(value, size.length)
+    if key in {"num", "nms_pre"}:
+        return round(value * size.candidates)
+    # `max_per_img` counts proposals where a proposal stage is set up, and detections elsewhere:
+    # the number of detections belongs to COCO's way of measuring.
+    if key in {"rpn", "rpn_proposal"}:
+        value = _fewer_proposals(value, size)
+    return _shrink(value, size)
+
+
+def _fewer_proposals(stage: dict, size: Size) -> dict:
+    if "max_per_img" not in stage:
+        return stage
+    return dict(stage, max_per_img=round(stage["max_per_img"] * size.candidates))
+
+
+def _scale(value: Any, factor: float) -> Any:
+    """Multiply every positive number: a negative one (FCOS: -1) stands for no bound."""
+    if isinstance(value, list | tuple):
+        return type(value)(_scale(item, factor) for item in value)
+    return value * factor if value > 0 else value
