@@ -17,6 +17,8 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -26,7 +28,7 @@ SDIST = Path(__file__).with_name("mmcv.txt")
 # cards' drivers translate. Fixed, not read off the card: one wheel serves a cluster's login node
 # and all its GPU nodes.
 CUDA_ARCHITECTURES = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
-# These two define macros and templates that others of their folder define differently.
+# These two of csrc/pytorch/cpu define macros and templates that their neighbours define too.
 COMPILED_ALONE = {"psamask.cpp", "rotated_feature_align.cpp"}
 JOINED_UNITS = 4
 
@@ -120,13 +122,13 @@ def download_source(folder: Path) -> Path:
     return folder / archive.name.removesuffix(".tar.gz")
 
 
-def join_sources(folder: Path) -> None:
-    """Replace a folder's C++ files by a few that include them all.
+def join_sources(folder: Path, but: Collection[str] = ()) -> None:
+    """Replace a folder's C++ files, `but` for some, by a few that include them all.
 
     Each of the 73 files parses torch's headers, ten seconds a file: joined, they compile in a
     fifth of the time. (A precompiled header does not help: loading torch's takes longer.)
     """
-    sources = [path for path in folder.glob("*.cpp") if path.name not in COMPILED_ALONE]
+    sources = [path for path in folder.glob("*.cpp") if path.name not in but]
     sources.sort(key=lambda path: (-path.stat().st_size, path.name))
     for unit in range(JOINED_UNITS):
         includes = []
@@ -165,10 +167,8 @@ def show_progress(process: subprocess.Popen, log: Path) -> None:
     terminal = sys.stderr.isatty()
     interval = 1 if terminal else 30
     while True:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=interval)
-        except subprocess.TimeoutExpired:
-            pass
         done = re.findall(r"^\s*\[(\d+/\d+)\] ", log.read_text(errors="replace"), re.MULTILINE)
         minutes, seconds = divmod(int(time.monotonic() - start), 60)
         line = f"  {minutes}:{seconds:02d}  files compiled: {done[-1] if done else 0}"
@@ -203,7 +203,7 @@ def cached_wheel(operators: str) -> Path:
         ):
             source = download_source(Path(folder))
             join_sources(source / "mmcv/ops/csrc/pytorch")
-            join_sources(source / "mmcv/ops/csrc/pytorch/cpu")
+            join_sources(source / "mmcv/ops/csrc/pytorch/cpu", but=COMPILED_ALONE)
             wheel = compile_wheel(source, Path(part), operators, cache / "build.log")
             return wheel.rename(cache / wheel.name)
 

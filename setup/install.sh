@@ -14,9 +14,9 @@ fail() {
 # --- what has to be on the machine -----------------------------------------------------------
 
 # The locked numpy and torch have wheels for these versions.
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || fail \
-    "Python 3.11 or 3.12 is needed, and $python is $("$python" --version 2>&1 || true)." \
-    "Name one: make setup PYTHON=python3.11"
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || fail \
+    "Python 3.11 or 3.12 is needed, and $python is" \
+    "$("$python" --version 2>/dev/null || echo "not there"). Name one: make setup PYTHON=python3.11"
 
 missing=()
 command -v g++ >/dev/null || missing+=(g++)
