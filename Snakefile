@@ -1,0 +1,37 @@
+# From a teacher's address to the results table. `snakemake -n` plans the whole of it.
+#
+#   snakemake --profile cluster/profiles/local                        the eight rows on COCO
+#   snakemake --profile cluster/profiles/local --config suite=mini    the same on the mini set
+#   snakemake --profile cluster/profiles/local results/mini/fcos_r50/fgd/eval.json
+#
+# A suite is a file of configs/suites, or any YAML file of that form. Everything that a suite
+# produces lies in results/<suite>/, and every file there can be asked for by its path.
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/teacher.smk"
+include: "workflow/rules/distill.smk"
+include: "workflow/rules/transfer.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    demo,
+
+
+rule all:
+    input:
+        f"results/{SUITE}/table.md",
+    default_target: True
+    message:
+        "The results table is {input}"
+
+
+rule demo:
+    input:
+        "results/mini/demo.md",
+    message:
+        "The demo's table is {input}; `make mini` fills all of its rows"

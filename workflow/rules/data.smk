@@ -1,0 +1,113 @@
+"""The data set: the mini set is written, COCO is checked; backbones, the weights students begin with."""
+
+
+rule write_mini_set:
+    output:
+        directory("data/mini"),
+    log:
+        "results/logs/write_mini_set.log",
+    benchmark:
+        "results/benchmarks/write_mini_set.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Write the mini set: digits on photographs, in {output}"
+    shell:
+        "fgd data mini --out {output:q} > {log:q} 2>&1"
+
+
+rule check_data:
+    input:
+        folder=data_folder,
+    output:
+        "results/{suite}/data/{split}.json",
+    log:
+        "results/{suite}/logs/check_data/{split}.log",
+    benchmark:
+        "results/{suite}/benchmarks/check_data/{split}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        annotations=lambda wildcards: data_files(wildcards)["ann_file"],
+        images=lambda wildcards: data_files(wildcards)["img_prefix"],
+    resources:
+        mem_mb=by_size(2000, 8000),
+        runtime=by_size(10, 60),
+    # Everything else needs the data: if something is wrong with it, say so first.
+    priority: 1
+    message:
+        "Check the {wildcards.split} set of suite {wildcards.suite}"
+    shell:
+        "fgd data check {params.annotations:q} {params.images:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule train_backbone:
+    output:
+        "results/{suite}/training/backbones/{backbone}.pth",
+    log:
+        "results/{suite}/logs/train_backbone/{backbone}.log",
+    benchmark:
+        "results/{suite}/benchmarks/train_backbone/{backbone}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        iterations=lambda wildcards: suite(wildcards).mini["backbone"]["iterations"],
+        seed=lambda wildcards: suite(wildcards).seed,
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    message:
+        "Train {wildcards.backbone} as a classifier of digits"
+    shell:
+        "fgd mini-backbone {wildcards.backbone:q} --iterations {params.iterations}"
+        " --seed {params.seed} --out {output:q} > {log:q} 2>&1"
+
+
+rule publish_backbone:
+    input:
+        "results/{suite}/training/backbones/{backbone}.pth",
+    output:
+        "results/{suite}/zoo/backbones/{backbone}.yml",
+    log:
+        "results/{suite}/logs/publish_backbone/{backbone}.log",
+    benchmark:
+        "results/{suite}/benchmarks/publish_backbone/{backbone}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        index=subpath(output[0], parent=True),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Publish {wildcards.backbone} in {params.index}"
+    shell:
+        "fgd publish {input:q} --name {wildcards.backbone:q} --index {params.index:q}"
+        " > {log:q} 2>&1"
+
+
+rule download_backbone:
+    input:
+        metafile=lambda wildcards: published(wildcards, "backbones", wildcards.backbone),
+    output:
+        "results/{suite}/backbones/{backbone}.pth",
+    log:
+        "results/{suite}/logs/download_backbone/{backbone}.log",
+    benchmark:
+        "results/{suite}/benchmarks/download_backbone/{backbone}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        name=lambda wildcards: plan(wildcards).backbones[wildcards.backbone],
+        index=lambda wildcards: index(wildcards, "backbones"),
+    retries: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    message:
+        "Download the backbone {params.name}"
+    shell:
+        "fgd download {params.name:q} {params.index} --out {output:q} > {log:q} 2>&1"

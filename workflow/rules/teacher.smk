@@ -1,0 +1,126 @@
+"""Teachers: downloaded by name, their hash verified.
+
+A suite of small detectors trains and publishes its teachers first, each as a metafile with a file://
+address, so that the download is the same.
+"""
+
+
+rule compose_teacher:
+    input:
+        suite=lambda wildcards: ancient(SUITE_FILES[wildcards.suite]),
+    output:
+        config="results/{suite}/teachers/{teacher}/config.py",
+        detector="results/{suite}/teachers/{teacher}/detector.py",
+    log:
+        "results/{suite}/logs/compose_teacher/{teacher}.log",
+    benchmark:
+        "results/{suite}/benchmarks/compose_teacher/{teacher}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        folder=subpath(output.config, parent=True),
+        digest=digest,
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Compose the configs of teacher {wildcards.teacher} ({wildcards.suite})"
+    shell:
+        "fgd compose {input.suite:q} --teacher {wildcards.teacher:q} --out {params.folder:q}"
+        " > {log:q} 2>&1"
+
+
+rule train_teacher:
+    input:
+        config="results/{suite}/teachers/{teacher}/config.py",
+        data="results/{suite}/data/train.json",
+        backbone=lambda wildcards: backbone(wildcards, teacher_backbone(wildcards)),
+    output:
+        "results/{suite}/training/teachers/{teacher}/trained.pth",
+    log:
+        "results/{suite}/logs/train_teacher/{teacher}.log",
+    benchmark:
+        "results/{suite}/benchmarks/train_teacher/{teacher}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        work_dir="results/{suite}/training/teachers/{teacher}/run",
+    threads: training_threads
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Train teacher {wildcards.teacher} ({wildcards.suite}), progress in {log}"
+    shell:
+        "fgd train {input.config:q} --work-dir {params.work_dir:q} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+rule evaluate_trained_teacher:
+    input:
+        config="results/{suite}/teachers/{teacher}/detector.py",
+        checkpoint="results/{suite}/training/teachers/{teacher}/trained.pth",
+        data="results/{suite}/data/val.json",
+    output:
+        "results/{suite}/training/teachers/{teacher}/eval.json",
+    log:
+        "results/{suite}/logs/evaluate_trained_teacher/{teacher}.log",
+    benchmark:
+        "results/{suite}/benchmarks/evaluate_trained_teacher/{teacher}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    message:
+        "Evaluate teacher {wildcards.teacher} ({wildcards.suite}) before it is published"
+    shell:
+        "fgd evaluate {input.config:q} {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule publish_teacher:
+    input:
+        checkpoint="results/{suite}/training/teachers/{teacher}/trained.pth",
+        config="results/{suite}/teachers/{teacher}/detector.py",
+        evaluation="results/{suite}/training/teachers/{teacher}/eval.json",
+    output:
+        "results/{suite}/zoo/teachers/{teacher}.yml",
+    log:
+        "results/{suite}/logs/publish_teacher/{teacher}.log",
+    benchmark:
+        "results/{suite}/benchmarks/publish_teacher/{teacher}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        index=subpath(output[0], parent=True),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Publish teacher {wildcards.teacher} in {params.index}"
+    shell:
+        "fgd publish {input.checkpoint:q} --name {wildcards.teacher:q} --config {input.config:q}"
+        " --eval {input.evaluation:q} --index {params.index:q} > {log:q} 2>&1"
+
+
+rule download_teacher:
+    input:
+        metafile=lambda wildcards: published(wildcards, "teachers", wildcards.teacher),
+    output:
+        "results/{suite}/teachers/{teacher}/teacher.pth",
+    log:
+        "results/{suite}/logs/download_teacher/{teacher}.log",
+    benchmark:
+        "results/{suite}/benchmarks/download_teacher/{teacher}.tsv"
+    conda:
+        ENVIRONMENT
+    params:
+        index=lambda wildcards: index(wildcards, "teachers"),
+    retries: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    message:
+        "Download teacher {wildcards.teacher} ({wildcards.suite})"
+    shell:
+        "fgd download {wildcards.teacher:q} {params.index} --out {output:q} > {log:q} 2>&1"
