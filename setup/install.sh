@@ -59,5 +59,6 @@ wheel=$(.venv/bin/python setup/build_mmcv.py "${1:-auto}")
 # The project itself is installed as a link to the checkout. Nothing else is resolved here:
 # the lock has named everything.
 install --quiet --no-deps --no-build-isolation "$wheel" --editable .
-.venv/bin/python -c 'import fgd, mmdet.apis' || fail "the installed packages cannot be imported"
+# Quietly, but for errors: mmcv greets every import with a page of warnings.
+words=$(.venv/bin/python -c 'import fgd, mmdet.apis' 2>&1) || fail "the set-up does not work: $words"
 echo "Set-up is complete."
