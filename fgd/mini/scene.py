@@ -20,6 +20,7 @@ DIGITS = {"train": (0, 1438), "val": (1438, 1797)}
 COLUMNS = {"train": (224, 640), "val": (0, 224)}
 
 HEIGHTS = (12 / 128, 72 / 128)  # of a digit, in parts of the picture's side
+CROP_HEIGHTS = (0.6, 0.95)  # the same in a classifier's crop
 MOST_OBJECTS = 7
 CROPS = (96, 193)  # half-open range of the side of a photograph's crop, in its pixels
 LEAST_VISIBLE = 0.4  # part of a digit's own pixels that others and the border must leave
@@ -120,6 +121,17 @@ def draw_scene(source: Source, rng: np.random.Generator, size: int) -> Scene:
     for _ in range(wanted):
         image, objects = _add_digit(source, rng, image, objects)
     return Scene(to_pixels(image, rng), tuple(objects), photograph, crop)
+
+
+def draw_crop(source: Source, rng: np.random.Generator, side: int) -> tuple[np.ndarray, int]:
+    """Draw one digit that nearly fills the picture, (side, side, 3) uint8 RGB, and its class."""
+    image, _, _ = draw_background(source, rng, side)
+    number = int(rng.integers(len(source.digits)))
+    digit = draw_digit(source.digits[number], rng, rng.uniform(*CROP_HEIGHTS) * side)
+    height, width = digit.shape
+    x, y = (int(rng.uniform(min(0, side - n), max(0, side - n))) for n in (width, height))
+    image = paint(image, place(digit, (side, side), x, y), rng)
+    return to_pixels(image, rng), int(source.labels[number])
 
 
 def draw_background(
