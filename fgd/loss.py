@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from fgd._fused import reduce_features, survey
+
 
 class FGDParts(NamedTuple):
     """The four terms of the loss before weighting, each a scalar averaged over the batch."""
@@ -99,22 +101,40 @@ class FGDLoss(nn.Module):
     ) -> FGDParts:
         """Return the four terms without their weights; arguments and errors as in `forward`."""
         self._check(student, teacher, gt_bboxes, img_shapes)
-        teacher = teacher.detach()
         if self.align is not None:
-            student = self.align(student)
-        images, _, height, width = student.shape
+            weight, bias = self.align.weight.to(student.dtype), self.align.bias.to(student.dtype)
+            student = F.conv2d(student, weight, bias)
+        # Sums are accumulated in float32 at least, whatever the precision of the features.
+        with torch.autocast(student.device.type, enabled=False):
+            return self._parts(
+                student.flatten(2),
+                teacher.detach().flatten(2),
+                *(m.flatten(1) for m in scale_masks(gt_bboxes, img_shapes, student.shape[2:])),
+            )
 
-        spatial_s, channel_s = self._attention(student)
-        spatial_t, channel_t = self._attention(teacher)
+    def _parts(
+        self, student: Tensor, teacher: Tensor, foreground: Tensor, background: Tensor
+    ) -> FGDParts:
+        """The parts from features (N, C, P) and masks (N, P) of P = H*W pixels."""
+        images, _, pixels = student.shape
+        mask_s, mask_t = self.conv_mask_s.weight.flatten(), self.conv_mask_t.weight.flatten()
+        sums_t = survey(teacher, mask_t)
+        spatial_t, channel_t = self._attention(sums_t.spatial, sums_t.channel)
+        sums = reduce_features(student, teacher, channel_t, mask_s, mask_t, sums_t.softmax)
+
+        # Equation 9: A^S A^C (s - t)^2 summed over the channels, (N, P).
+        squared = spatial_t * sums.weighted
+
+        # Equation 10.
+        spatial_s, channel_s = self._attention(sums.spatial, sums.channel)
         attention = (spatial_s - spatial_t).abs().sum() + (channel_s - channel_t).abs().sum()
 
-        foreground, background = scale_masks(gt_bboxes, img_shapes, (height, width))
-        difference = student - teacher
-        squared = spatial_t * (channel_t[..., None, None] * difference.square()).sum(dim=1)
-
-        context_s = self._context(student, self.conv_mask_s, self.channel_add_conv_s)
-        context_t = self._context(teacher, self.conv_mask_t, self.channel_add_conv_t)
-        relation = (difference + context_s - context_t).square().sum()
+        # Equation 12: with c the difference of what R adds to s and to t at every pixel,
+        # sum_p (s - t + c)^2 = sum_p (s - t)^2 + 2 c sum_p (s - t) + P c^2.
+        added = self._added(
+            sums.context_s, self.conv_mask_s, self.channel_add_conv_s
+        ) - self._added(sums.context_t, self.conv_mask_t, self.channel_add_conv_t)
+        relation = sums.squared.sum() + (added * (2 * sums.difference + pixels * added)).sum()
 
         return FGDParts(
             foreground=(foreground * squared).sum() / images,
@@ -123,17 +143,20 @@ class FGDLoss(nn.Module):
             global_=relation / images,
         )
 
-    def _attention(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        images, channels, height, width = features.shape
-        absolute = features.abs()
-        spatial = F.softmax(absolute.mean(dim=1).flatten(1) / self.temperature, dim=1)
-        channel = F.softmax(absolute.mean(dim=(2, 3)) / self.temperature, dim=1)
-        return height * width * spatial.view(images, height, width), channels * channel
+    def _attention(self, spatial: Tensor, channel: Tensor) -> tuple[Tensor, Tensor]:
+        """Equations 5 to 8: A^S (N, P) and A^C (N, C) from the sums of magnitudes."""
+        channels, pixels = channel.shape[1], spatial.shape[1]
+        return (
+            pixels * F.softmax(spatial / (channels * self.temperature), dim=1),
+            channels * F.softmax(channel / (pixels * self.temperature), dim=1),
+        )
 
-    def _context(self, features: Tensor, mask: nn.Module, transform: nn.Module) -> Tensor:
-        weights = F.softmax(mask(features).flatten(2), dim=2)  # (N, 1, H*W)
-        context = features.flatten(2) @ weights.transpose(1, 2)  # (N, C, 1)
-        return transform(context.unsqueeze(-1))
+    def _added(self, context: Tensor, mask: nn.Conv2d, transform: nn.Sequential) -> Tensor:
+        """What R of equation 12 adds to every pixel, (N, C), given the pooled context (N, C)."""
+        # The bias of the logits cancels in their softmax. Published checkpoints hold it; with a
+        # gradient of zero instead of none, every parameter counts as used in distributed training.
+        context = context + 0 * mask.bias
+        return transform(context[..., None, None]).flatten(1)
 
     def _check(
         self,
