@@ -77,9 +77,7 @@ def reduce_features(
         mask_s, mask_t: w_s and w_t, the weights of the contexts' logits, (C,).
         softmax_t: the teacher's softmax as `survey(teacher, mask_t)` gives it, (N, P).
     """
-    return Reductions(
-        *_ReduceFeatures.apply(student, teacher, weights, mask_s, mask_t, softmax_t)
-    )
+    return Reductions(*_ReduceFeatures.apply(student, teacher, weights, mask_s, mask_t, softmax_t))
 
 
 class _ReduceFeatures(torch.autograd.Function):

@@ -188,8 +188,11 @@ class FGDLoss(nn.Module):
                 f"got {len(gt_bboxes)} and {len(img_shapes)}"
             )
         for index, boxes in enumerate(gt_bboxes):
-            if boxes.dim() != 2 or boxes.shape[1] != 4:
-                raise ValueError(f"gt_bboxes[{index}] must be (k, 4), got {tuple(boxes.shape)}")
+            if boxes.dim() != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
+                raise ValueError(
+                    f"gt_bboxes[{index}] must be (k, 4) and floating-point, "
+                    f"got {tuple(boxes.shape)} {boxes.dtype}"
+                )
         for index, shape in enumerate(img_shapes):
             if len(shape) != 2:
                 raise ValueError(f"img_shapes[{index}] must be (height, width), got {shape}")

@@ -1,12 +1,17 @@
 """The FGD loss against golden values of the published code and against the paper's equations."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fgd.loss import FGDLoss
+from fgd import _fused
+from fgd.loss import FGDLoss, FGDParts
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data/fgd_golden.npz")
 CASES = sorted({key.split("/")[0] for key in GOLDEN.files})
@@ -20,14 +25,19 @@ def golden(case: str) -> dict:
     return arrays
 
 
-def largest_relative_error(ours: torch.Tensor, expected: np.ndarray) -> float:
-    expected = torch.from_numpy(np.asarray(expected)).double()
-    return float((ours.detach().double() - expected).abs().max() / expected.abs().max())
+def largest_relative_error(ours: Tensor, expected: Tensor) -> float:
+    return float((ours.double() - expected.double()).abs().max() / expected.abs().max())
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of a few pixels, so that small feature maps are cut into several, the last shorter."""
+    monkeypatch.setattr(_fused, "_BLOCK_CPU", 100)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-4)])
-def test_values_and_gradients_agree_with_the_published_code(case, dtype, tolerance):
+def test_values_and_gradients_agree_with_the_published_code(case, dtype, tolerance, small_blocks):
     data = golden(case)
     student = torch.from_numpy(data["student"]).to(dtype).requires_grad_()
     teacher = torch.from_numpy(data["teacher"]).to(dtype).requires_grad_()
@@ -47,12 +57,267 @@ def test_values_and_gradients_agree_with_the_published_code(case, dtype, toleran
     for ours, name in zip(parts, ("fg", "bg", "mask", "rela"), strict=True):
         assert ours.item() == pytest.approx(float(data[name]), rel=tolerance, abs=0)
     assert value.item() == pytest.approx(float(data["loss"]), rel=tolerance)
-    assert largest_relative_error(student.grad, data["grad_student"]) < tolerance
+    expected = torch.from_numpy(data["grad_student"])
+    assert largest_relative_error(student.grad, expected) < tolerance
     assert teacher.grad is None
     for name, parameter in loss.named_parameters():
-        expected = data[f"grad_param/{name}"]
-        if name.startswith("conv_mask") and (name.endswith("bias") or np.all(expected == 0)):
+        expected = torch.from_numpy(data[f"grad_param/{name}"])
+        if name.startswith("conv_mask") and (name.endswith("bias") or not expected.any()):
             # Softmax does not see a shift of its logits: zero but for rounding.
             assert parameter.grad.abs().max() < tolerance * 1e-2
         else:
             assert largest_relative_error(parameter.grad, expected) < tolerance, name
+
+
+def paper_parts(
+    loss: FGDLoss, student: Tensor, teacher: Tensor, boxes: Sequence[Tensor], shapes: Sequence
+) -> FGDParts:
+    """The four parts written from the paper, image by image and box by box."""
+    if loss.align is not None:
+        student = loss.align(student)
+    _, channels, height, width = student.shape
+    totals = [torch.zeros((), dtype=student.dtype) for _ in range(4)]
+    for s, t, image_boxes, (image_height, image_width) in zip(
+        student, teacher, boxes, shapes, strict=True
+    ):
+        mask, scale = torch.zeros(2, height, width, dtype=s.dtype)
+        for x1, y1, x2, y2 in image_boxes.tolist():
+            left, right = math.floor(x1 / image_width * width), math.ceil(x2 / image_width * width)
+            top = math.floor(y1 / image_height * height)
+            bottom = math.ceil(y2 / image_height * height)
+            area = (bottom + 1 - top) * (right + 1 - left)
+            rows = slice(max(top, 0), max(bottom + 1, 0))
+            cells = rows, slice(max(left, 0), max(right + 1, 0))
+            mask[cells] = 1
+            scale[cells] = scale[cells].clamp(min=1 / area)
+        scale[mask == 0] = 1 / max(int((mask == 0).sum()), 1)
+
+        def attention(f):
+            spatial = (f.abs().sum(0) / channels / loss.temperature).flatten().softmax(0)
+            channel = (f.abs().sum((1, 2)) / (height * width) / loss.temperature).softmax(0)
+            return height * width * spatial.view(height, width), channels * channel
+
+        def relation(f, logits, transform):
+            weights = logits(f[None]).flatten().softmax(0).view(height, width)
+            return f + transform((weights * f).sum((1, 2))[None, :, None, None])[0]
+
+        (spatial_s, channel_s), (spatial_t, channel_t) = attention(s), attention(t)
+        focal = scale * spatial_t * channel_t[:, None, None] * (t - s) ** 2
+        relation_s = relation(s, loss.conv_mask_s, loss.channel_add_conv_s)
+        relation_t = relation(t, loss.conv_mask_t, loss.channel_add_conv_t)
+        totals[0] = totals[0] + (mask * focal).sum()
+        totals[1] = totals[1] + ((1 - mask) * focal).sum()
+        totals[2] = totals[2] + (spatial_s - spatial_t).abs().sum()
+        totals[2] = totals[2] + (channel_s - channel_t).abs().sum()
+        totals[3] = totals[3] + ((relation_s - relation_t) ** 2).sum()
+    return FGDParts(*(total / len(student) for total in totals))
+
+
+def random_loss(student_channels: int = 6, teacher_channels: int = 6) -> FGDLoss:
+    """A loss in float64 whose every parameter is random, also those that start at zero."""
+    loss = FGDLoss(student_channels, teacher_channels).double()
+    for parameter in loss.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return loss
+
+
+def random_boxes(count: int, low: float = 0.0, high: float = 64.0) -> Tensor:
+    first, second = low + (high - low) * torch.rand(2, count, 2, dtype=torch.float64)
+    return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "channels", "low", "high"),
+    [
+        pytest.param([0, 0], 6, 0, 64, id="no boxes at all"),
+        pytest.param([0, 3], 6, 0, 64, id="one image without boxes"),
+        pytest.param([4], 6, 0, 64, id="one image"),
+        pytest.param([80, 1, 7], 6, 0, 64, id="many boxes"),
+        pytest.param([5, 5], 6, -60, 120, id="boxes beyond the border"),
+        pytest.param([2, 3], 4, 0, 64, id="aligned channels"),
+    ],
+)
+def test_parts_and_gradients_agree_with_the_paper(counts, channels, low, high, small_blocks):
+    torch.manual_seed(0)
+    loss = random_loss(channels)
+    student = torch.randn(len(counts), channels, 9, 13, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(len(counts), 6, 9, 13, dtype=torch.float64)
+    boxes = [random_boxes(count, low, high) for count in counts]
+    shapes = [(64, 60 + i) for i in range(len(counts))]
+    inputs = [student, *loss.parameters()]
+
+    ours = loss.parts(student, teacher, boxes, shapes)
+    paper = paper_parts(loss, student, teacher, boxes, shapes)
+
+    for name, value, expected in zip(FGDParts._fields, ours, paper, strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-10, msg=name)
+        if not expected.requires_grad:
+            assert expected == 0
+            continue
+        gradients = torch.autograd.grad(value, inputs, retain_graph=True, materialize_grads=True)
+        expected = torch.autograd.grad(expected, inputs, retain_graph=True, materialize_grads=True)
+        torch.testing.assert_close(gradients, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_forward_is_the_weighted_sum_of_the_parts():
+    torch.manual_seed(0)
+    weights = dict(alpha=2.0, beta=3.0, gamma=5.0, lambda_=7.0)
+    loss = FGDLoss(6, 6, **weights)
+    arguments = torch.randn(1, 6, 4, 4), torch.randn(1, 6, 4, 4), [torch.zeros(0, 4)], [(32, 32)]
+
+    parts = loss.parts(*arguments)
+
+    expected = sum(weight * part for weight, part in zip(weights.values(), parts, strict=True))
+    torch.testing.assert_close(loss(*arguments), expected)
+
+
+def test_gradcheck_of_the_reductions(small_blocks):
+    torch.manual_seed(0)
+    double = dict(dtype=torch.float64)
+    student = torch.randn(2, 5, 31, **double, requires_grad=True)
+    teacher = torch.randn(2, 5, 31, **double)
+    weights = torch.rand(2, 5, **double)
+    mask_s, mask_t = torch.randn(2, 5, **double).requires_grad_().unbind()
+
+    def reduce(student, mask_s, mask_t):
+        softmax_t = _fused.survey(teacher, mask_t).softmax
+        return tuple(_fused.reduce_features(student, teacher, weights, mask_s, mask_t, softmax_t))
+
+    assert torch.autograd.gradcheck(reduce, (student, mask_s, mask_t))
+
+
+def test_channels_last_features_give_the_same_and_keep_their_layout():
+    torch.manual_seed(0)
+    loss = random_loss()
+    student, teacher = torch.randn(2, 2, 6, 9, 13, dtype=torch.float64)
+    boxes, shapes = [random_boxes(2), random_boxes(3)], [(64, 64)] * 2
+
+    gradients = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        leaf = student.clone(memory_format=layout).requires_grad_()
+        loss(leaf, teacher.contiguous(memory_format=layout), boxes, shapes).backward()
+        assert leaf.grad.is_contiguous(memory_format=layout)
+        gradients.append(leaf.grad)
+
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("channels", [16, 32])
+@pytest.mark.parametrize(
+    ("student_dtype", "teacher_dtype"),
+    [
+        (torch.bfloat16, torch.bfloat16),
+        (torch.float16, torch.float16),
+        (torch.float32, torch.bfloat16),
+    ],
+)
+def test_low_precision_features_are_accumulated_in_float32(
+    student_dtype, teacher_dtype, channels, autocast
+):
+    torch.manual_seed(0)
+    loss = random_loss(channels, 32).float()
+    # Rounded first, so that what is left is the loss's own error.
+    student = torch.randn(2, channels, 25, 42).to(student_dtype)
+    teacher = torch.randn(2, 32, 25, 42).to(teacher_dtype)
+    boxes, shapes = [random_boxes(3).float(), random_boxes(4).float()], [(64, 64)] * 2
+    low = student.clone().requires_grad_()
+    full = student.float().requires_grad_()
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        value = loss(low, teacher, boxes, shapes)
+    expected = loss(full, teacher.float(), boxes, shapes)
+    value.backward()
+    expected.backward()
+
+    # Without `align` nothing but the gradient is rounded to the student's precision.
+    aligned = channels != 32
+    assert value.dtype == torch.float32
+    assert low.grad.dtype == student_dtype
+    torch.testing.assert_close(value, expected, rtol=1e-2 if aligned else 1e-5, atol=0)
+    assert largest_relative_error(low.grad, full.grad) < (5e-2 if aligned else 1e-2)
+
+
+def test_needs_no_value_on_the_host():
+    """Tensors without values: reading one, as a device synchronisation would, raises."""
+    with FakeTensorMode():
+        loss = FGDLoss(6, 6)
+        student = torch.randn(2, 6, 9, 13, requires_grad=True)
+        boxes = [torch.rand(3, 4), torch.rand(0, 4)]
+        loss(student, torch.randn(2, 6, 9, 13), boxes, [(64, 64)] * 2).backward()
+        assert student.grad.shape == student.shape
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(student=torch.zeros(2, 4, 8)), r"\(N, C, H, W\), got student \(2, 4, 8\)"),
+        (dict(student=torch.zeros(1, 4, 8, 8)), r"number of images: student \(1, 4, 8, 8\)"),
+        (
+            dict(teacher=torch.zeros(2, 6, 8, 7)),
+            r"height and width: student \(2, 4, 8, 8\), teacher \(2, 6, 8, 7\)",
+        ),
+        (dict(student=torch.zeros(2, 5, 8, 8)), r"student .*\(2, 5, 8, 8\) have 5 .* built for 4"),
+        (dict(teacher=torch.zeros(2, 4, 8, 8)), r"teacher .*\(2, 4, 8, 8\) have 4 .* built for 6"),
+        (dict(gt_bboxes=[torch.zeros(1, 4)]), "2 images needs .*, got 1 and 2"),
+        (dict(img_shapes=[(64, 64)] * 3), "2 images needs .*, got 2 and 3"),
+        (dict(gt_bboxes=[torch.zeros(1, 4), torch.zeros(4)]), r"gt_bboxes\[1\] must be \(k, 4\)"),
+        (dict(gt_bboxes=[torch.zeros(2, 5), torch.zeros(0, 4)]), r"gt_bboxes\[0\] .*\(2, 5\)"),
+        (dict(gt_bboxes=[torch.zeros(2, 4, dtype=int)] * 2), r"gt_bboxes\[0\] .*torch.int64"),
+        (dict(img_shapes=[(64, 64), (64, 64, 3)]), r"img_shapes\[1\] must be \(height, width\)"),
+    ],
+)
+def test_wrong_shapes_are_refused_by_name(change, message):
+    arguments = dict(
+        student=torch.zeros(2, 4, 8, 8),
+        teacher=torch.zeros(2, 6, 8, 8),
+        gt_bboxes=[torch.zeros(1, 4)] * 2,
+        img_shapes=[(64, 64)] * 2,
+    )
+    with pytest.raises(ValueError, match=message):
+        FGDLoss(4, 6)(**(arguments | change))
+
+
+def published_layout(student_channels: int, channels: int) -> dict[str, Tensor]:
+    """A state dict with the names and shapes of the published code's."""
+    half = channels // 2
+    shapes = {}
+    if student_channels != channels:
+        shapes |= {
+            "align.weight": (channels, student_channels, 1, 1),
+            "align.bias": (channels,),
+        }
+    for side in "st":
+        shapes |= {
+            f"conv_mask_{side}.weight": (1, channels, 1, 1),
+            f"conv_mask_{side}.bias": (1,),
+            f"channel_add_conv_{side}.0.weight": (half, channels, 1, 1),
+            f"channel_add_conv_{side}.0.bias": (half,),
+            f"channel_add_conv_{side}.1.weight": (half, 1, 1),
+            f"channel_add_conv_{side}.1.bias": (half, 1, 1),
+            f"channel_add_conv_{side}.3.weight": (channels, half, 1, 1),
+            f"channel_add_conv_{side}.3.bias": (channels,),
+        }
+    return {name: torch.full(shape, 0.5) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("student_channels", [16, 12])
+def test_a_published_state_dict_loads(student_channels):
+    loss = FGDLoss(student_channels, 16)
+    loss.load_state_dict(published_layout(student_channels, 16), strict=True)
+    assert all((parameter == 0.5).all() for parameter in loss.parameters())
+
+
+def test_starts_as_the_published_code_does():
+    torch.manual_seed(0)
+    loss = FGDLoss(256, 256)
+    for mask in (loss.conv_mask_s, loss.conv_mask_t):
+        # Kaiming, fan-in: variance 2 / 256; the tolerance is four standard errors of 256 samples.
+        assert mask.weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.18)
+        assert not mask.bias.any()
+    for transform in (loss.channel_add_conv_s, loss.channel_add_conv_t):
+        assert transform[0].weight.any()
+        assert (transform[1].weight == 1).all()
+        assert not transform[1].bias.any()
+        assert not transform[3].weight.any()
+        assert not transform[3].bias.any()
