@@ -1,0 +1,327 @@
+"""The results table: what was measured, and clearly apart what was published for COCO.
+
+`collect` reads a suite's eval.json files into plain dataclasses; each format is one function.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fgd import recipe
+from fgd.errors import FGDError
+from fgd.files import sha256, write_text
+
+# How papers write what mmdet calls these classes.
+_MODEL_NAMES = {
+    "FasterRCNN": "Faster R-CNN",
+    "MaskRCNN": "Mask R-CNN",
+    "RepPointsDetector": "RepPoints",
+}
+_GAIN_NOTE = "Gain: FGD over the baseline, the same student trained alike without a teacher."
+_SMALL_NOTE = (
+    "R18x16 is a ResNet-18 of 16 base channels, 64 at full size. Published are the numbers of\n"
+    "full-size detectors on COCO val2017: they do not compare with those measured on this data."
+)
+_FULL_NOTE = "Published are the FGD authors' numbers, on COCO val2017."
+_SNAKEMAKE = ".venv/bin/snakemake --profile cluster/profiles/local"
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector for people's eyes.
+
+    Attributes:
+        name: what the row file calls it, mostly a name of the model zoo.
+        model: kind of detector, for example "Faster R-CNN".
+        backbone: "R50", "X101"; a narrow one's base channels follow: "R18x16".
+    """
+
+    name: str
+    model: str
+    backbone: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """AP in points, with one decimal; None where nothing was measured or published."""
+
+    teacher_ap: float | None
+    baseline_ap: float | None
+    fgd_ap: float | None
+    published_baseline: float | None
+    published_fgd: float | None
+
+    @property
+    def gain(self) -> float | None:
+        """What the teacher added to the student, measured."""
+        return _difference(self.fgd_ap, self.baseline_ap)
+
+    @property
+    def published_gain(self) -> float | None:
+        """What the teacher added to the student, published."""
+        return _difference(self.published_fgd, self.published_baseline)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        figures: "box", and "mask" for a student that has masks.
+        measured: the eval.json of "teacher", "baseline" and "fgd"; None until there is one.
+        configs: SHA-256 of the training configs of "baseline" and "fgd".
+    """
+
+    name: str
+    student: Detector
+    teacher: Detector
+    figures: dict[str, Figures]
+    measured: dict[str, dict | None]
+    configs: dict[str, str | None]
+
+    @property
+    def missing(self) -> list[str]:
+        """What has not been evaluated yet."""
+        return [name for name, report in self.measured.items() if report is None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of a suite; `settings` is the SHA-256 of the suite's settings."""
+
+    suite: str
+    small: bool
+    data: str
+    results: str
+    settings: str
+    rows: list[Row]
+
+
+def write_table(suite: recipe.Suite, results: Path, out: Path) -> str:
+    """Write `<out>.md`, `.csv` and `.json` and return what there is to show: the Markdown.
+
+    Args:
+        results: folder of the suite's results; whatever is not there yet is listed as unfinished.
+
+    Raises:
+        FGDError: a row of the suite is wrong, or an eval.json is not one.
+    """
+    table = collect(suite, results)
+    formats = {".md": to_markdown, ".csv": to_csv, ".json": to_json}
+    for ending, convert in formats.items():
+        write_text(out.with_name(out.name + ending), convert(table))
+    return f"{to_markdown(table)}\nWritten to {out}.md, .csv and .json"
+
+
+def collect(suite: recipe.Suite, results: Path) -> Table:
+    """Gather what a suite has measured so far."""
+    teachers: dict[str, Detector] = {}
+    rows = []
+    for name, plan in recipe.plan(suite).rows.items():
+        row = recipe.load_row(name)
+        if row.teacher not in teachers:
+            composed = recipe.compose_teacher(suite, row.teacher)
+            teachers[row.teacher] = _detector(row.teacher, composed.detector.model)
+        student = recipe.compose(suite, row, "baseline").detector.model
+        measured = {
+            "teacher": _read_report(results / "teachers" / row.teacher / "eval.json"),
+            "baseline": _read_report(results / name / "baseline" / "eval.json"),
+            "fgd": _read_report(results / name / "fgd" / "eval.json"),
+        }
+        kinds = ("box", "mask") if plan.masks else ("box",)
+        rows.append(
+            Row(
+                name=name,
+                student=_detector(row.student, student),
+                teacher=teachers[row.teacher],
+                figures={kind: _figures(kind, measured, row.published) for kind in kinds},
+                measured=measured,
+                configs={arm: _hash(results / name / arm / "config.py") for arm in recipe.ARMS},
+            )
+        )
+    settings = json.dumps(asdict(suite), sort_keys=True).encode()
+    return Table(
+        suite=suite.name,
+        small=suite.mini is not None,
+        data=suite.data_root or suite.dataset,
+        results=str(results),
+        settings=hashlib.sha256(settings).hexdigest(),
+        rows=rows,
+    )
+
+
+def to_markdown(table: Table) -> str:
+    """A page that reads well in a terminal and rendered."""
+    images = sorted({r["images"] for row in table.rows for r in row.measured.values() if r})
+    counted = f", {' or '.join(map(str, images))} images" if images else ""
+    parts = [
+        f"# FGD, suite {table.suite}",
+        f"AP x 100 on {table.data}{counted}. Settings: {table.settings[:8]}.\n{_GAIN_NOTE}",
+        _aligned(_main_header(), _main_lines(table), left=3),
+        _SMALL_NOTE if table.small else _FULL_NOTE,
+        *_unfinished(table),
+        *_checkpoints(table),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """One line a row and kind of AP, for spreadsheets and scripts."""
+    lines = [
+        {
+            "row": row.name,
+            "kind": kind,
+            "model": row.student.model,
+            "backbone": row.student.backbone,
+            "student": row.student.name,
+            "teacher": row.teacher.name,
+            "teacher_backbone": row.teacher.backbone,
+            **_all_figures(figures),
+            "missing": " ".join(row.missing),
+        }
+        for row in table.rows
+        for kind, figures in row.figures.items()
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def to_json(table: Table) -> str:
+    """Everything: with all COCO figures, checkpoints and their hashes."""
+    rows = [
+        asdict(row)
+        | {"figures": {kind: _all_figures(value) for kind, value in row.figures.items()}}
+        | {"missing": row.missing}
+        for row in table.rows
+    ]
+    return json.dumps(asdict(table) | {"rows": rows}, indent=2) + "\n"
+
+
+def _main_header() -> list[str]:
+    return ["Model", "Backbone", "Teacher", "its AP", "Baseline", "FGD", "Gain", "Published (COCO)"]
+
+
+def _main_lines(table: Table) -> list[list[str]]:
+    lines = []
+    for row in table.rows:
+        names = [row.name, row.student.backbone, f"{row.teacher.model} {row.teacher.backbone}"]
+        for kind, figures in row.figures.items():
+            lines.append(
+                (names if kind == "box" else [f"  {kind} AP", "", ""])
+                + [_points(v) for v in (figures.teacher_ap, figures.baseline_ap, figures.fgd_ap)]
+                + [_points(figures.gain, sign="+"), _published(figures)]
+            )
+    return lines
+
+
+def _unfinished(table: Table) -> list[str]:
+    rows = [row for row in table.rows if row.missing]
+    if not rows:
+        return []
+    one = f"{table.results}/{rows[0].name}/{{baseline,fgd}}/eval.json"
+    return [
+        f"## Unfinished: {len(rows)} of {len(table.rows)} rows",
+        "\n".join(f"- {row.name}: no {', '.join(row.missing)}" for row in rows),
+        "To run them all, or one of them:",
+        f"    {_SNAKEMAKE} --config suite={table.suite}\n    {_SNAKEMAKE} {one}",
+    ]
+
+
+def _checkpoints(table: Table) -> list[str]:
+    lines = [
+        [row.name, *(report["sha256"][:8] if report else "-" for report in row.measured.values())]
+        for row in table.rows
+        if len(row.missing) < len(row.measured)
+    ]
+    if not lines:
+        return []
+    header = ["Row", "Teacher", "Baseline", "FGD"]
+    return ["## Checkpoints", "First digits of their SHA-256.", _aligned(header, lines, left=4)]
+
+
+def _aligned(header: list[str], lines: list[list[str]], left: int) -> str:
+    """A Markdown table whose columns line up; the first `left` ones are flush left."""
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        padded = [
+            cell.ljust(width) if number < left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        "-" * width if number < left else "-" * (width - 1) + ":"
+        for number, width in enumerate(widths)
+    ]
+    return "\n".join([line(header), line(rule), *map(line, lines)])
+
+
+def _points(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.1f}"
+
+
+def _published(figures: Figures) -> str:
+    if figures.published_fgd is None:
+        return "-"
+    baseline = _points(figures.published_baseline)
+    return f"{baseline} > {figures.published_fgd:.1f}  {_points(figures.published_gain, sign='+')}"
+
+
+def _all_figures(figures: Figures) -> dict[str, Any]:
+    return asdict(figures) | {"gain": figures.gain, "published_gain": figures.published_gain}
+
+
+def _figures(kind: str, measured: dict[str, dict | None], published: dict) -> Figures:
+    suffix = "" if kind == "box" else f"_{kind}"
+    return Figures(
+        **{f"{name}_ap": _ap(report, kind) for name, report in measured.items()},
+        published_baseline=published.get(f"baseline{suffix}"),
+        published_fgd=published.get(f"fgd{suffix}"),
+    )
+
+
+def _ap(report: dict | None, kind: str) -> float | None:
+    # Rounded once, here, so that every difference is the one that a reader computes.
+    return round(100 * report[kind]["AP"], 1) if report and kind in report else None
+
+
+def _difference(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else round(a - b, 1)
+
+
+def _detector(name: str, model: dict) -> Detector:
+    kind = _MODEL_NAMES.get(model["type"], model["type"])
+    if model["type"] == "CascadeRCNN":
+        kind = "Cascade Mask R-CNN" if "mask_head" in model["roi_head"] else "Cascade R-CNN"
+    return Detector(name, kind, _backbone(model["backbone"]))
+
+
+def _backbone(backbone: dict) -> str:
+    letter = "X" if backbone["type"] == "ResNeXt" else "R"
+    channels = backbone.get("base_channels", 64)
+    return f"{letter}{backbone['depth']}" + ("" if channels == 64 else f"x{channels}")
+
+
+def _read_report(path: Path) -> dict | None:
+    if not path.exists():
+        return None
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["box"]["AP"], report["sha256"], report["images"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise FGDError(
+            f"{path}: not a report of `fgd evaluate` ({error!r}); delete it and evaluate again"
+        ) from error
+    return report
+
+
+def _hash(path: Path) -> str | None:
+    return sha256(path) if path.exists() else None
