@@ -27,7 +27,7 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
         actual = sha256(temporary)
         if not actual.startswith(hash8):
             raise FGDError(
-                f"{address}: expected a file with sha256 {hash8}..., got {actual[:len(hash8)]}... "
+                f"{address}: expected a file with sha256 {hash8}..., got {actual[: len(hash8)]}... "
                 f"({temporary.stat().st_size} bytes); nothing was written to {target}"
             )
 

@@ -18,7 +18,12 @@ _DEFAULT_LENGTHS = {
     "SingleRoIExtractor": {"finest_scale": 56},
 }
 # Keys that hold the width of feature maps, all of them 256 in the zoo.
-_WIDTHS = {"in_channels", "out_channels", "feat_channels", "point_feat_channels", "conv_out_channels"}
+_WIDTHS = {
+    "in_channels",
+    "out_channels",
+    "feat_channels",
+    "point_feat_channels",
+}
 # Keys that hold a length: in pixels, or in units of a level's stride, which stays.
 _LENGTHS = {
     "octave_base_scale",
@@ -102,6 +107,9 @@ def _shrink(node: Any, size: Size) -> Any:
 def _shrink_value(key: str, value: Any, size: Size) -> Any:
     if key in _WIDTHS:
         return size.channels
+    if key == "conv_out_channels":
+        # The mask head's: its maps of every RoI cost more than the rest of the detector.
+        return size.channels // 2
     if key == "fc_out_channels":
         return size.fc_channels
     if key == "num_classes":

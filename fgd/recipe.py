@@ -14,6 +14,7 @@ from mmcv import Config
 
 from fgd.checkout import root
 from fgd.errors import FGDError
+from fgd.files import write_text
 from fgd.narrow import Size, narrow
 from fgd.schema import validate
 from fgd.zoo import suggestion, zoo_config
@@ -70,7 +71,7 @@ class Row:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """What a row is made of: names of its detectors, its student's backbone, whether it has masks."""
+    """What a row is made of: its detectors, its student's backbone, whether that predicts masks."""
 
     student: str
     teacher: str
@@ -200,6 +201,20 @@ def plan(suite: Suite) -> Plan:
     return Plan(rows, teachers, backbones)
 
 
+def write_row(suite: Suite, name: str, arm: str, out: str | Path) -> None:
+    """Write `config.py` and `student.py` of a row's arm into the folder `out`."""
+    composed = compose(suite, load_row(name), arm)
+    write_text(Path(out) / "student.py", composed.detector.pretty_text)
+    write_text(Path(out) / "config.py", composed.training.pretty_text)
+
+
+def write_teacher(suite: Suite, name: str, out: str | Path) -> None:
+    """Write `config.py` and `detector.py` of a teacher into the folder `out`."""
+    composed = compose_teacher(suite, name)
+    write_text(Path(out) / "detector.py", composed.detector.pretty_text)
+    write_text(Path(out) / "config.py", composed.training.pretty_text)
+
+
 def backbone_key(checkpoint: str) -> str:
     """File name of a backbone: `open-mmlab://detectron2/resnet50_caffe` is `resnet50_caffe`."""
     return checkpoint.rsplit("/", 1)[-1]
@@ -300,9 +315,7 @@ def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
             data=_data(suite, config),
             evaluation=config.evaluation,
             checkpoint_config=dict(interval=1),
-            log_config=dict(
-                interval=suite.log_interval, hooks=[dict(type="TextLoggerHook")]
-            ),
+            log_config=dict(interval=suite.log_interval, hooks=[dict(type="TextLoggerHook")]),
             custom_hooks=[dict(type="NumClassCheckHook")],
             dist_params=dict(backend="nccl"),
             log_level="INFO",
@@ -373,12 +386,11 @@ def _check_levels(row: Row, student: dict, teacher: dict) -> None:
                 f"row {row.name}: distill.levels has {beyond[0]}, but the {role} {name} has the "
                 f"FPN levels 0 to {outputs - 1}"
             )
-    first = student["neck"].get("start_level", 0), teacher["neck"].get("start_level", 0)
-    if first[0] != first[1]:
+    strides = [4 * 2 ** model["neck"].get("start_level", 0) for model in (student, teacher)]
+    if strides[0] != strides[1]:
         raise FGDError(
-            f"row {row.name}: FPN level 0 of the student {row.student} has stride {4 * 2**first[0]}"
-            f", of the teacher {row.teacher} {4 * 2**first[1]}; their features differ in height "
-            "and width"
+            f"row {row.name}: FPN level 0 has stride {strides[0]} in the student {row.student} and "
+            f"{strides[1]} in the teacher {row.teacher}: their features differ in height and width"
         )
 
 
