@@ -1,0 +1,204 @@
+"""Every kind of damaged data set is refused with a message that names it; COCO's own flaws pass."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fgd.coco import check
+from fgd.errors import FGDError
+
+CLASSES = ("cat", "dog")
+
+
+@pytest.fixture
+def content():
+    """Two images of 40 x 30 pixels, three objects."""
+
+    def annotation(number, image, category, bbox):
+        return {
+            "id": number,
+            "image_id": image,
+            "category_id": category,
+            "bbox": bbox,
+            "area": bbox[2] * bbox[3],
+            "iscrowd": 0,
+            "segmentation": [[1, 1, 5, 1, 5, 5]],
+        }
+
+    return {
+        "images": [
+            {"id": 10, "file_name": "a.png", "width": 40, "height": 30},
+            {"id": 11, "file_name": "b.png", "width": 40, "height": 30},
+        ],
+        "annotations": [
+            annotation(1, 10, 1, [0, 0, 40, 30]),
+            annotation(2, 10, 2, [5.5, 5, 10, 10]),
+            annotation(3, 10, 2, [1, 1, 4, 4]),
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+
+
+@pytest.fixture
+def run(tmp_path, content):
+    """Write a data set, by default the sound one, and check it."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for image in content["images"]:
+        Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(images / image["file_name"])
+
+    def run(changed=content, **arguments):
+        file = tmp_path / "instances.json"
+        file.write_text(json.dumps(changed))
+        return check(file, images, **({"classes": CLASSES, "strict": True} | arguments))
+
+    return run
+
+
+def many(content, bbox, copies=97):
+    """`content` with one annotation of the box `bbox` among a hundred."""
+    sound = content["annotations"]
+    for number in range(4, 4 + copies):
+        sound.append(dict(sound[2], id=number))
+    sound[1]["bbox"] = bbox
+    return content
+
+
+def test_report_counts_what_is_there(run):
+    report = run(open_images=True)
+    assert (report["images"], report["images_without_objects"]) == (2, 1)
+    assert report["annotations"] == 3
+    assert report["per_class"] == {"cat": 1, "dog": 2}
+    assert report["beyond_border"] == report["other_classes"] == report["crowds"] == 0
+    assert set(report["dropped_by_mmdet"].values()) == {0}
+
+
+def test_other_categories_are_counted_apart(run):
+    report = run(classes=("dog",))
+    assert report["per_class"] == {"dog": 2}
+    assert report["other_classes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("bbox", "reason"),
+    [
+        ([5, 5, 0, 10], "less than a pixel wide or high"),
+        ([5, 5, -3, 10], "less than a pixel wide or high"),
+        ([41, 5, 10, 10], "outside the image"),
+        ([5, -12, 10, 10], "outside the image"),
+        ([35, 5, 10, 10], "partly beyond the image's border"),
+        ([-2, 5, 10, 10], "partly beyond the image's border"),
+    ],
+)
+def test_wrong_box(run, content, bbox, reason):
+    """Strict refuses one; otherwise one of a hundred is counted and one of three refused."""
+    content["annotations"][1]["bbox"] = bbox
+    for strict in (True, False):
+        with pytest.raises(FGDError) as error:
+            run(strict=strict)
+        text = str(error.value)
+        assert "annotation 2 in image a.png (40 x 30 pixels)" in text
+        assert f"{bbox}, which is {reason} (1 of 3" in text
+    report = run(many(content, bbox), strict=False)
+    assert sum(report["dropped_by_mmdet"].values()) + report["beyond_border"] >= 1
+    assert report["dropped_by_mmdet"].get(reason, report["beyond_border"]) == 1
+
+
+def test_dropped_boxes_are_those_that_mmdet_drops(run, content, tmp_path):
+    """The report's counts agree with what mmdet's data set hands to training."""
+    from mmdet.datasets import CocoDataset
+
+    many(content, [5, 5, 10, 0.5])
+    content["annotations"][10]["bbox"] = [41, 1, 4, 4]
+    content["annotations"][11]["area"] = 0
+    content["annotations"][12]["bbox"] = [-2, 1, 4, 4]
+    report = run(strict=False)
+    data = CocoDataset(
+        str(tmp_path / "instances.json"), pipeline=[], classes=CLASSES, test_mode=True
+    )
+    kept = len(data.get_ann_info(0)["bboxes"])
+    assert report["annotations"] - kept == sum(report["dropped_by_mmdet"].values()) == 3
+
+
+def test_rounding_at_the_border_is_no_fault(run, content):
+    content["annotations"][1]["bbox"] = [30.005, 5, 10, 10]
+    assert run()["beyond_border"] == 0
+
+
+@pytest.mark.parametrize("bbox", [[1, 2, 3], [1, 2, 3, None], [1, 2, 3, float("nan")], "box"])
+def test_box_that_is_none(run, content, bbox):
+    content["annotations"][2]["bbox"] = bbox
+    with pytest.raises(FGDError, match=r"annotation 3: bbox is .*expected four finite numbers"):
+        run(strict=False)
+
+
+def drop(kind, key):
+    def change(content):
+        del content[kind][1][key]
+
+    return change
+
+
+def put(kind, number, **values):
+    def change(content):
+        content[kind][number] |= values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("annotations"), "no list 'annotations'"),
+        (drop("images", "height"), "'images', id 11: 'height' is missing"),
+        (drop("images", "id"), "'images', no. 1: 'id' is missing"),
+        (drop("annotations", "iscrowd"), "'annotations', id 2: 'iscrowd' is missing"),
+        (put("images", 1, id=10), "id 10 stands 2 times in 'images'"),
+        (put("annotations", 2, id=1), "id 1 stands 2 times in 'annotations'"),
+        (put("annotations", 2, image_id=99), "annotation 3 has image_id 99"),
+        (put("annotations", 2, category_id=99), "annotation 3 has category_id 99"),
+        (put("categories", 1, name="Dog"), "no category is named 'dog' .*cat, Dog"),
+        (lambda c: c["categories"].reverse(), "in the order dog, cat.*in the order cat, dog"),
+        (put("images", 0, file_name="c.png"), "images/c.png is missing.*1 of 2"),
+    ],
+)
+def test_damaged_content(run, content, change, message):
+    change(content)
+    with pytest.raises(FGDError, match=message):
+        run()
+
+
+def test_truncated_json(run, content, tmp_path):
+    run()
+    file = tmp_path / "instances.json"
+    file.write_text(file.read_text()[:-100])
+    with pytest.raises(FGDError, match=r"instances\.json is no complete JSON file"):
+        check(file, tmp_path / "images")
+
+
+def test_missing_data_says_what_belongs_there(tmp_path):
+    with pytest.raises(FGDError, match=r"instances_train2017\.json is missing.*annotations_train"):
+        check(tmp_path / "annotations/instances_train2017.json", tmp_path / "train2017")
+    file = tmp_path / "instances.json"
+    file.write_text("{}")
+    with pytest.raises(FGDError, match=r"image folder .*val2017 is missing.*cocodataset\.org"):
+        check(file, tmp_path / "val2017")
+    with pytest.raises(FGDError, match=r"image folder .*mine is missing; the data set's config"):
+        check(file, tmp_path / "mine")
+
+
+def test_images_of_another_size(run, content):
+    changed = copy.deepcopy(content)
+    changed["images"][1]["width"] = 41
+    run(changed)
+    with pytest.raises(FGDError, match=r"b\.png is 40 x 30 pixels, .* says 41 x 30"):
+        run(changed, open_images=True)
+
+
+def test_unreadable_image(run, tmp_path):
+    (tmp_path / "images" / "b.png").write_bytes(b"no image")
+    with pytest.raises(FGDError, match=r"b\.png cannot be read"):
+        run(open_images=True)
