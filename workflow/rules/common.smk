@@ -142,6 +142,12 @@ def data_files(wildcards):
     return recipe.compose(loaded, first, "baseline").detector.data[wildcards.split]
 
 
+def data_checks(wildcards):
+    """One's own data names its classes, and every box has to be right; COCO has some faulty ones."""
+    classes = data_files(wildcards).get("classes")
+    return f"--strict --classes {shlex.quote(','.join(classes))}" if classes else ""
+
+
 def data_folder(wildcards):
     """The folder that a rule writes the split to; nothing where the user brings the data."""
     annotations = Path(data_files(wildcards)["ann_file"])

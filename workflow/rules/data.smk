@@ -33,6 +33,7 @@ rule check_data:
     params:
         annotations=lambda wildcards: data_files(wildcards)["ann_file"],
         images=lambda wildcards: data_files(wildcards)["img_prefix"],
+        options=data_checks,
     resources:
         mem_mb=by_size(2000, 8000),
         runtime=by_size(10, 60),
@@ -41,7 +42,8 @@ rule check_data:
     message:
         "Check the {wildcards.split} set of suite {wildcards.suite}"
     shell:
-        "fgd data check {params.annotations:q} {params.images:q} --out {output:q} > {log:q} 2>&1"
+        "fgd data check {params.annotations:q} {params.images:q} {params.options}"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule train_backbone:

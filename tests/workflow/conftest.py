@@ -1,0 +1,37 @@
+"""Projects to run Snakemake in; the finished one is made once."""
+
+import shutil
+
+import pytest
+from project import Project, tiny_suite, write_data
+
+
+@pytest.fixture(scope="session")
+def new_project(tmp_path_factory) -> Project:
+    """Nothing has run here, and nothing does: for plans and refusals."""
+    return Project(tmp_path_factory.mktemp("new"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> tuple[Project, str]:
+    """A project whose eight rows are all done, and what Snakemake printed."""
+    project = Project(tmp_path_factory.mktemp("finished"))
+    write_data(project.folder)
+    result = project.run()
+    assert result.returncode == 0, result.stdout
+    return project, result.stdout
+
+
+@pytest.fixture
+def finished(finished_run) -> Project:
+    """The finished project, its suite file as it was when it was run."""
+    project, _ = finished_run
+    project.write_suite(tiny_suite())
+    return project
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Project:
+    """The finished project once more, to be changed."""
+    shutil.copytree(finished.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return Project(tmp_path)

@@ -1,0 +1,68 @@
+"""The real Snakefile in a temporary folder, on the mini suite shrunk to a few steps a row."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+class Project:
+    """A folder that Snakemake works in, with a suite file of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.write_suite(tiny_suite())
+
+    def write_suite(self, suite: dict) -> None:
+        (self.folder / "mini.yaml").write_text(yaml.safe_dump(suite))
+
+    def command(self, *options: str, suite: str = "mini.yaml") -> list[str]:
+        snakemake = [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile")]
+        return [*snakemake, "--cores=2", *options, "--config", f"suite={suite}"]
+
+    def run(self, *options: str, suite: str = "mini.yaml") -> subprocess.CompletedProcess:
+        """Run Snakemake to its end; what it prints is in `stdout`."""
+        return subprocess.run(
+            self.command(*options, suite=suite),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def plan(self, *options: str, suite: str = "mini.yaml") -> dict[str, int]:
+        """How often a run would run each rule."""
+        result = self.run("--dry-run", *options, suite=suite)
+        assert result.returncode == 0, result.stdout
+        if "Nothing to be done" in result.stdout:
+            return {}
+        statistics = result.stdout.split("Job stats:")[1].split("total")[0]
+        return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", statistics, re.M)}
+
+
+def tiny_suite() -> dict:
+    """The mini suite with narrower detectors that take three steps each."""
+    suite = yaml.safe_load((ROOT / "configs/suites/mini.yaml").read_text())
+    suite |= {"samples_per_gpu": 4, "checkpoint_interval": 1, "log_interval": 1}
+    mini = suite["mini"]
+    mini["size"] |= {"channels": 16, "fc_channels": 16}
+    mini["backbone"]["iterations"] = 2
+    mini["student"]["epochs"] = mini["teacher"]["epochs"] = 1
+    mini["detectors"] = {
+        name: {"depth": detector["depth"], "base_channels": 8}
+        for name, detector in mini["detectors"].items()
+    }
+    return suite
+
+
+def write_data(folder: Path) -> None:
+    """A mini set of a few images, where the workflow would write the whole one."""
+    size = ["--train=12", "--val=8"]
+    subprocess.run(
+        [str(BIN / "fgd"), "data", "mini", "--out=data/mini", *size], cwd=folder, check=True
+    )
