@@ -26,7 +26,7 @@ SIDE = 48  # pixels of a crop
 BATCH = 64
 TRAIN_CROPS = 4000
 TEST_CROPS = 1000
-LEARNING_RATE = 4e-3
+LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 0.05
 # The zoo's detectors normalise their input so, in RGB.
 IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
