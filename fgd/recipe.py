@@ -21,6 +21,7 @@ from fgd.zoo import suggestion, zoo_config
 
 ARMS = ("fgd", "baseline")
 BASE_BATCH = 16  # images, that the rows' learning rates are for: 8 GPUs x 2
+_SCHEDULE = ("optimizer", "optimizer_config", "lr_config", "runner")
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,15 @@ def load_suite(path: str | Path) -> Suite:
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in (root() / "configs" / "suites").glob("*.yaml")))
         raise FGDError(f"{path}: no such suite file; configs/suites has {names}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise FGDError(f"{path}: not valid YAML: {error}") from error
     validate(content, "suite", str(path))
     for row in content["rows"]:
         _row_file(row)
+    if not (root() / content["dataset"]).is_file():
+        raise FGDError(f"{path}: dataset {content['dataset']}: no such file in the repository")
     return Suite(**content | {"rows": tuple(content["rows"])})
 
 
@@ -135,9 +141,13 @@ def compose(suite: Suite, row: Row, arm: str) -> Composed:
     """The configs of one training: arm "fgd" distils, arm "baseline" trains the student alone.
 
     Raises:
-        FGDError: an unknown detector, or levels or inheritance that student and teacher do not
-            allow.
+        FGDError: an unknown arm or detector, or levels or inheritance that student and teacher do
+            not allow.
     """
+    if arm not in ARMS:
+        raise FGDError(
+            f"unknown arm {arm!r}{suggestion(arm, ARMS)} It is one of: {', '.join(ARMS)}"
+        )
     student = _load_detector(suite, row.student)
     schedule = _own_schedule(suite, row.student, "student") or _published_schedule(
         suite, row, student
@@ -168,9 +178,12 @@ def compose(suite: Suite, row: Row, arm: str) -> Composed:
 
 
 def compose_teacher(suite: Suite, name: str) -> Composed:
-    """The configs of a teacher; a suite that downloads its teachers has only use for `detector`."""
+    """The configs of a teacher: to evaluate it, and to train it.
+
+    At full size its training is the one that its own config in the zoo describes.
+    """
     teacher = _load_detector(suite, name)
-    schedule = _own_schedule(suite, name, "teacher") or {}
+    schedule = _own_schedule(suite, name, "teacher") or {key: teacher[key] for key in _SCHEDULE}
     detector = _detector_config(suite, teacher, schedule)
     recipe = dict(suite=suite.name, teacher=name, total_batch=suite.total_batch)
     return Composed(_training_config(suite, detector, recipe), detector)
@@ -236,13 +249,14 @@ def _load_detector(suite: Suite, name: str) -> Config:
     own = root() / "configs" / "detectors" / f"{name}.py"
     config = Config.fromfile(str(own) if own.exists() else zoo_config(name))
     if suite.mini is not None:
-        shape = _mini_detector(suite, name)
-        config.model = narrow(
-            config.model.to_dict(),
-            Size(**suite.mini["size"]),
-            shape["depth"],
-            shape["base_channels"],
-        )
+        mini = _mini_detector(suite, name)
+        if "dcn" in config.model.backbone and mini["depth"] < 50:
+            raise FGDError(
+                f"suite {suite.name}: mini.detectors.{name} has depth {mini['depth']}, but its "
+                "deformable convolutions need bottleneck blocks: depth 50 or more"
+            )
+        size = Size(**suite.mini["size"])
+        config.model = narrow(config.model.to_dict(), size, mini["depth"], mini["base_channels"])
     return config
 
 
@@ -329,10 +343,9 @@ def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
 
 def _training_config(suite: Suite, detector: Config, recipe: dict) -> Config:
     """What `fgd train` reads, and nothing else."""
-    names = ("model", "data", "optimizer", "optimizer_config", "lr_config", "runner")
     return Config(
         dict(
-            {name: detector[name] for name in names if name in detector},
+            {key: detector[key] for key in ("model", "data", *_SCHEDULE)},
             seed=suite.seed,
             checkpoint=dict(interval=suite.checkpoint_interval),
             log=dict(interval=suite.log_interval),

@@ -1,0 +1,390 @@
+"""Suites and rows: the composed configs against the published facts, and what a wrong one says."""
+
+import copy
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmcv import Config
+from mmdet.models import build_detector
+
+from fgd import recipe
+from fgd.checkout import root
+from fgd.errors import FGDError
+
+FACTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "rows.yaml").read_text())
+ROWS = {facts["row"]: facts for facts in FACTS["rows"]}
+SUITES = {
+    name: recipe.load_suite(root() / "configs" / "suites" / f"{name}.yaml")
+    for name in ("coco", "mini")
+}
+
+each_row = pytest.mark.parametrize("row", ROWS)
+each_suite = pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+
+
+def write_suite(folder, change, name="mini"):
+    """A copy of a suite file, changed in place by `change`."""
+    content = yaml.safe_load((root() / "configs" / "suites" / f"{name}.yaml").read_text())
+    change(content)
+    path = folder / "suite.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+# --- The published recipe ---
+
+
+def test_the_suites_have_the_published_rows():
+    for suite in SUITES.values():
+        assert suite.rows == tuple(ROWS)
+
+
+@each_suite
+@each_row
+def test_distillation_is_the_published_one_in_both_suites(suite, row):
+    facts = ROWS[row]
+    model = recipe.compose(suite, recipe.load_row(row), "fgd").training.model
+    weights = dict(FACTS["hyper_parameters"][facts["hyper"]])
+    weights["temperature"] = facts.get("temperature", weights["temperature"])
+    assert model.type == "FGDDistiller"
+    assert {key: model.distill[key] for key in weights} == weights
+    assert model.distill.levels == facts["levels"]
+    assert model.distill.inherit == facts["inherit"]
+    assert model.teacher_checkpoint == f"{suite.results}/teachers/{facts['teacher']}/teacher.pth"
+    assert model.teacher.backbone.init_cfg is None
+
+
+@each_row
+@pytest.mark.parametrize("arm", recipe.ARMS)
+def test_coco_schedule_is_the_published_one(row, arm):
+    facts = ROWS[row]
+    for config in recipe.compose(SUITES["coco"], recipe.load_row(row), arm):
+        optimizer = config.optimizer.to_dict()
+        fcos = {"paramwise_cfg": {"bias_lr_mult": 2.0, "bias_decay_mult": 0.0}}
+        assert optimizer == {
+            "type": "SGD",
+            "lr": facts["lr"],
+            "momentum": 0.9,
+            "weight_decay": 1e-4,
+        } | (fcos if row == "fcos_r50" else {})
+        assert config.optimizer_config == {"grad_clip": {"max_norm": 35, "norm_type": 2}}
+        assert config.lr_config == {
+            "policy": "step",
+            "warmup": "linear",
+            "warmup_iters": 500,
+            "warmup_ratio": 1 / 3 if row == "fcos_r50" else 0.001,
+            "step": [16, 22],
+        }
+        assert config.runner == {"type": "EpochBasedRunner", "max_epochs": 24}
+        assert config.data.samples_per_gpu == 2
+
+
+@each_row
+def test_coco_plan(row):
+    facts = ROWS[row]
+    plan = recipe.plan(SUITES["coco"])
+    assert plan.rows[row] == recipe.RowPlan(
+        facts["student"], facts["teacher"], facts["backbone"], masks=row == "mask_rcnn_r50"
+    )
+    assert plan.teachers == dict.fromkeys(FACTS["teachers"])
+    assert plan.backbones == {key: each["name"] for key, each in FACTS["backbones"].items()}
+
+
+@each_row
+def test_published_figures(row):
+    assert recipe.load_row(row).published == ROWS[row]["published"]
+
+
+@pytest.mark.parametrize(
+    ("row", "scales", "mean"),
+    [
+        ("retinanet_r50", (1333, 800), 123.675),
+        ("reppoints_r101", (1333, 800), 123.675),
+        ("fcos_r50", [(1333, 640), (1333, 800)], 103.53),
+    ],
+)
+def test_coco_pipelines_are_the_students_own(row, scales, mean):
+    data = recipe.compose(SUITES["coco"], recipe.load_row(row), "fgd").training.data
+    settings = {step.type: step for step in data.train.pipeline}
+    assert settings["Resize"].img_scale == scales
+    assert settings["Normalize"].mean[0] == mean
+    assert settings["RandomFlip"].flip_ratio == 0.5
+    assert data.train.ann_file == "data/coco/annotations/instances_train2017.json"
+    assert data.val.pipeline[1].img_scale == (1333, 800)
+
+
+def test_fcos_student():
+    student = recipe.compose(SUITES["coco"], recipe.load_row("fcos_r50"), "fgd").detector.model
+    head = student.bbox_head
+    assert head.loss_bbox == {"type": "GIoULoss", "loss_weight": 1.0}
+    assert [
+        head[key] for key in ("norm_on_bbox", "centerness_on_reg", "center_sampling", "conv_bias")
+    ] == [True, False, True, True]
+    assert not head.dcn_on_last_conv
+    assert student.test_cfg.nms.iou_threshold == 0.6
+    assert student.backbone.style == "caffe"
+
+
+def test_learning_rate_follows_the_total_batch():
+    suite = dataclasses.replace(SUITES["coco"], gpus=64)
+    training = recipe.compose(suite, recipe.load_row("retinanet_r50"), "fgd").training
+    assert training.optimizer.lr == pytest.approx(0.08)
+    assert training.lr_config.warmup_iters == 62
+    assert training.recipe.learning_rate == "0.01 x 128 images / 16 images = 0.08"
+
+
+# --- Composed configs ---
+
+
+@each_suite
+@pytest.mark.parametrize("arm", recipe.ARMS)
+def test_written_configs_load_again_and_are_equal(suite, arm, tmp_path):
+    composed = recipe.compose(suite, recipe.load_row("mask_rcnn_r50"), arm)
+    recipe.write_row(suite, "mask_rcnn_r50", arm, tmp_path)
+    written = {path.stem: Config.fromfile(str(path)) for path in tmp_path.glob("*.py")}
+    assert written["config"]._cfg_dict == composed.training._cfg_dict
+    assert written["student"]._cfg_dict == composed.detector._cfg_dict
+
+
+def test_arms_train_the_same_student():
+    row = recipe.load_row("reppoints_r50")
+    fgd = recipe.compose(SUITES["mini"], row, "fgd").training._cfg_dict.to_dict()
+    baseline = recipe.compose(SUITES["mini"], row, "baseline").training._cfg_dict.to_dict()
+    assert fgd.pop("model")["student"] == baseline.pop("model")
+    assert fgd.pop("recipe") | {"arm": "baseline"} == baseline.pop("recipe")
+    assert fgd == baseline
+
+
+def test_results_and_data_can_be_elsewhere(tmp_path):
+    def elsewhere(content):
+        content.update(results="elsewhere/results", data_root="elsewhere/data")
+
+    suite = recipe.load_suite(write_suite(tmp_path, elsewhere))
+    training = recipe.compose(suite, recipe.load_row("retinanet_r50"), "fgd").training
+    assert training.data.train.ann_file == "elsewhere/data/annotations/instances_train.json"
+    assert training.data.train.img_prefix == "elsewhere/data/train/"
+    assert "results/mini" not in training.pretty_text
+    assert "data/mini" not in training.pretty_text
+
+
+def test_a_full_size_teacher_keeps_the_zoos_schedule():
+    composed = recipe.compose_teacher(SUITES["coco"], "retinanet_x101_64x4d_fpn_1x_coco")
+    assert composed.training.optimizer.lr == 0.01
+    assert composed.training.runner.max_epochs == 12
+    assert composed.detector.model.type == "RetinaNet"
+
+
+# --- The mini suite ---
+
+
+def _mini_models(row):
+    facts = ROWS[row]
+    student = recipe.compose(SUITES["mini"], recipe.load_row(row), "baseline").training.model
+    teacher = recipe.compose_teacher(SUITES["mini"], facts["teacher"]).training.model
+    return student, teacher
+
+
+def _build(model):
+    model = copy.deepcopy(model)
+    model.backbone.init_cfg = None
+    return build_detector(model)
+
+
+@each_row
+def test_mini_row_builds_with_the_zoos_kinds(row):
+    """The detector and every head, neck, assigner and loss is of the class that the zoo says."""
+    names = ROWS[row]["student"], ROWS[row]["teacher"]
+    for name, mini in zip(names, _mini_models(row), strict=True):
+        full = recipe._load_detector(SUITES["coco"], name).model
+        assert _types(mini) == [kind.replace("ResNeXt", "ResNet") for kind in _types(full)]
+        assert mini.neck.num_outs == full.neck.num_outs
+        assert mini.backbone.get("stage_with_dcn") == full.backbone.get("stage_with_dcn")
+
+
+def _types(node):
+    """Every `type` of a config, in an order that does not depend on the order of its keys."""
+    if isinstance(node, dict):
+        inner = [kind for key in sorted(node) for kind in _types(node[key])]
+        return ([node["type"]] if "type" in node else []) + inner
+    if isinstance(node, list | tuple):
+        return [kind for item in node for kind in _types(item)]
+    return []
+
+
+@each_row
+def test_mini_student_matches_its_teacher(row):
+    student, teacher = (_build(model) for model in _mini_models(row))
+    for level in ROWS[row]["levels"]:
+        ours, theirs = (m.get_submodule(f"neck.fpn_convs.{level}.conv") for m in (student, teacher))
+        assert ours.out_channels == theirs.out_channels
+    if ROWS[row]["inherit"]:
+        _assert_inheritable(student, teacher, row)
+
+
+def _assert_inheritable(student, teacher, row):
+    ours, theirs = (
+        {
+            name: tensor.shape
+            for name, tensor in model.state_dict().items()
+            if not name.startswith("backbone.")
+        }
+        for model in (student, teacher)
+    )
+    own = {name for name in ours if name not in theirs}
+    biases = {
+        f"bbox_head.{branch}_convs.{i}.conv.bias" for branch in ("cls", "reg") for i in range(4)
+    }
+    assert own == (biases if row == "fcos_r50" else set())
+    assert {name: shape for name, shape in ours.items() if name not in own} == theirs
+
+
+@each_row
+def test_mini_levels_have_the_same_height_and_width(row):
+    image = torch.zeros(1, 3, 128, 128)
+    shapes = []
+    for model in _mini_models(row):
+        detector = _build(model).eval()
+        with torch.no_grad():
+            shapes.append([feature.shape for feature in detector.extract_feat(image)])
+    assert shapes[0] == shapes[1]
+    assert len(shapes[0]) == 5
+
+
+def test_mini_plan_trains_teachers_and_backbones():
+    plan = recipe.plan(SUITES["mini"])
+    assert set(plan.teachers) == set(FACTS["teachers"])
+    assert set(plan.teachers.values()) <= set(plan.backbones)
+    assert {row.backbone for row in plan.rows.values()} <= set(plan.backbones)
+    assert all(key == name for key, name in plan.backbones.items())
+
+
+def test_a_detectors_own_schedule(tmp_path):
+    name = "retinanet_r50_fpn_2x_coco"
+
+    def change(content):
+        content["mini"]["detectors"][name] |= {"epochs": 3, "lr": 0.5}
+
+    suite = recipe.load_suite(write_suite(tmp_path, change))
+    training = recipe.compose(suite, recipe.load_row("retinanet_r50"), "baseline").training
+    assert training.runner.max_epochs == 3
+    assert training.optimizer.lr == training.lr_config.max_lr == 0.5
+
+
+# --- Wrong input ---
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.update(sed=1), r"unknown key 'sed'; did you mean 'seed'"),
+        (lambda s: s["mini"].update(teachr={}), r"unknown key 'teachr' in mini; .*'teacher'"),
+        (lambda s: s.pop("gpus"), r"'gpus' is a required property"),
+        (lambda s: s.update(gpus="eight"), r"gpus: 'eight' is not of type 'integer'"),
+        (
+            lambda s: s["rows"].append("retinanet_r5"),
+            r"unknown row 'retinanet_r5'.*'retinanet_r50'",
+        ),
+        (lambda s: s.update(dataset="configs/datasets/none.py"), r"configs/datasets/none\.py"),
+    ],
+)
+def test_wrong_suite(tmp_path, change, message):
+    with pytest.raises(FGDError, match=message):
+        recipe.load_suite(write_suite(tmp_path, change))
+
+
+def test_no_such_suite_file():
+    with pytest.raises(FGDError, match=r"coc\.yaml: no such suite file.*coco, mini"):
+        recipe.load_suite("configs/suites/coc.yaml")
+
+
+def test_a_suite_file_that_is_no_yaml(tmp_path):
+    path = tmp_path / "suite.yaml"
+    path.write_text("rows: [a\n")
+    with pytest.raises(FGDError, match=rf"{path}: not valid YAML"):
+        recipe.load_suite(path)
+
+
+def test_a_full_size_suite_cannot_have_its_own_schedule(tmp_path):
+    path = write_suite(tmp_path, lambda s: s.update(schedule={}), "coco")
+    with pytest.raises(FGDError, match="unknown key 'schedule'"):
+        recipe.load_suite(path)
+
+
+def test_a_detector_without_a_mini_size(tmp_path):
+    path = write_suite(tmp_path, lambda s: s["mini"]["detectors"].pop("fcos_student"))
+    with pytest.raises(FGDError, match=r"mini\.detectors has no entry for 'fcos_student'"):
+        recipe.plan(recipe.load_suite(path))
+
+
+def test_deformable_convolutions_need_bottlenecks(tmp_path):
+    name = "reppoints_moment_x101_fpn_dconv_c3-c5_gn-neck+head_2x_coco"
+    path = write_suite(tmp_path, lambda s: s["mini"]["detectors"][name].update(depth=34))
+    with pytest.raises(FGDError, match=rf"{re.escape(name)}.*depth 50"):
+        recipe.plan(recipe.load_suite(path))
+
+
+def _changed_row(**changes):
+    row = recipe.load_row("retinanet_r50")
+    distill = row.distill | changes.pop("distill", {})
+    return dataclasses.replace(row, distill=distill, **changes)
+
+
+@each_suite
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distill": {"levels": [0, 5]}}, r"distill\.levels has 5, .* FPN levels 0 to 4"),
+        ({"student": "retinanet_r50_fpn_2x"}, r"'retinanet_r50_fpn_2x'.*did you mean"),
+        (
+            {"teacher": "fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco"},
+            r"the detector of retinanet_r50_fpn_2x_coco is RetinaNet and of fcos_r101.* FCOS",
+        ),
+        (
+            {
+                "teacher": "cascade_mask_rcnn_x101_32x4d_fpn_dconv_c3-c5_1x_coco",
+                "distill": {"inherit": False},
+            },
+            r"FPN level 0 has stride 8 in the student .* 4 in the teacher",
+        ),
+    ],
+)
+def test_wrong_row(suite, changes, message):
+    with pytest.raises(FGDError, match=message):
+        recipe.compose(suite, _changed_row(**changes), "fgd")
+
+
+def test_inheritance_needs_the_same_classes(monkeypatch):
+    load = recipe._load_detector
+
+    def fewer_classes(suite, name):
+        config = load(suite, name)
+        if name == ROWS["retinanet_r50"]["teacher"]:
+            config.model.bbox_head.num_classes = 20
+        return config
+
+    monkeypatch.setattr(recipe, "_load_detector", fewer_classes)
+    with pytest.raises(FGDError, match=r"number of classes of .* is 80 and of .* 20"):
+        recipe.compose(SUITES["coco"], recipe.load_row("retinanet_r50"), "fgd")
+
+
+def test_unknown_row():
+    with pytest.raises(FGDError, match=r"unknown row 'fcos_r5'; did you mean 'fcos_r50'"):
+        recipe.load_row("fcos_r5")
+
+
+def test_unknown_key_of_a_row(monkeypatch, tmp_path):
+    folder = tmp_path / "configs" / "distillers"
+    folder.mkdir(parents=True)
+    (folder / "mine.py").write_text("student = 'a'\nteacher = 'b'\ndistil = dict()\n")
+    monkeypatch.setattr(recipe, "root", lambda: tmp_path)
+    with pytest.raises(FGDError, match=r"mine\.py: unknown key 'distil'; did you mean 'distill'"):
+        recipe.load_row("mine")
+
+
+def test_unknown_arm():
+    with pytest.raises(FGDError, match=r"unknown arm 'fdg'; did you mean 'fgd'"):
+        recipe.compose(SUITES["coco"], recipe.load_row("fcos_r50"), "fdg")

@@ -1,0 +1,101 @@
+"""Names of the model zoo: what they resolve to, and what a wrong one says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fgd import zoo
+from fgd.errors import FGDError
+
+FACTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "rows.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", FACTS["teachers"])
+def test_published_teachers(name):
+    facts = FACTS["teachers"][name]
+    model = zoo.find(name)
+    assert model.config.is_file()
+    assert (model.hash8, model.box_ap, model.mask_ap) == (
+        facts["hash8"],
+        facts["box_ap"],
+        facts.get("mask_ap"),
+    )
+    assert model.address.endswith(f"-{facts['hash8']}.pth")
+
+
+@pytest.mark.parametrize("facts", FACTS["backbones"].values(), ids=FACTS["backbones"])
+def test_backbones(facts):
+    address, hash8 = zoo.backbone_address(facts["name"])
+    assert address.startswith("https://")
+    assert hash8 == facts["hash8"]
+
+
+def test_every_entry_of_the_zoo_can_be_read():
+    unreadable = []
+    for name in zoo.search(""):
+        try:
+            zoo.find(name)
+        except FGDError as error:
+            unreadable.append(str(error))
+    assert len(zoo.search("")) > 500
+    assert all("no checkpoint" in text for text in unreadable)
+
+
+def test_search_takes_words_in_any_order():
+    assert "gfl_r101_fpn_mstrain_2x_coco" in zoo.search("R101 gfl")
+    assert zoo.search("no such model") == []
+
+
+def test_unknown_name_suggests_close_ones():
+    with pytest.raises(FGDError, match=r"'retinanet_r50_fpn_3x_coco'.*'retinanet_r50_fpn_2x_coco'"):
+        zoo.find("retinanet_r50_fpn_3x_coco")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torchvision://resnet5", r"did you mean .*'resnet50'"),
+        ("https://example.org/a.pth", "expected torchvision://"),
+    ],
+)
+def test_unknown_backbone(name, message):
+    with pytest.raises(FGDError, match=message):
+        zoo.backbone_address(name)
+
+
+def test_a_folder_of_metafiles_is_a_zoo_of_its_own(tmp_path):
+    (tmp_path / "teacher.yml").write_text(
+        "Models:\n"
+        "  - Name: teacher\n"
+        "    Config: results/mini/teachers/teacher/detector.py\n"
+        "    Results:\n"
+        "      - Task: Object Detection\n"
+        "        Dataset: mini\n"
+        "        Metrics: {box AP: 39.1}\n"
+        "      - Task: Instance Segmentation\n"
+        "        Dataset: mini\n"
+        "        Metrics: {mask AP: 30.2}\n"
+        "    Weights: file:///tmp/teacher-0123abcd.pth\n"
+    )
+    model = zoo.find("teacher", tmp_path)
+    assert model.config == Path("results/mini/teachers/teacher/detector.py")
+    assert (model.box_ap, model.mask_ap, model.hash8) == (39.1, 30.2, "0123abcd")
+    with pytest.raises(FGDError, match=r"has no model 'teachers'; did you mean 'teacher'"):
+        zoo.find("teachers", tmp_path)
+
+
+def test_an_address_without_a_hash_is_refused(tmp_path):
+    (tmp_path / "a.yml").write_text("Models:\n  - {Name: a, Weights: 'file:///tmp/a.pth'}\n")
+    with pytest.raises(FGDError, match="does not end in"):
+        zoo.find("a", tmp_path)
+
+
+def test_looking_up_names_imports_no_models():
+    code = (
+        "import sys; from fgd import zoo; zoo.zoo_config('retinanet_r50_fpn_2x_coco');"
+        "sys.exit(sorted({'torch', 'mmcv', 'mmdet'} & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
