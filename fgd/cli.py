@@ -4,11 +4,13 @@ Imports stay inside the commands, so that `fgd --help` and planning need not wai
 """
 
 import json
+import logging
 import sys
 from pathlib import Path
 
 import click
 
+from fgd import compat
 from fgd.errors import FGDError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -37,6 +39,16 @@ def main() -> None:
     The workflow (`snakemake`) runs these commands in this order for every row of the results
     table; each can also be run alone.
     """
+    compat.quiet()
+
+
+def _log_to_stdout() -> None:
+    # A handler of our own: mmcv silences those of the root logger.
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("fgd")
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 @main.group()
@@ -143,11 +155,9 @@ def train(config: Path, work_dir: Path, out: Path) -> None:
 
     Under torchrun or Slurm every rank runs this command.
     """
-    import logging
-
-    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     from fgd.train import train as run
 
+    _log_to_stdout()
     run(config, work_dir, out)
 
 

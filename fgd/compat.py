@@ -1,22 +1,35 @@
 """What mmcv 1.7 and mmdet 2.28 need on a current torch: one function a patch, with its reason.
 
-`apply()` is called once, when `fgd` first imports mmdet. What we simply do not use is not patched:
-mmcv's data-parallel wrappers (they rely on internals that torch 2.0 and 2.1 removed) are replaced
-by `fgd.train.step`, and its checkpoint loading by `fgd.weights`.
+What we simply do not use is not patched: mmcv's data-parallel wrappers (they rely on internals
+that torch 2.0 and 2.1 removed) are replaced by `fgd.train.step`, and its checkpoint loading by
+`fgd.weights`. The one operator that is replaced has its own module, `fgd.deform`.
 """
 
 import functools
+import logging
 import warnings
 
 
 @functools.cache
 def apply() -> None:
-    """Import mmcv and mmdet quietly and patch them. Safe to call any number of times."""
-    # mmcv 1.x announces version 2 at every import; nobody who runs a pinned version can act on it.
-    warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV will release")
-    # torch.meshgrid without `indexing`, called by mmdet's anchor code: the default is what it wants.
-    warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
+    """Patch mmcv and mmdet; modules that build detectors call this when they are imported."""
+    from fgd import deform
+
     reppoints_valid_flags_on_the_features_device()
+    deform.use_on_cpu()
+
+
+def quiet() -> None:
+    """Silence what the pinned versions say at every start; to be called before they are imported.
+
+    For the command line: nobody who runs pinned versions can act on these lines.
+    """
+    # mmcv 1.x announces mmcv 2.
+    warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV will release")
+    # mmdet's anchor code wants the default of torch.meshgrid's `indexing`.
+    warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
+    # A CUDA compiler without a GPU; mmcv imports torch's extension builder for its version alone.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 
 def reppoints_valid_flags_on_the_features_device() -> None:

@@ -57,7 +57,7 @@ def plain_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
 
 
 def write_hashed(checkpoint: dict[str, Any], folder: Path, name: str) -> Path:
-    """Save `checkpoint` as `<name>-<hash>.pth` in `folder`; the same content gives the same name."""
+    """Save `checkpoint` as `<name>-<hash>.pth` in `folder`; equal contents get equal names."""
     # torch.save stores a path's stem in the archive; a buffer has none, so that the bytes depend on
     # the content alone.
     buffer = io.BytesIO()

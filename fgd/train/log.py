@@ -1,4 +1,4 @@
-"""What a training run says while it runs: a line to read and a line to parse, every few iterations."""
+"""What a training run says while it runs: lines to read and lines to parse."""
 
 import json
 import logging

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from mmcv import Config
 from mmcv.parallel import collate
 from mmcv.runner import build_optimizer
+from mmcv.utils import get_logger
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
 from torch import nn
@@ -175,6 +176,8 @@ def _process_group() -> Iterator[tuple[int, int, torch.device]]:
 
 
 def _logger(rank: int) -> logging.Logger:
+    # mmdet announces the initialisation of every tensor; the audit of weights tells it better.
+    get_logger("mmcv").setLevel(logging.WARNING)
     logger = logging.getLogger("fgd")
     logger.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     return logger

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmcv.runner.hooks import Hook, master_only
+from mmcv.runner import master_only
+from mmcv.runner.hooks import Hook
 
 from fgd.errors import FGDError
 from fgd.files import atomic_path
