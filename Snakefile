@@ -23,9 +23,9 @@ localrules:
 
 
 rule all:
+    default_target: True
     input:
         f"results/{SUITE}/table.md",
-    default_target: True
     message:
         "The results table is {input}"
 

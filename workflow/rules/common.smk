@@ -20,7 +20,7 @@ from fgd import recipe
 # Two rows that show a one-stage and a two-stage detector in minutes.
 DEMO_ROWS = ("retinanet_r50", "faster_rcnn_r50")
 
-# Only `--software-deployment-method conda` looks at it; `make setup` makes the environment.
+# Named for Snakemake's linter; the file says why it holds nothing.
 ENVIRONMENT = "../envs/fgd.yaml"
 
 # Rules call `fgd`, the one that was installed beside this Snakemake.
@@ -68,7 +68,9 @@ def load_suite(name):
     """A suite and what its rows need, checked before anything runs."""
     suite = recipe.load_suite(SUITE_FILES[name])
     if suite.results != f"results/{name}":
-        raise FGDError(f"{SUITE_FILES[name]}: results must be results/{name}")
+        raise FGDError(
+            f"{SUITE_FILES[name]}: `results` has to be results/{name}, as the file is called"
+        )
     return suite, recipe.plan(suite)
 
 
@@ -110,12 +112,16 @@ def by_size(mini, full):
 
 def published(wildcards, kind, name):
     """The metafile of a model that the suite publishes itself; nothing for one of a public zoo."""
-    return f"results/{wildcards.suite}/zoo/{kind}/{name}.yml" if trains_its_own(wildcards) else []
+    if not trains_its_own(wildcards):
+        return []
+    return f"results/{wildcards.suite}/zoo/{kind}/{name}.yml"
 
 
 def index(wildcards, kind):
     """The option that names the folder of such metafiles."""
-    return f"--index results/{wildcards.suite}/zoo/{kind}" if trains_its_own(wildcards) else ""
+    if not trains_its_own(wildcards):
+        return ""
+    return f"--index results/{wildcards.suite}/zoo/{kind}"
 
 
 def backbone(wildcards, key):
@@ -156,9 +162,12 @@ def data_folder(wildcards):
 
 def model_files(wildcards):
     """Config and checkpoint of a teacher or a student."""
+    is_teacher = wildcards.model.startswith("teachers/")
+    names = (
+        ("detector.py", "teacher.pth") if is_teacher else ("student.py", "student.pth")
+    )
     folder = f"results/{wildcards.suite}/{wildcards.model}"
-    kind = ("detector", "teacher") if wildcards.model.startswith("teachers/") else ("student",) * 2
-    return {"config": f"{folder}/{kind[0]}.py", "checkpoint": f"{folder}/{kind[1]}.pth"}
+    return {"config": f"{folder}/{names[0]}", "checkpoint": f"{folder}/{names[1]}"}
 
 
 def evaluations(wildcards):

@@ -28,17 +28,17 @@ rule check_data:
         "results/{suite}/logs/check_data/{split}.log",
     benchmark:
         "results/{suite}/benchmarks/check_data/{split}.tsv"
+    # Everything else needs the data: if something is wrong with it, say so first.
+    priority: 1
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=by_size(2000, 8000),
+        runtime=by_size(10, 60),
     params:
         annotations=lambda wildcards: data_files(wildcards)["ann_file"],
         images=lambda wildcards: data_files(wildcards)["img_prefix"],
         options=data_checks,
-    resources:
-        mem_mb=by_size(2000, 8000),
-        runtime=by_size(10, 60),
-    # Everything else needs the data: if something is wrong with it, say so first.
-    priority: 1
     message:
         "Check the {wildcards.split} set of suite {wildcards.suite}"
     shell:
@@ -55,12 +55,12 @@ rule train_backbone:
         "results/{suite}/benchmarks/train_backbone/{backbone}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        iterations=lambda wildcards: suite(wildcards).mini["backbone"]["iterations"],
-        seed=lambda wildcards: suite(wildcards).seed,
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        iterations=lambda wildcards: suite(wildcards).mini["backbone"]["iterations"],
+        seed=lambda wildcards: suite(wildcards).seed,
     message:
         "Train {wildcards.backbone} as a classifier of digits"
     shell:
@@ -79,11 +79,11 @@ rule publish_backbone:
         "results/{suite}/benchmarks/publish_backbone/{backbone}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        index=subpath(output[0], parent=True),
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        index=subpath(output[0], parent=True),
     message:
         "Publish {wildcards.backbone} in {params.index}"
     shell:
@@ -102,13 +102,12 @@ rule download_backbone:
         "results/{suite}/benchmarks/download_backbone/{backbone}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        name=lambda wildcards: plan(wildcards).backbones[wildcards.backbone],
-        index=lambda wildcards: index(wildcards, "backbones"),
-    retries: 2
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        name=lambda wildcards: plan(wildcards).backbones[wildcards.backbone],
+        index=lambda wildcards: index(wildcards, "backbones"),
     message:
         "Download the backbone {params.name}"
     shell:

@@ -17,12 +17,12 @@ rule compose:
         "results/{suite}/benchmarks/compose/{row}_{arm}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        folder=subpath(output.config, parent=True),
-        digest=digest,
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        folder=subpath(output.config, parent=True),
+        digest=digest,
     message:
         "Compose the configs of {wildcards.row} ({wildcards.suite}, {wildcards.arm})"
     shell:
@@ -44,15 +44,15 @@ rule distill:
         "results/{suite}/benchmarks/distill/{row}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        work_dir="results/{suite}/{row}/fgd/run",
     threads: training_threads
     resources:
         mem_mb=by_size(4000, 64000),
         runtime=by_size(60, 4320),
         gpus=training_processes,
+    params:
+        work_dir="results/{suite}/{row}/fgd/run",
     message:
-        "Distil {wildcards.row} ({wildcards.suite}), progress in {log}"
+        "Distil {wildcards.row} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
         "fgd train {input.config:q} --work-dir {params.work_dir:q} --out {output:q}"
         " > {log:q} 2>&1"
@@ -71,15 +71,15 @@ rule baseline:
         "results/{suite}/benchmarks/baseline/{row}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        work_dir="results/{suite}/{row}/baseline/run",
     threads: training_threads
     resources:
         mem_mb=by_size(4000, 64000),
         runtime=by_size(60, 4320),
         gpus=training_processes,
+    params:
+        work_dir="results/{suite}/{row}/baseline/run",
     message:
-        "Train the baseline of {wildcards.row} ({wildcards.suite}), progress in {log}"
+        "Train the baseline of {wildcards.row} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
         "fgd train {input.config:q} --work-dir {params.work_dir:q} --out {output:q}"
         " > {log:q} 2>&1"

@@ -15,12 +15,12 @@ rule table:
         "results/{suite}/benchmarks/{table}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        results=subpath(output.markdown, parent=True),
-        out=subpath(output.markdown, strip_suffix=".md"),
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        results=subpath(output.markdown, parent=True),
+        out=subpath(output.markdown, strip_suffix=".md"),
     message:
         "Write the table {output.markdown}"
     # The table itself goes to the terminal, errors to the log.

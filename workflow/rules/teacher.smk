@@ -17,12 +17,12 @@ rule compose_teacher:
         "results/{suite}/benchmarks/compose_teacher/{teacher}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        folder=subpath(output.config, parent=True),
-        digest=digest,
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        folder=subpath(output.config, parent=True),
+        digest=digest,
     message:
         "Compose the configs of teacher {wildcards.teacher} ({wildcards.suite})"
     shell:
@@ -43,14 +43,14 @@ rule train_teacher:
         "results/{suite}/benchmarks/train_teacher/{teacher}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        work_dir="results/{suite}/training/teachers/{teacher}/run",
     threads: training_threads
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        work_dir="results/{suite}/training/teachers/{teacher}/run",
     message:
-        "Train teacher {wildcards.teacher} ({wildcards.suite}), progress in {log}"
+        "Train teacher {wildcards.teacher} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
         "fgd train {input.config:q} --work-dir {params.work_dir:q} --out {output:q}"
         " > {log:q} 2>&1"
@@ -91,11 +91,11 @@ rule publish_teacher:
         "results/{suite}/benchmarks/publish_teacher/{teacher}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        index=subpath(output[0], parent=True),
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        index=subpath(output[0], parent=True),
     message:
         "Publish teacher {wildcards.teacher} in {params.index}"
     shell:
@@ -114,12 +114,11 @@ rule download_teacher:
         "results/{suite}/benchmarks/download_teacher/{teacher}.tsv"
     conda:
         ENVIRONMENT
-    params:
-        index=lambda wildcards: index(wildcards, "teachers"),
-    retries: 2
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        index=lambda wildcards: index(wildcards, "teachers"),
     message:
         "Download teacher {wildcards.teacher} ({wildcards.suite})"
     shell:

@@ -1,0 +1,112 @@
+"""The results table: what it says of measured, unfinished and published numbers."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from fgd import recipe
+from fgd.errors import FGDError
+from fgd.table import collect, to_csv, to_json, to_markdown, write_table
+
+RETINANET_TEACHER = "teachers/retinanet_x101_64x4d_fpn_1x_coco"
+CASCADE_TEACHER = "teachers/cascade_mask_rcnn_x101_32x4d_fpn_dconv_c3-c5_1x_coco"
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return recipe.load_suite(recipe.root() / "configs/suites/mini.yaml")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """retinanet_r50 is finished, mask_rcnn_r50 lacks its baseline; nothing else has run."""
+    write_report(tmp_path / RETINANET_TEACHER, 0.3912)
+    write_report(tmp_path / "retinanet_r50/baseline", 0.1624)
+    write_report(tmp_path / "retinanet_r50/fgd", 0.3146)
+    write_report(tmp_path / CASCADE_TEACHER, 0.41, mask=0.38)
+    write_report(tmp_path / "mask_rcnn_r50/fgd", 0.3, mask=0.25)
+    return tmp_path
+
+
+def write_report(folder, box, mask=None):
+    folder.mkdir(parents=True)
+    report = {"checkpoint": "x.pth", "sha256": "0123456789abcdef", "images": 300}
+    report |= {"box": {"AP": box}} | ({} if mask is None else {"mask": {"AP": mask}})
+    (folder / "eval.json").write_text(json.dumps(report))
+
+
+def line_of(markdown, row):
+    """The cells of a row's line."""
+    line = next(line for line in markdown.splitlines() if line.startswith(f"| {row} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_finished_row_has_teacher_baseline_fgd_and_the_gain_of_what_is_printed(suite, results):
+    cells = line_of(to_markdown(collect(suite, results)), "retinanet_r50")
+    assert cells[3:7] == ["39.1", "16.2", "31.5", "+15.3"]
+
+
+def test_published_numbers_stand_apart_and_are_said_not_to_compare(suite, results):
+    markdown = to_markdown(collect(suite, results))
+    assert line_of(markdown, "retinanet_r50")[7] == "37.4 > 40.7  +3.3"
+    assert "do not compare" in markdown
+
+
+def test_masks_have_a_line_of_their_own(suite, results):
+    cells = line_of(to_markdown(collect(suite, results)), "  mask AP")
+    assert cells[3:] == ["38.0", "-", "25.0", "-", "35.4 > 37.8  +2.4"]
+
+
+def test_unfinished_rows_say_what_they_lack_and_how_to_run_them(suite, results):
+    markdown = to_markdown(collect(suite, results))
+    assert "## Unfinished: 7 of 8 rows" in markdown
+    assert "- retinanet_r101: no baseline, fgd\n" in markdown
+    assert "- mask_rcnn_r50: no baseline\n" in markdown
+    assert f"{results}/retinanet_r101/{{baseline,fgd}}/eval.json" in markdown
+
+
+def test_every_table_of_the_page_is_aligned_and_fits_a_wide_terminal(suite, results):
+    lines = [x for x in to_markdown(collect(suite, results)).splitlines() if x.startswith("|")]
+    bars = [[i for i, character in enumerate(line) if character == "|"] for line in lines]
+    assert len({tuple(b) for b in bars}) == 2  # results and checkpoints
+    assert max(map(len, lines)) <= 120
+
+
+def test_csv_has_a_line_a_row_and_kind(suite, results):
+    lines = list(csv.DictReader(io.StringIO(to_csv(collect(suite, results)))))
+    assert len(lines) == 9
+    first = lines[0]
+    assert (first["row"], first["kind"], first["model"]) == ("retinanet_r50", "box", "RetinaNet")
+    assert (first["teacher_ap"], first["gain"], first["missing"]) == ("39.1", "15.3", "")
+    assert (lines[1]["fgd_ap"], lines[1]["missing"]) == ("", "baseline fgd")
+
+
+def test_json_has_the_whole_reports(suite, results):
+    table = json.loads(to_json(collect(suite, results)))
+    assert table["suite"] == "mini"
+    row = table["rows"][0]
+    assert row["measured"]["fgd"]["sha256"] == "0123456789abcdef"
+    assert row["figures"]["box"]["gain"] == 15.3
+    assert row["missing"] == []
+
+
+def test_full_size_rows_name_their_backbones_as_papers_do(results):
+    suite = recipe.load_suite(recipe.root() / "configs/suites/coco.yaml")
+    cells = line_of(to_markdown(collect(suite, results)), "faster_rcnn_r101")
+    assert cells[1:3] == ["R101", "Cascade Mask R-CNN X101"]
+
+
+def test_all_three_files_are_written(suite, results, tmp_path):
+    shown = write_table(suite, results, tmp_path / "table")
+    assert (tmp_path / "table.md").read_text() in shown
+    assert (tmp_path / "table.csv").exists()
+    assert (tmp_path / "table.json").exists()
+
+
+def test_something_else_than_a_report_is_named(suite, results):
+    broken = results / "retinanet_r50/fgd/eval.json"
+    broken.write_text("{}")
+    with pytest.raises(FGDError, match=str(broken)):
+        collect(suite, results)
