@@ -131,9 +131,9 @@ class FGDLoss(nn.Module):
 
         # Equation 12: with c the difference of what R adds to s and to t at every pixel,
         # sum_p (s - t + c)^2 = sum_p (s - t)^2 + 2 c sum_p (s - t) + P c^2.
-        added = self._added(
-            sums.context_s, self.conv_mask_s, self.channel_add_conv_s
-        ) - self._added(sums.context_t, self.conv_mask_t, self.channel_add_conv_t)
+        added_s = self._added(sums.context_s, self.conv_mask_s, self.channel_add_conv_s)
+        added_t = self._added(sums.context_t, self.conv_mask_t, self.channel_add_conv_t)
+        added = added_s - added_t
         relation = sums.squared.sum() + (added * (2 * sums.difference + pixels * added)).sum()
 
         return FGDParts(

@@ -1,0 +1,321 @@
+"""Time and peak memory of the FGD loss, forward and backward, from one run on one machine.
+
+    python benchmarks/loss.py [--published CHECKOUT] [--device cuda] [--out loss.json]
+
+Compares fgd.loss.FGDLoss with a plain implementation of the paper and, where --published points to
+a checkout of the published code (github.com/yzd-v/FGD), with that, on the five feature maps of a
+RetinaNet. Prints a table and writes the same figures as JSON.
+"""
+
+import argparse
+import importlib.util
+import multiprocessing
+import re
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable
+from math import ceil, floor
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fgd.files import write_json
+from fgd.loss import FGDLoss, FGDParts
+
+CHANNELS = 256
+HEIGHT, WIDTH = 800, 1344
+LEVELS = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))
+BATCH, BOXES = 2, 7
+BOXES_TRIED = (0, 1, 10, 100, 300)
+BATCHES_TRIED = (1, 2, 4, 8)
+
+
+class PaperLoss(FGDLoss):
+    """The paper's equations written down one after the other, a loop over the boxes included."""
+
+    def parts(self, student, teacher, gt_bboxes, img_shapes) -> FGDParts:
+        images = len(student)
+        foreground = torch.zeros_like(student[:, :1])
+        for image, (boxes, shape) in enumerate(zip(gt_bboxes, img_shapes, strict=True)):
+            for box in boxes.tolist():
+                paint(foreground[image, 0], box, shape)
+        outside = (foreground == 0).to(student.dtype)
+        background = outside / outside.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+
+        spatial_s, channel_s = self._equations_5_to_8(student)
+        spatial_t, channel_t = self._equations_5_to_8(teacher)
+        squared = spatial_t * channel_t * (student - teacher) ** 2
+        attention = (spatial_s - spatial_t).abs().sum() + (channel_s - channel_t).abs().sum()
+        relation_s = relation(student, self.conv_mask_s, self.channel_add_conv_s)
+        relation_t = relation(teacher, self.conv_mask_t, self.channel_add_conv_t)
+        return FGDParts(
+            foreground=(foreground * squared).sum() / images,
+            background=(background * squared).sum() / images,
+            attention=attention / images,
+            global_=((relation_s - relation_t) ** 2).sum() / images,
+        )
+
+    def _equations_5_to_8(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        images, channels, height, width = features.shape
+        spatial = F.softmax(features.abs().mean(dim=1).flatten(1) / self.temperature, dim=1)
+        channel = F.softmax(features.abs().mean(dim=(2, 3)) / self.temperature, dim=1)
+        return (
+            height * width * spatial.view(images, 1, height, width),
+            channels * channel.view(images, channels, 1, 1),
+        )
+
+
+def paint(mask: Tensor, box: list[float], shape: tuple[int, int]) -> None:
+    """Raise `mask` (H, W) to 1 / area in the cells of one box."""
+    height, width = mask.shape
+    left, right = floor(box[0] / shape[1] * width), ceil(box[2] / shape[1] * width)
+    top, bottom = floor(box[1] / shape[0] * height), ceil(box[3] / shape[0] * height)
+    scale = 1 / ((bottom + 1 - top) * (right + 1 - left))
+    mask[top : bottom + 1, left : right + 1].clamp_(min=scale)
+
+
+def relation(features: Tensor, mask: nn.Conv2d, transform: nn.Sequential) -> Tensor:
+    """R of equation 12."""
+    weights = F.softmax(mask(features).flatten(2), dim=2)
+    context = (features.flatten(2) * weights).sum(dim=2)
+    return features + transform(context[..., None, None])
+
+
+class PublishedLoss(nn.Module):
+    """The published loss, loaded from its file alone, under the arguments of FGDLoss."""
+
+    def __init__(self, checkout: Path) -> None:
+        super().__init__()
+        # The file registers its class with the sibling package `builder`: a stand-in for that.
+        for name in ("published", "published.losses", "published.builder"):
+            sys.modules[name] = types.ModuleType(name)
+        sys.modules["published.builder"].DISTILL_LOSSES = types.SimpleNamespace(
+            register_module=lambda: lambda cls: cls
+        )
+        path = checkout / "mmdet/distillation/losses/fgd.py"
+        spec = importlib.util.spec_from_file_location("published.losses.fgd", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self.loss = module.FeatureLoss(CHANNELS, CHANNELS, name="level", gamma_fgd=5e-4)
+
+    def forward(self, student, teacher, gt_bboxes, img_shapes) -> Tensor:
+        metas = [{"img_shape": (*shape, 3)} for shape in img_shapes]
+        return self.loss(student, teacher, gt_bboxes, metas)
+
+
+class Step:
+    """One loss's forward and backward pass over all levels of one random batch."""
+
+    def __init__(
+        self,
+        loss: nn.Module,
+        device: str,
+        dtype: torch.dtype = torch.float32,
+        batch: int = BATCH,
+        boxes: int = BOXES,
+        levels: tuple[tuple[int, int], ...] = LEVELS,
+    ) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.device = device
+        self.loss = loss.to(device)
+        self.students, self.teachers = (
+            [
+                torch.randn(batch, CHANNELS, *level, generator=generator).to(device, dtype)
+                for level in levels
+            ]
+            for _ in range(2)
+        )
+        for student in self.students:
+            student.requires_grad_()
+        corner, size = torch.rand(2, batch, boxes, 2, generator=generator)
+        image = torch.tensor([WIDTH, HEIGHT])
+        start = corner * image * 0.9
+        self.boxes = list(
+            torch.cat([start, torch.minimum(start + 8 + 300 * size, image)], dim=2).to(device)
+        )
+        self.shapes = [(HEIGHT, WIDTH)] * batch
+
+    def __call__(self) -> float:
+        """Run the step; return its seconds."""
+        for tensor in (*self.students, *self.loss.parameters()):
+            tensor.grad = None
+        synchronize(self.device)
+        start = time.perf_counter()
+        total = sum(
+            self.loss(student, teacher, self.boxes, self.shapes)
+            for student, teacher in zip(self.students, self.teachers, strict=True)
+        )
+        total.backward()
+        synchronize(self.device)
+        return time.perf_counter() - start
+
+
+def synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def interleaved_seconds(
+    steps: dict[str, Callable[[], float]], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Fastest and median seconds of each step, taken in turns so that all meet the same load."""
+    times = {name: [] for name in steps}
+    for round_ in range(rounds + 1):
+        for name, step in steps.items():
+            seconds = step()
+            if round_ > 0:  # the first one warms up
+                times[name].append(seconds)
+    return {
+        name: {"seconds": min(values), "median_seconds": statistics.median(values)}
+        for name, values in times.items()
+    }
+
+
+def make_loss(name: str, published: Path | None) -> nn.Module:
+    torch.manual_seed(0)
+    if name == "published":
+        return PublishedLoss(published)
+    return PaperLoss(CHANNELS, CHANNELS) if name == "paper" else FGDLoss(CHANNELS, CHANNELS)
+
+
+def peak_bytes(name: str, dtype: torch.dtype, device: str, published: Path | None) -> int:
+    """Memory that a step takes beyond its inputs; to be called in a fresh process."""
+    loss = make_loss(name, published)
+    Step(loss, device, dtype, levels=((8, 8),))()  # loads libraries, which are not to count
+    step = Step(loss, device, dtype)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    # Sets the peak to what is resident now. Unlike getrusage's ru_maxrss, it is the process's own
+    # and not inherited from the parent.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_resident_bytes()
+    step()
+    return peak_resident_bytes() - before
+
+
+def peak_resident_bytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
+def device_name(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())[1]
+
+
+def copy_bandwidth(device: str) -> float:
+    """Bytes read and written a second by a copy of 256 MiB."""
+    source = torch.ones(2**26, device=device)
+    target = torch.empty_like(source)
+
+    def copy() -> float:
+        synchronize(device)
+        start = time.perf_counter()
+        target.copy_(source)
+        synchronize(device)
+        return time.perf_counter() - start
+
+    return 2 * source.nbytes / min(copy() for _ in range(6))
+
+
+def measure(device: str, rounds: int, published: Path | None) -> dict:
+    """All figures of the report."""
+    candidates = {
+        "fgd": ("fgd", torch.float32),
+        "fgd, bfloat16": ("fgd", torch.bfloat16),
+        "paper": ("paper", torch.float32),
+    }
+    if published is not None:
+        candidates["published"] = ("published", torch.float32)
+
+    losses = interleaved_seconds(
+        {
+            label: Step(make_loss(name, published), device, dtype)
+            for label, (name, dtype) in candidates.items()
+        },
+        rounds,
+    )
+    # A fresh process each: the peak of a process never falls.
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for label, (name, dtype) in candidates.items():
+            losses[label]["peak_bytes"] = pool.apply(peak_bytes, (name, dtype, device, published))
+
+    loss = make_loss("fgd", None)
+    boxes = {n: Step(loss, device, boxes=n) for n in BOXES_TRIED}
+    boxes = interleaved_seconds(boxes, rounds)
+    batches = {n: Step(loss, device, batch=n) for n in BATCHES_TRIED}
+    batches = interleaved_seconds(batches, rounds)
+
+    bandwidth = copy_bandwidth(device)
+    # Two reads of both feature maps and one write of the gradient: the attention's softmax needs
+    # all of a map before any of it can be weighted.
+    moved = 5 * 4 * BATCH * CHANNELS * sum(height * width for height, width in LEVELS)
+    return {
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "batch": BATCH,
+        "boxes_an_image": BOXES,
+        "losses": losses,
+        "by_boxes": boxes,
+        "by_batch": batches,
+        "floor": {"bytes_a_second": bandwidth, "seconds": moved / bandwidth},
+    }
+
+
+def report(result: dict) -> str:
+    """The figures as text of at most 80 columns."""
+    losses, reference = result["losses"], list(result["losses"])[-1]
+    lines = [
+        f"FGD loss, forward and backward, {len(LEVELS)} levels of a {WIDTH}x{HEIGHT} image,",
+        f"{CHANNELS} channels, batch {result['batch']}, {result['boxes_an_image']} boxes an image",
+        f"{result['device']}, {result['threads']} threads, torch {result['torch']}",
+        "",
+        f"{'':16}{'fastest ms':>12}{'median ms':>12}{'peak MB':>10}"
+        f"   time and memory of {reference}'s",
+    ]
+    for name, row in losses.items():
+        time_ratio = row["seconds"] / losses[reference]["seconds"]
+        memory_ratio = row["peak_bytes"] / losses[reference]["peak_bytes"]
+        lines.append(
+            f"{name:16}{1e3 * row['seconds']:12.1f}{1e3 * row['median_seconds']:12.1f}"
+            f"{row['peak_bytes'] / 1e6:10.0f}{time_ratio:10.2f}{memory_ratio:8.2f}"
+        )
+    bound = result["floor"]
+    lines.append(
+        f"{'bandwidth floor':16}{1e3 * bound['seconds']:12.1f}"
+        f"   (float32, at {bound['bytes_a_second'] / 1e9:.1f} GB/s measured)"
+    )
+    for title, key in (("boxes an image", "by_boxes"), ("batch", "by_batch")):
+        rows = result[key]
+        lines += [
+            "",
+            f"{title:16}" + "".join(f"{n:>10}" for n in rows),
+            f"{'fastest ms':16}" + "".join(f"{1e3 * r['seconds']:10.1f}" for r in rows.values()),
+        ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--published", type=Path, help="checkout of the published code")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=10, help="measured steps of each kind")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/loss.json"))
+    arguments = parser.parse_args()
+
+    result = measure(arguments.device, arguments.rounds, arguments.published)
+    print(report(result))
+    write_json(arguments.out, result)
+
+
+if __name__ == "__main__":
+    main()
