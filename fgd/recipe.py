@@ -413,6 +413,7 @@ def _check_inheritance(row: Row, student: dict, teacher: dict) -> None:
         return
     for what, ours, theirs in (
         ("detector", student["type"], teacher["type"]),
+        ("neck's in_channels", student["neck"]["in_channels"], teacher["neck"]["in_channels"]),
         ("number of classes", _classes(student), _classes(teacher)),
     ):
         if ours != theirs:
