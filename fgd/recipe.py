@@ -132,7 +132,7 @@ def load_row(name: str) -> Row:
         FGDError: an unknown row, or a key that the schema refuses.
     """
     path = _row_file(name)
-    content = Config.fromfile(str(path))._cfg_dict.to_dict()
+    content = Config.fromfile(str(path)).to_dict()
     validate(content, "row", f"configs/distillers/{path.name}")
     return Row(name=name, **{"published": {}} | content)
 
@@ -145,9 +145,7 @@ def compose(suite: Suite, row: Row, arm: str) -> Composed:
             not allow.
     """
     if arm not in ARMS:
-        raise FGDError(
-            f"unknown arm {arm!r}{suggestion(arm, ARMS)} It is one of: {', '.join(ARMS)}"
-        )
+        raise FGDError(f"unknown arm {arm!r}: expected {' or '.join(ARMS)}")
     student = _load_detector(suite, row.student)
     schedule = _own_schedule(suite, row.student, "student") or _published_schedule(
         suite, row, student
@@ -238,8 +236,8 @@ def _row_file(name: str) -> Path:
     known = {path.stem: path for path in sorted(folder.glob("*.py"))}
     if name not in known:
         raise FGDError(
-            f"unknown row {name!r}{suggestion(name, known)} Rows are the files of "
-            f"configs/distillers: {', '.join(known)}"
+            f"unknown row {name!r}: configs/distillers has {', '.join(known)}"
+            f"{suggestion(name, known)}"
         )
     return known[name]
 
