@@ -50,7 +50,6 @@ def tiny_suite() -> dict:
     suite = yaml.safe_load((ROOT / "configs/suites/mini.yaml").read_text())
     suite |= {"samples_per_gpu": 4, "checkpoint_interval": 1, "log_interval": 1}
     mini = suite["mini"]
-    mini["size"] |= {"channels": 32, "fc_channels": 16}
     mini["backbone"]["iterations"] = 1
     mini["student"]["epochs"] = mini["teacher"]["epochs"] = 1
     for detector in mini["detectors"].values():

@@ -93,6 +93,8 @@ rule publish_backbone:
 
 rule download_backbone:
     input:
+        # Nothing is fetched for data that cannot be trained on.
+        data=ancient("results/{suite}/data/train.json"),
         metafile=lambda wildcards: published(wildcards, "backbones", wildcards.backbone),
     output:
         "results/{suite}/backbones/{backbone}.pth",

@@ -105,6 +105,8 @@ rule publish_teacher:
 
 rule download_teacher:
     input:
+        # Nothing is fetched for data that cannot be trained on.
+        data=ancient("results/{suite}/data/train.json"),
         metafile=lambda wildcards: published(wildcards, "teachers", wildcards.teacher),
     output:
         "results/{suite}/teachers/{teacher}/teacher.pth",
