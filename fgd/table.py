@@ -23,7 +23,7 @@ _MODEL_NAMES = {
 }
 _GAIN_NOTE = "Gain: FGD over the baseline, the same student trained alike without a teacher."
 _SMALL_NOTE = (
-    "R18x16 is a ResNet-18 of 16 base channels, 64 at full size. Published are the numbers of\n"
+    "R50x8 is a ResNet-50 of 8 base channels, 64 at full size. Published are the numbers of\n"
     "full-size detectors on COCO val2017: they do not compare with those measured on this data."
 )
 _FULL_NOTE = "Published are the FGD authors' numbers, on COCO val2017."
@@ -37,7 +37,7 @@ class Detector:
     Attributes:
         name: what the row file calls it, mostly a name of the model zoo.
         model: kind of detector, for example "Faster R-CNN".
-        backbone: "R50", "X101"; a narrow one's base channels follow: "R18x16".
+        backbone: "R50", "X101"; a narrow one's base channels follow: "R50x8".
     """
 
     name: str
