@@ -90,7 +90,7 @@ def data_check(
 @main.command("mini-backbone")
 @click.argument("name")
 @click.option("--out", type=_OUT, required=True, help="Checkpoint to write.")
-@click.option("--iterations", default=400, show_default=True)
+@click.option("--iterations", default=150, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def mini_backbone(name: str, out: Path, iterations: int, seed: int) -> None:
     """Train a narrow ResNet on digits, the mini set's stand-in for ImageNet weights.

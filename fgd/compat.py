@@ -40,6 +40,7 @@ def reppoints_valid_flags_on_the_features_device() -> None:
     """
     from mmdet.models.dense_heads import RepPointsHead
 
+    @functools.wraps(RepPointsHead.get_points)
     def get_points(self, featmap_sizes, img_metas, device):
         points = self.prior_generator.grid_priors(featmap_sizes, device=device, with_stride=True)
         flags = [

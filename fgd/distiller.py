@@ -31,6 +31,7 @@ class FGDDistiller(BaseDetector):
         distill: `levels` (indices of FPN outputs), `inherit` (the student's neck and head start
             from the teacher's), optionally `inherit_except` (patterns of tensors that do not), and
             FGDLoss's `temperature`, `alpha`, `beta`, `gamma`, `lambda_`.
+        train_cfg, test_cfg: mmdet's builder passes them; student and teacher bring their own.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class FGDDistiller(BaseDetector):
         teacher: dict,
         teacher_checkpoint: str,
         distill: dict,
+        train_cfg: None = None,
+        test_cfg: None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)

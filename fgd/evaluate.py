@@ -1,4 +1,4 @@
-"""COCO figures of a detector: the twelve of pycocotools for boxes, and for masks where it has them."""
+"""COCO figures of a detector: the twelve for boxes, and for masks where it has them."""
 
 import contextlib
 import io

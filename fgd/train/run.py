@@ -1,6 +1,7 @@
 """A training run from its config to its final checkpoint; read it top to bottom."""
 
 import hashlib
+import json
 import logging
 import os
 import time
@@ -26,7 +27,7 @@ from fgd.files import atomic_path, sha256
 from fgd.train.log import LogHook
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
-from fgd.train.state import StateHook, find_state, restore, set_aside
+from fgd.train.state import StateHook, exclusive, find_state, restore, set_aside
 from fgd.train.step import Trainable
 
 
@@ -47,7 +48,7 @@ def train(config: str | Path, work_dir: str | Path, out: str | Path) -> None:
     """
     work_dir, out = Path(work_dir), Path(out)
     cfg = Config.fromfile(str(config))
-    with _process_group() as (rank, world_size, device):
+    with _process_group() as (rank, world_size, device), exclusive(work_dir, rank):
         logger = _logger(rank)
         meta = {"fingerprint": fingerprint(config, cfg), "seed": cfg.seed}
         state = _earlier_state(work_dir, meta, rank, logger)
@@ -83,8 +84,11 @@ def train(config: str | Path, work_dir: str | Path, out: str | Path) -> None:
 
 
 def fingerprint(config: str | Path, cfg: Config) -> str:
-    """A hash of everything that decides a run: the config's text and the weights it starts from."""
-    digest = hashlib.sha256(Path(config).read_bytes())
+    """A hash of everything that decides a run's result: settings and the weights it starts from."""
+    settings = cfg._cfg_dict.to_dict()
+    # How often a line or a state is written, and by how many workers samples are read, does not.
+    del settings["log"], settings["checkpoint"], settings["data"]["workers_per_gpu"]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for checkpoint in sorted(set(_checkpoints(cfg.model))):
         if not Path(checkpoint).is_file():
             raise FGDError(f"{config}: names the checkpoint {checkpoint}, which does not exist")
@@ -155,6 +159,7 @@ def _finish(work_dir: Path, out: Path) -> None:
     with atomic_path(out) as temporary:
         temporary.unlink()
         os.link(newest, temporary)
+        os.utime(temporary)  # newer than what it was made from, also if it was made before
 
 
 @contextmanager

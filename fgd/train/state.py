@@ -1,7 +1,10 @@
 """Training state on disk: saved whole, found again, never mixed with another run's."""
 
+import fcntl
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,27 @@ class StateHook(Hook):
             torch.save(state, temporary)
         for old in _states(self._folder)[:-_KEPT]:
             old.unlink()
+
+
+@contextmanager
+def exclusive(folder: Path, rank: int) -> Iterator[None]:
+    """Let no second run train in a work folder; the lock ends with the process, killed or not.
+
+    Raises:
+        FGDError: another run on this machine, or on its shared file system, trains there.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            if rank == 0:  # for the other ranks of the same run, too
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FGDError(
+                f"{folder}: another process is training there. Wait for it or stop it; "
+                f"`fuser {path}` tells which one it is"
+            ) from None
+        yield
 
 
 def find_state(folder: Path, logger: logging.Logger) -> dict[str, Any] | None:

@@ -1,0 +1,96 @@
+"""Evaluation: equal to pycocotools and to mmdet's own, boxes and masks."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from detectors import save_backbone
+from mmcv import Config
+from mmdet.datasets import build_dataset
+from mmdet.models import build_detector
+
+from fgd import recipe
+from fgd.errors import FGDError
+from fgd.evaluate import METRICS, coco_figures, evaluate
+from fgd.zoo import _package
+
+
+@pytest.fixture
+def detector(tiny_suite, tmp_path):
+    """Config and checkpoint of a Mask R-CNN with random weights, and its data set."""
+    torch.manual_seed(0)
+    row = recipe.load_row("mask_rcnn_r50")
+    config = recipe.compose(tiny_suite, row, "baseline").detector
+    save_backbone(tiny_suite, config.model)
+    model = build_detector(config.model)
+    model.init_weights()
+    torch.save({"state_dict": model.state_dict(), "meta": {}}, tmp_path / "student.pth")
+    config.dump(str(tmp_path / "student.py"))
+    return tmp_path / "student.py", tmp_path / "student.pth"
+
+
+def good_results(dataset):
+    """Detections that are the truth moved by a pixel, some of them of the wrong class."""
+    rng = np.random.default_rng(0)
+    results = []
+    for index in range(len(dataset)):
+        truth = dataset.get_ann_info(index)
+        boxes = [np.zeros((0, 5), np.float32) for _ in dataset.CLASSES]
+        for box, label in zip(truth["bboxes"], truth["labels"], strict=True):
+            label = label if rng.random() < 0.8 else (label + 1) % 10
+            scored = np.append(box + rng.integers(-1, 2, 4), rng.random()).astype(np.float32)
+            boxes[label] = np.vstack([boxes[label], scored])
+        results.append(boxes)
+    return results
+
+
+def test_figures_equal_pycocotools_and_mmdet(detector):
+    dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
+    results = good_results(dataset)
+    fast = coco_figures(dataset, results, pycocotools=False)["box"]
+    reference = coco_figures(dataset, results, pycocotools=True)["box"]
+    assert tuple(fast) == METRICS
+    assert fast == pytest.approx(reference, abs=1e-9)
+    assert 0.2 < fast["AP"] < 1
+    mmdets = dataset.evaluate(results, metric="bbox")
+    assert fast["AP"] == pytest.approx(mmdets["bbox_mAP"], abs=6e-4)  # mmdet rounds to 3 digits
+
+
+def test_no_detection_at_all_is_an_ap_of_zero(detector):
+    dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
+    nothing = [[np.zeros((0, 5), np.float32) for _ in dataset.CLASSES] for _ in dataset]
+    assert coco_figures(dataset, nothing, pycocotools=False)["box"]["AP"] == 0
+
+
+def test_a_checkpoint_is_evaluated_for_boxes_and_masks(detector, tmp_path):
+    config, checkpoint = detector
+    report = evaluate(config, checkpoint, tmp_path / "eval.json")
+    assert json.loads((tmp_path / "eval.json").read_text()) == report
+    assert report["images"] == 4
+    assert set(report["box"]) == set(report["mask"]) == set(METRICS)
+
+
+def test_a_checkpoint_of_another_model_is_refused(detector, tmp_path):
+    config, checkpoint = detector
+    state = torch.load(checkpoint)["state_dict"]
+    state.pop("rpn_head.rpn_cls.weight")
+    torch.save({"state_dict": state}, checkpoint)
+    with pytest.raises(FGDError, match=r"student\.pth: .*missing rpn_head\.rpn_cls\.weight"):
+        evaluate(config, checkpoint, tmp_path / "eval.json")
+    assert not (tmp_path / "eval.json").exists()
+
+
+def test_mmdets_own_test_script_takes_config_and_checkpoint(detector, tmp_path):
+    config, checkpoint = detector
+    script = _package("mmdet") / ".mim" / "tools" / "test.py"
+    command = [sys.executable, script, config, checkpoint, "--eval", "bbox", "segm"]
+    result = subprocess.run(
+        [*command, "--work-dir", tmp_path / "mmdet"], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    theirs = json.loads(next((tmp_path / "mmdet").glob("*.json")).read_text())["metric"]
+    ours = evaluate(config, checkpoint, tmp_path / "eval.json")
+    assert theirs["bbox_mAP"] == pytest.approx(max(ours["box"]["AP"], 0), abs=6e-4)

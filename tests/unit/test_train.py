@@ -1,0 +1,189 @@
+"""Training: exact batches, exact resumption after a kill, nothing of another run mixed in."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectors import training_config
+from mmcv import Config
+
+from fgd.errors import FGDError
+from fgd.train import train
+from fgd.train.sampling import BatchPlan
+from fgd.train.state import exclusive, find_state
+
+FGD = Path(sys.executable).with_name("fgd")
+
+
+def keys(plan, epoch, start=0):
+    plan.begin(epoch, start)
+    return list(plan)
+
+
+# --- Which samples make which batch ---
+
+
+def test_an_epoch_shows_every_sample_in_batches_of_one_orientation():
+    flags = np.array([0] * 13 + [1] * 6)
+    batches = keys(BatchPlan(flags, 4, 0, 1, seed=3), epoch=0)
+    assert {key.index for batch in batches for key in batch} == set(range(19))
+    assert all(len({flags[key.index] for key in batch}) == 1 for batch in batches)
+    assert [len(batch) for batch in batches] == [4] * 6
+
+
+def test_ranks_share_the_batches_of_one_process():
+    flags = np.array([0, 1] * 10)
+    whole = keys(BatchPlan(flags, 4, 0, 1, seed=5), epoch=2)
+    halves = [keys(BatchPlan(flags, 2, rank, 2, seed=5), epoch=2) for rank in (0, 1)]
+    assert [a + b for a, b in zip(*halves, strict=True)] == whole
+
+
+def test_a_pass_from_the_middle_is_the_rest_of_the_whole():
+    plan = BatchPlan(np.zeros(20, int), 3, 0, 1, seed=1)
+    assert keys(plan, epoch=4, start=2) == keys(plan, epoch=4)[2:]
+
+
+def test_epochs_and_seeds_differ():
+    flags = np.zeros(20, int)
+    orders = [
+        [key.index for batch in keys(BatchPlan(flags, 20, 0, 1, seed=seed), epoch) for key in batch]
+        for seed, epoch in [(0, 0), (0, 1), (1, 0)]
+    ]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_a_group_smaller_than_a_batch_is_filled_up():
+    batches = keys(BatchPlan(np.zeros(3, int), 8, 0, 1, seed=0), epoch=0)
+    assert len(batches) == 1
+    assert len(batches[0]) == 8
+
+
+# --- Runs ---
+
+
+@pytest.fixture
+def run_of(tiny_suite, tmp_path):
+    """Writes a row's training config and returns its path."""
+
+    def write(row="retinanet_r50", arm="fgd", **changes) -> Path:
+        torch.manual_seed(0)
+        config = training_config(tiny_suite, row, arm)
+        config.merge_from_dict(changes)
+        path = tmp_path / f"{row}_{arm}.py"
+        config.dump(str(path))
+        return path
+
+    return write
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    return torch.load(path)["state_dict"]
+
+
+def assert_same_weights(a, b):
+    first, second = weights(a), weights(b)
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert different == []
+
+
+def test_a_distillation_trains_and_stores_no_teacher(run_of, tmp_path):
+    config = run_of()
+    train(config, tmp_path / "run", tmp_path / "out.pth")
+    state = torch.load(tmp_path / "out.pth")
+    assert {name.split(".")[0] for name in state["state_dict"]} == {"student", "distill_losses"}
+    assert state["meta"]["iter"] == 10
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert [line["iter"] for line in lines] == list(range(1, 11))
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    assert {"lr", "eta_seconds", "images_per_second", "grad_norm"} <= lines[0].keys()
+
+
+def test_a_killed_training_resumes_to_the_same_student_bit_for_bit(run_of, tmp_path):
+    config = run_of()
+    train(config, tmp_path / "whole", tmp_path / "whole.pth")
+
+    command = [FGD, "train", config, "--work-dir", tmp_path / "killed"]
+    command += ["--out", tmp_path / "killed.pth"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    wait_for(lambda: list((tmp_path / "killed").glob("iter_*4.pth")), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed.pth").exists()
+
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "resuming from" in finished.stdout
+    assert_same_weights(tmp_path / "whole.pth", tmp_path / "killed.pth")
+    lines = (tmp_path / "killed/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iter"] for line in lines] == list(range(1, 11))
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < end, f"nothing happened in {seconds} s"
+        time.sleep(0.01)
+
+
+def test_a_damaged_newest_state_is_passed_over(run_of, tmp_path, caplog):
+    config = run_of(arm="baseline")
+    train(config, tmp_path / "run", tmp_path / "out.pth")
+    newest = max((tmp_path / "run").glob("iter_*.pth"))
+    newest.unlink()  # not written to: it is the same file as out.pth
+    newest.write_bytes(b"PK\x03\x04 cut short")
+    logger = logging.getLogger("test")
+    with caplog.at_level(logging.INFO, logger="test"):
+        state = find_state(tmp_path / "run", logger)
+    assert state["meta"]["iter"] == 8
+    assert newest.name in caplog.text
+
+
+def test_a_run_of_another_recipe_is_set_aside(run_of, tmp_path):
+    train(run_of(arm="baseline"), tmp_path / "run", tmp_path / "out.pth")
+    old = (tmp_path / "run/log.jsonl").read_text()
+    train(run_of(arm="baseline", seed=1), tmp_path / "run", tmp_path / "out.pth")
+    assert (tmp_path / "run.previous1/log.jsonl").read_text() == old
+    assert torch.load(tmp_path / "out.pth")["meta"]["seed"] == 1
+
+
+def test_a_finished_run_is_not_trained_again(run_of, tmp_path):
+    config = run_of(arm="baseline")
+    train(config, tmp_path / "run", tmp_path / "out.pth")
+    before = os.stat(tmp_path / "out.pth").st_ino
+    (tmp_path / "out.pth").unlink()
+    train(config, tmp_path / "run", tmp_path / "out.pth")
+    assert os.stat(tmp_path / "out.pth").st_ino == before
+
+
+def test_a_missing_checkpoint_is_named_before_training(run_of, tmp_path):
+    config = run_of()
+    checkpoint = Config.fromfile(str(config)).model.teacher_checkpoint
+    Path(checkpoint).unlink()
+    with pytest.raises(FGDError, match=r"teacher\.pth, which does not exist"):
+        train(config, tmp_path / "run", tmp_path / "out.pth")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused(run_of, tmp_path):
+    config = run_of(arm="baseline")
+    with exclusive(tmp_path / "run", rank=0), pytest.raises(FGDError, match="another process"):
+        train(config, tmp_path / "run", tmp_path / "out.pth")
+
+
+def test_two_processes_train_together(run_of, tmp_path):
+    config = run_of(data=dict(samples_per_gpu=1))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [FGD, "train", config, "--work-dir", tmp_path / "run", "--out", tmp_path / "out.pth"]
+    subprocess.run(command, check=True, env=dict(os.environ, OMP_NUM_THREADS="1"))
+    state = torch.load(tmp_path / "out.pth")
+    assert state["meta"]["iter"] == 10
+    assert {name.split(".")[0] for name in state["state_dict"]} == {"student", "distill_losses"}

@@ -1,0 +1,87 @@
+"""Transfer: a plain mmdet student out of ours and of the published code's checkpoints."""
+
+import hashlib
+
+import pytest
+import torch
+
+from fgd import zoo
+from fgd.errors import FGDError
+from fgd.publish import publish
+from fgd.transfer import transfer
+
+STUDENT = {"backbone.conv1.weight": torch.arange(6.0), "neck.bias": torch.ones(2)}
+
+
+def save(path, state, **more):
+    torch.save({"state_dict": state, "optimizer": {"step": 7}, **more}, path)
+    return path
+
+
+def published_layout():
+    return {
+        **{f"student.{name}": value for name, value in STUDENT.items()},
+        "teacher.backbone.conv1.weight": torch.zeros(3),
+        "distill_losses.loss_fgd_fpn_0.conv_mask_s.weight": torch.zeros(1),
+        "student_neck_fpn_convs_0_conv": torch.zeros(1),  # a buffer of the published code's
+    }
+
+
+def test_only_the_student_is_kept(tmp_path):
+    source = save(tmp_path / "epoch_24.pth", published_layout(), meta={"CLASSES": ("a", "b")})
+    written = transfer(source, tmp_path / "student.pth", "my_row")
+    plain = torch.load(tmp_path / "student.pth")
+    assert plain["state_dict"].keys() == STUDENT.keys()
+    assert all(torch.equal(plain["state_dict"][name], STUDENT[name]) for name in STUDENT)
+    assert plain["meta"]["CLASSES"] == ("a", "b")
+    assert "optimizer" not in plain
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert written.name == f"my_row-{digest[:8]}.pth"
+    assert (tmp_path / "student.pth").readlink().name == written.name
+
+
+def test_a_detector_s_own_training_keeps_its_whole_state(tmp_path):
+    source = save(tmp_path / "iter.pth", STUDENT)
+    transfer(source, tmp_path / "student.pth", "baseline")
+    assert torch.load(tmp_path / "student.pth")["state_dict"].keys() == STUDENT.keys()
+
+
+def test_the_same_weights_get_the_same_name(tmp_path):
+    source = save(tmp_path / "iter.pth", STUDENT)
+    first = transfer(source, tmp_path / "a" / "student.pth", "x")
+    assert first.name == transfer(source, tmp_path / "b" / "student.pth", "x").name
+
+
+def test_what_is_no_detector_is_refused(tmp_path):
+    source = save(tmp_path / "classifier.pth", {"fc.weight": torch.ones(1)})
+    with pytest.raises(FGDError, match=r"classifier\.pth: holds no detector"):
+        transfer(source, tmp_path / "student.pth", "x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["classifier.pth"]
+
+
+class Touch:
+    """Unpickling this would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_code_in_a_checkpoint_does_not_run(tmp_path):
+    source = save(tmp_path / "evil.pth", STUDENT, meta=Touch(tmp_path / "ran"))
+    with pytest.raises(FGDError, match=r"evil\.pth: cannot be read as a checkpoint of plain"):
+        transfer(source, tmp_path / "student.pth", "x")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_published_weights_are_found_by_the_zoo(tmp_path):
+    source = save(tmp_path / "iter.pth", STUDENT)
+    evaluation = tmp_path / "eval.json"
+    evaluation.write_text('{"box": {"AP": 0.3951}, "mask": {"AP": 0.2}}')
+    publish(source, "my_teacher", tmp_path / "zoo", "configs/my_teacher.py", evaluation)
+    model = zoo.find("my_teacher", tmp_path / "zoo")
+    assert (model.box_ap, model.mask_ap) == (39.5, 20.0)
+    assert model.address.startswith("file://")
+    assert model.address.endswith(f"my_teacher-{model.hash8}.pth")
