@@ -6,18 +6,19 @@ What shrinks is width (channels), the number of candidates, and every length in 
 """
 
 from dataclasses import dataclass
-from math import gcd
 from typing import Any
 
-# Where a zoo config leaves a length in pixels to its class's default, that default: it has to be
-# written down to be scaled. (mmdet 2.28.2: FCOSHead, SingleRoIExtractor)
-_DEFAULT_LENGTHS = {
+# Where a zoo config leaves a length in pixels or a width to its class's default, that default: it
+# has to be written down to be scaled. (mmdet 2.28.2: FCOSHead, SingleRoIExtractor)
+_DEFAULTS = {
     "FCOSHead": {
-        "regress_ranges": ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 100_000_000))
+        "regress_ranges": ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 100_000_000)),
+        "norm_cfg": {"type": "GN", "num_groups": 32, "requires_grad": True},
     },
     "SingleRoIExtractor": {"finest_scale": 56},
 }
-# Keys that hold the width of feature maps, all of them 256 in the zoo.
+_FULL_WIDTH = 256
+# Keys that hold the width of feature maps, all of them _FULL_WIDTH in the zoo.
 _WIDTHS = {
     "in_channels",
     "out_channels",
@@ -97,7 +98,7 @@ def narrow_backbone(backbone: dict, depth: int, base_channels: int) -> dict:
 def _shrink(node: Any, size: Size) -> Any:
     """Apply the rules to every key of a config, however deep."""
     if isinstance(node, dict):
-        node = _DEFAULT_LENGTHS.get(node.get("type"), {}) | node
+        node = _DEFAULTS.get(node.get("type"), {}) | node
         return {key: _shrink_value(key, value, size) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return type(node)(_shrink(item, size) for item in node)
@@ -115,7 +116,7 @@ def _shrink_value(key: str, value: Any, size: Size) -> Any:
     if key == "num_classes":
         return size.classes
     if key == "num_groups":
-        return gcd(value, size.channels)
+        return value * size.channels // _FULL_WIDTH  # as many channels a group
     if key in _LENGTHS:
         return _scale(value, size.length)
     if key in {"num", "nms_pre"}:

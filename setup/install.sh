@@ -59,6 +59,9 @@ wheel=$(.venv/bin/python setup/build_mmcv.py "${1:-auto}")
 # The project itself is installed as a link to the checkout. Nothing else is resolved here:
 # the lock has named everything.
 install --quiet --no-deps --no-build-isolation "$wheel" --editable .
-# Quietly, but for errors: mmcv greets every import with a page of warnings.
-words=$(.venv/bin/python -c 'import fgd, mmdet.apis' 2>&1) || fail "the set-up does not work: $words"
+# Quietly, but for errors: mmcv greets every import with a page of warnings. Python keeps what it
+# compiles here, also where PYTHONDONTWRITEBYTECODE would make every later start compile it again.
+unset PYTHONDONTWRITEBYTECODE
+words=$(.venv/bin/python -c 'import fgd.train, fgd.evaluate, fgd.mini.backbone, snakemake.cli' 2>&1) ||
+    fail "the set-up does not work: $words"
 echo "Set-up is complete."

@@ -42,7 +42,7 @@ class Crops:
 
 
 def train_backbone(
-    name: str, out: str | os.PathLike, iterations: int = 300, seed: int = 0
+    name: str, out: str | os.PathLike, iterations: int = 150, seed: int = 0
 ) -> dict[str, float]:
     """Train the backbone `name` and write its weights to `out`.
 
