@@ -8,9 +8,23 @@ What shrinks is width (channels), the number of candidates, and every length in 
 from dataclasses import dataclass
 from typing import Any
 
-# Where a zoo config leaves a length in pixels or a width to its class's default, that default: it
-# has to be written down to be scaled. (mmdet 2.28.2: FCOSHead, SingleRoIExtractor)
+# Where a zoo config leaves to its class's default what depends on size, that default (mmdet 2.28.2:
+# RetinaHead, FCOSHead, SingleRoIExtractor): it has to be written down to be changed.
 _DEFAULTS = {
+    # Its convolutions have no norm. Drawn with 0.01, as for 256 channels, a narrow head passes a
+    # ten-thousandth of its input on, and learns where objects are but not which; so they are drawn
+    # for ReLU (arXiv 1502.01852).
+    "RetinaHead": {
+        "init_cfg": {
+            "type": "Kaiming",
+            "layer": "Conv2d",
+            "distribution": "normal",
+            "override": [
+                {"type": "Normal", "name": "retina_cls", "std": 0.01, "bias_prob": 0.01},
+                {"type": "Normal", "name": "retina_reg", "std": 0.01},
+            ],
+        }
+    },
     "FCOSHead": {
         "regress_ranges": ((-1, 64), (64, 128), (128, 256), (256, 512), (512, 100_000_000)),
         "norm_cfg": {"type": "GN", "num_groups": 32, "requires_grad": True},

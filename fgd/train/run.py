@@ -73,8 +73,9 @@ def train(config: str | Path, work_dir: str | Path, out: str | Path) -> None:
         runner.register_lr_hook(dict(cfg.lr_config))
         runner.register_hook(IterationSeedHook(cfg.seed))
         runner.register_hook(StepHook(cfg.optimizer_config.get("grad_clip")))
-        runner.register_hook(StateHook(work_dir, cfg.checkpoint.interval, saved))
+        # The log before the state: a resumed log has every line up to its state, and none after.
         runner.register_hook(LogHook(work_dir, logger, cfg.log.interval, total))
+        runner.register_hook(StateHook(work_dir, cfg.checkpoint.interval, saved))
 
         started = time.monotonic()
         runner.run(loader)
