@@ -34,7 +34,8 @@ mini: setup ## all eight rows on the mini set
 	$(SNAKEMAKE) --config suite=mini
 
 test: lint ## lint, unit tests and the workflow's tests
-	.venv/bin/pytest tests/unit tests/workflow
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto tests/unit
+	.venv/bin/pytest tests/workflow
 
 lint: setup
 	.venv/bin/ruff check .
