@@ -41,6 +41,8 @@ rule train_teacher:
         "results/{suite}/logs/train_teacher/{teacher}.log",
     benchmark:
         "results/{suite}/benchmarks/train_teacher/{teacher}.tsv"
+    # Students wait for their teachers, baselines for nobody.
+    priority: 1
     conda:
         ENVIRONMENT
     threads: training_threads
