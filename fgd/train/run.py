@@ -46,42 +46,52 @@ def train(config: str | Path, work_dir: str | Path, out: str | Path) -> None:
     Raises:
         FGDError: the config or a checkpoint that it names is wrong.
     """
-    work_dir, out = Path(work_dir), Path(out)
-    cfg = Config.fromfile(str(config))
+    work_dir = Path(work_dir)
     with _process_group() as (rank, world_size, device), exclusive(work_dir, rank):
-        logger = _logger(rank)
-        meta = {"fingerprint": fingerprint(config, cfg), "seed": cfg.seed}
-        state = _earlier_state(work_dir, meta, rank, logger)
+        # In a function of its own, so that the gradient buckets are freed while their process group
+        # exists: gloo's threads can wait for each other for ever if it goes first.
+        _run(Path(config), work_dir, Path(out), rank, world_size, device)
+        if world_size > 1:
+            dist.barrier()
 
-        seed_everything(derive_seed(cfg.seed))
-        dataset = build_dataset(cfg.data.train)
-        detector = _build(cfg, dataset.CLASSES, initialise=state is None).to(device)
-        optimizer = build_optimizer(detector, cfg.optimizer)
-        loader = _loader(cfg, dataset, rank, world_size)
 
-        runner = ExactRunner(
-            Trainable(detector, device, distributed=world_size > 1),
-            optimizer=optimizer,
-            work_dir=str(work_dir),
-            logger=logger,
-            max_epochs=cfg.runner.max_epochs,
-        )
-        if state is not None:
-            runner.start_at(restore(state, detector, optimizer, str(work_dir)), len(loader))
-        total = cfg.data.samples_per_gpu * world_size
-        saved = {**meta, "CLASSES": list(dataset.CLASSES), "fgd": dict(cfg.get("recipe", {}))}
-        runner.register_lr_hook(dict(cfg.lr_config))
-        runner.register_hook(IterationSeedHook(cfg.seed))
-        runner.register_hook(StepHook(cfg.optimizer_config.get("grad_clip")))
-        # The log before the state: a resumed log has every line up to its state, and none after.
-        runner.register_hook(LogHook(work_dir, logger, cfg.log.interval, total))
-        runner.register_hook(StateHook(work_dir, cfg.checkpoint.interval, saved))
+def _run(
+    config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
+) -> None:
+    cfg = Config.fromfile(str(config))
+    logger = _logger(rank)
+    meta = {"fingerprint": fingerprint(config, cfg), "seed": cfg.seed}
+    state = _earlier_state(work_dir, meta, rank, logger)
 
-        started = time.monotonic()
-        runner.run(loader)
-        if rank == 0:
-            _finish(work_dir, out)
-            logger.info("trained in %.0f s: %s", time.monotonic() - started, out)
+    seed_everything(derive_seed(cfg.seed))
+    dataset = build_dataset(cfg.data.train)
+    detector = _build(cfg, dataset.CLASSES, initialise=state is None).to(device)
+    optimizer = build_optimizer(detector, cfg.optimizer)
+    loader = _loader(cfg, dataset, rank, world_size)
+
+    runner = ExactRunner(
+        Trainable(detector, device, distributed=world_size > 1),
+        optimizer=optimizer,
+        work_dir=str(work_dir),
+        logger=logger,
+        max_epochs=cfg.runner.max_epochs,
+    )
+    if state is not None:
+        runner.start_at(restore(state, detector, optimizer, str(work_dir)), len(loader))
+    total = cfg.data.samples_per_gpu * world_size
+    saved = {**meta, "CLASSES": list(dataset.CLASSES), "fgd": dict(cfg.get("recipe", {}))}
+    runner.register_lr_hook(dict(cfg.lr_config))
+    runner.register_hook(IterationSeedHook(cfg.seed))
+    runner.register_hook(StepHook(cfg.optimizer_config.get("grad_clip")))
+    # The log before the state: a resumed log has every line up to its state, and none after.
+    runner.register_hook(LogHook(work_dir, logger, cfg.log.interval, total))
+    runner.register_hook(StateHook(work_dir, cfg.checkpoint.interval, saved))
+
+    started = time.monotonic()
+    runner.run(loader)
+    if rank == 0:
+        _finish(work_dir, out)
+        logger.info("trained in %.0f s: %s", time.monotonic() - started, out)
 
 
 def fingerprint(config: str | Path, cfg: Config) -> str:

@@ -183,7 +183,7 @@ def test_two_processes_train_together(run_of, tmp_path):
     config = run_of(data=dict(samples_per_gpu=1))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [FGD, "train", config, "--work-dir", tmp_path / "run", "--out", tmp_path / "out.pth"]
-    subprocess.run(command, check=True, env=dict(os.environ, OMP_NUM_THREADS="1"))
+    subprocess.run(command, check=True, timeout=300, env=dict(os.environ, OMP_NUM_THREADS="1"))
     state = torch.load(tmp_path / "out.pth")
     assert state["meta"]["iter"] == 10
     assert {name.split(".")[0] for name in state["state_dict"]} == {"student", "distill_losses"}
