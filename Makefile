@@ -16,12 +16,13 @@ OPERATORS := $(if $(filter 0,$(CUDA)),cpu,cuda)
 $(INSTALLED): always
 endif
 
-.PHONY: help setup demo mini test lint bench lock always
+.PHONY: help setup demo mini full test test-slurm test-full lint docs tutorial bench reliability
+.PHONY: audit lock always
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup: $(INSTALLED) ## make .venv, compile mmcv's operators (CUDA=1 or 0, PYTHON=python3.11)
+setup: $(INSTALLED) ## make .venv, compile mmcv (CUDA=1 or 0, PYTHON=python3.11)
 
 $(INSTALLED): setup/install.sh setup/build_mmcv.py setup/requirements.txt setup/mmcv.txt pyproject.toml
 	PYTHON=$(PYTHON) setup/install.sh $(OPERATORS)
@@ -33,17 +34,42 @@ demo: setup ## two rows of the results table on the mini set, with their baselin
 mini: setup ## all eight rows on the mini set
 	$(SNAKEMAKE) --config suite=mini
 
-test: lint ## lint, unit tests and the workflow's tests
+full: setup ## rehearse every row at full size (CPU), write docs/full-size.md
+	.venv/bin/fgd prove configs/suites/{coco,more,yolox}.yaml \
+		--json results/full-size.json --markdown docs/full-size.md
+
+test: lint ## lint, unit tests, small trainings, the workflow tests
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto tests/unit
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto tests/training
 	.venv/bin/pytest tests/workflow
+
+test-slurm: setup ## tests on a real Slurm of two nodes (root, Debian)
+	.venv/bin/pytest tests/slurm
+
+test-full: setup ## the same as tests, and what students inherit at full size
+	.venv/bin/pytest tests/full
 
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/snakefmt --check Snakefile workflow/rules
 	.venv/bin/snakemake --lint
+	.venv/bin/mkdocs build --quiet --strict --site-dir .site
 
-bench: setup ## time the loss
-	.venv/bin/python benchmarks/loss.py
+docs: setup ## write the reference from the schemas, build the pages in .site, check links
+	.venv/bin/python docs/make_reference.py
+	.venv/bin/mkdocs build --quiet --strict --site-dir .site
+
+tutorial: setup ## the tutorial's commands as written, at their real size
+	FGD_TUTORIAL=full .venv/bin/pytest tests/workflow/test_tutorial.py
+
+bench: setup ## measure loss, step, ranks and evaluation (results/benchmarks/bench.md)
+	.venv/bin/python benchmarks/run.py $(BENCH)
+
+reliability: setup ## count kills, wrong suites, bad data, hostile files (docs/reliability.md)
+	PYTHONPATH=tests .venv/bin/python -W ignore -m reliability $(COUNTS)
+
+audit: setup ## licences of the installed packages, and their known vulnerabilities
+	.venv/bin/python setup/audit.py
 
 lock: setup ## resolve setup/requirements.in anew
 	cd setup && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11 \

@@ -1,11 +1,15 @@
 # From a teacher's address to the results table. `snakemake -n` plans the whole of it.
 #
+#   snakemake --profile slurm                                         the eight rows on COCO, on Slurm
 #   snakemake --profile cluster/profiles/local                        the eight rows on COCO
 #   snakemake --profile cluster/profiles/local --config suite=mini    the same on the mini set
 #   snakemake --profile cluster/profiles/local results/mini/fcos_r50/fgd/eval.json
 #
 # A suite is a file of configs/suites, or any YAML file of that form. Everything that a suite
 # produces lies in results/<suite>/, and every file there can be asked for by its path.
+
+
+report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
@@ -17,17 +21,34 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+# On a cluster these run on the login node: they wait for a job of their own (the launcher's), need
+# the network, which compute nodes often lack, or take seconds.
 localrules:
     all,
     demo,
+    distill,
+    baseline,
+    train_teacher,
+    write_mini_set,
+    download_coco,
+    download_backbone,
+    download_teacher,
+    publish_backbone,
+    publish_teacher,
+    compose,
+    compose_teacher,
+    table,
+    figures,
+    page,
 
 
 rule all:
     default_target: True
     input:
         f"results/{SUITE}/table.md",
+        f"results/{SUITE}/index.html",
     message:
-        "The results table is {input}"
+        "The results: {input}"
 
 
 rule demo:

@@ -1,13 +1,9 @@
-"""Time and peak memory of the FGD loss, forward and backward, from one run on one machine.
+"""Time and peak memory of the FGD loss, forward and backward.
 
-    python benchmarks/loss.py [--published CHECKOUT] [--device cuda] [--out loss.json]
-
-Compares fgd.loss.FGDLoss with a plain implementation of the paper and, where --published points to
-a checkout of the published code (github.com/yzd-v/FGD), with that, on the five feature maps of a
-RetinaNet. Prints a table and writes the same figures as JSON.
+Compares fgd.loss.FGDLoss with a plain implementation of the paper and, where there is a checkout of
+the published code, with that, on the five feature maps of a RetinaNet.
 """
 
-import argparse
 import importlib.util
 import multiprocessing
 import re
@@ -23,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgd.files import write_json
 from fgd.loss import FGDLoss, FGDParts
 
 CHANNELS = 256
@@ -32,6 +27,7 @@ LEVELS = ((100, 168), (50, 84), (25, 42), (13, 21), (7, 11))
 BATCH, BOXES = 2, 7
 BOXES_TRIED = (0, 1, 10, 100, 300)
 BATCHES_TRIED = (1, 2, 4, 8)
+SCALES_TRIED = (0.25, 0.5, 1.0)  # of height and width
 
 
 class PaperLoss(FGDLoss):
@@ -88,7 +84,7 @@ def relation(features: Tensor, mask: nn.Conv2d, transform: nn.Sequential) -> Ten
 class PublishedLoss(nn.Module):
     """The published loss, loaded from its file alone, under the arguments of FGDLoss."""
 
-    def __init__(self, checkout: Path) -> None:
+    def __init__(self, checkout: Path, channels: int = CHANNELS) -> None:
         super().__init__()
         # The file registers its class with the sibling package `builder`: a stand-in for that.
         for name in ("published", "published.losses", "published.builder"):
@@ -100,7 +96,7 @@ class PublishedLoss(nn.Module):
         spec = importlib.util.spec_from_file_location("published.losses.fgd", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        self.loss = module.FeatureLoss(CHANNELS, CHANNELS, name="level", gamma_fgd=5e-4)
+        self.loss = module.FeatureLoss(channels, channels, name="level", gamma_fgd=5e-4)
 
     def forward(self, student, teacher, gt_bboxes, img_shapes) -> Tensor:
         metas = [{"img_shape": (*shape, 3)} for shape in img_shapes]
@@ -254,9 +250,17 @@ def measure(device: str, rounds: int, published: Path | None) -> dict:
     batches = {n: Step(loss, device, batch=n) for n in BATCHES_TRIED}
     batches = interleaved_seconds(batches, rounds)
 
+    sizes = {
+        f"{round(WIDTH * scale)}x{round(HEIGHT * scale)}": Step(
+            loss, device, levels=tuple((round(h * scale), round(w * scale)) for h, w in LEVELS)
+        )
+        for scale in SCALES_TRIED
+    }
+    sizes = interleaved_seconds(sizes, rounds)
+
     bandwidth = copy_bandwidth(device)
-    # Two reads of both feature maps and one write of the gradient: the attention's softmax needs
-    # all of a map before any of it can be weighted.
+    # Two reads of both feature maps and one write of the gradient: the gradient needs sums over the
+    # whole map.
     moved = 5 * 4 * BATCH * CHANNELS * sum(height * width for height, width in LEVELS)
     return {
         "device": device_name(device),
@@ -267,55 +271,43 @@ def measure(device: str, rounds: int, published: Path | None) -> dict:
         "losses": losses,
         "by_boxes": boxes,
         "by_batch": batches,
+        "by_size": sizes,
         "floor": {"bytes_a_second": bandwidth, "seconds": moved / bandwidth},
     }
 
 
 def report(result: dict) -> str:
-    """The figures as text of at most 80 columns."""
+    """Markdown."""
     losses, reference = result["losses"], list(result["losses"])[-1]
     lines = [
-        f"FGD loss, forward and backward, {len(LEVELS)} levels of a {WIDTH}x{HEIGHT} image,",
+        f"## The loss, forward and backward: {len(LEVELS)} levels of a {WIDTH}x{HEIGHT} image, "
         f"{CHANNELS} channels, batch {result['batch']}, {result['boxes_an_image']} boxes an image",
-        f"{result['device']}, {result['threads']} threads, torch {result['torch']}",
         "",
-        f"{'':16}{'fastest ms':>12}{'median ms':>12}{'peak MB':>10}"
-        f"   time and memory of {reference}'s",
+        f"| loss | fastest ms | median ms | peak MB | time of {reference}'s | memory |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for name, row in losses.items():
         time_ratio = row["seconds"] / losses[reference]["seconds"]
         memory_ratio = row["peak_bytes"] / losses[reference]["peak_bytes"]
         lines.append(
-            f"{name:16}{1e3 * row['seconds']:12.1f}{1e3 * row['median_seconds']:12.1f}"
-            f"{row['peak_bytes'] / 1e6:10.0f}{time_ratio:10.2f}{memory_ratio:8.2f}"
+            f"| {name} | {1e3 * row['seconds']:.1f} | {1e3 * row['median_seconds']:.1f} | "
+            f"{row['peak_bytes'] / 1e6:.0f} | {time_ratio:.3f} | {memory_ratio:.2f} |"
         )
     bound = result["floor"]
     lines.append(
-        f"{'bandwidth floor':16}{1e3 * bound['seconds']:12.1f}"
-        f"   (float32, at {bound['bytes_a_second'] / 1e9:.1f} GB/s measured)"
+        f"| floor: bytes over {bound['bytes_a_second'] / 1e9:.1f} GB/s of a copy | "
+        f"{1e3 * bound['seconds']:.1f} | | | | |"
     )
-    for title, key in (("boxes an image", "by_boxes"), ("batch", "by_batch")):
+    for title, key in (
+        ("boxes an image", "by_boxes"),
+        ("batch", "by_batch"),
+        ("image size", "by_size"),
+    ):
         rows = result[key]
         lines += [
             "",
-            f"{title:16}" + "".join(f"{n:>10}" for n in rows),
-            f"{'fastest ms':16}" + "".join(f"{1e3 * r['seconds']:10.1f}" for r in rows.values()),
+            f"| {title} | {' | '.join(str(n) for n in rows)} |",
+            "|---|" + "--:|" * len(rows),
+            "| ms | " + " | ".join(f"{1e3 * r['seconds']:.1f}" for r in rows.values()) + " |",
         ]
     return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--published", type=Path, help="checkout of the published code")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, default=10, help="measured steps of each kind")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/loss.json"))
-    arguments = parser.parse_args()
-
-    result = measure(arguments.device, arguments.rounds, arguments.published)
-    print(report(result))
-    write_json(arguments.out, result)
-
-
-if __name__ == "__main__":
-    main()

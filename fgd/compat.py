@@ -1,8 +1,8 @@
 """What mmcv 1.7 and mmdet 2.28 need on a current torch: one function a patch, with its reason.
 
 What we simply do not use is not patched: mmcv's data-parallel wrappers (they rely on internals
-that torch 2.0 and 2.1 removed) are replaced by `fgd.train.step`, and its checkpoint loading by
-`fgd.weights`. The one operator that is replaced has its own module, `fgd.deform`.
+that torch 2.0 and 2.1 removed) are replaced by `fgd.train.step`. The one operator that is replaced
+has its own module, `fgd.deform`.
 """
 
 import functools
@@ -16,6 +16,7 @@ def apply() -> None:
     from fgd import deform
 
     reppoints_valid_flags_on_the_features_device()
+    checkpoints_are_data()
     deform.use_on_cpu()
 
 
@@ -28,6 +29,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV will release")
     # mmdet's anchor code wants the default of torch.meshgrid's `indexing`.
     warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
+    # Its pipelines are the published ones, and it replaces their last step itself.
+    warnings.filterwarnings("ignore", message='"ImageToTensor" pipeline is replaced')
     # A CUDA compiler without a GPU; mmcv imports torch's extension builder for its version alone.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
@@ -50,3 +53,29 @@ def reppoints_valid_flags_on_the_features_device() -> None:
         return [[level.clone() for level in points] for _ in img_metas], flags
 
     RepPointsHead.get_points = get_points
+
+
+def checkpoints_are_data() -> None:
+    """mmcv loads what an `init_cfg` names with torch.load's default, which the environment decides.
+
+    mmcv 1.7.2, runner/checkpoint.py: `torch.load(filename)`, from before `weights_only`; with
+    TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 code in a backbone's file would run. Its other loaders fetch
+    from addresses, unverified: whatever is trained here comes through `fgd download`.
+    """
+    from mmcv.runner import CheckpointLoader
+
+    from fgd.checkpoint import read_checkpoint
+    from fgd.errors import FGDError
+
+    def load_from_file(filename, map_location=None):
+        return read_checkpoint(filename)
+
+    def load_from_nowhere(filename, map_location=None):
+        raise FGDError(
+            f"{filename}: an address is not loaded unverified; fetch it with `fgd download` and "
+            "name the file in the config"
+        )
+
+    for scheme in list(CheckpointLoader._schemes):
+        loader = load_from_nowhere if scheme else load_from_file
+        CheckpointLoader.register_scheme(scheme, loader, force=True)

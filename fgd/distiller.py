@@ -3,16 +3,20 @@
 from typing import Any
 
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmdet.models import DETECTORS, build_detector
-from mmdet.models.detectors import BaseDetector
+from mmdet.models.detectors import YOLOX, BaseDetector
 from torch import Tensor, nn
 
 from fgd import compat
+from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
 from fgd.loss import FGDLoss
-from fgd.weights import inherit, load_strictly, read_checkpoint
+from fgd.weights import inherit, load_strictly
 
 compat.apply()
+
+FPN_TAPS = "neck.fpn_convs.{level}.conv"  # where the published code takes features of an FPN
 
 
 @DETECTORS.register_module()
@@ -21,16 +25,18 @@ class FGDDistiller(BaseDetector):
 
     The teacher is not a submodule: it follows the distiller from device to device, but it is in no
     state dict, no optimizer, no gradient bucket, and always in eval mode. Only its backbone and
-    neck run. State dicts hold `student.*` and `distill_losses.loss_fgd_fpn_<level>.*`, the names
-    that the published code uses.
+    neck run, and the backbone's batch normalisations, which are constants, are folded into its
+    convolutions. State dicts hold `student.*` and `distill_losses.loss_fgd_fpn_<level>.*`, as the
+    published code names them.
 
     Args:
         student: mmdet model config of the student.
         teacher: mmdet model config of the teacher.
         teacher_checkpoint: path of the teacher's weights; every tensor must fit.
-        distill: `levels` (indices of FPN outputs), `inherit` (the student's neck and head start
-            from the teacher's), optionally `inherit_except` (patterns of tensors that do not), and
-            FGDLoss's `temperature`, `alpha`, `beta`, `gamma`, `lambda_`.
+        distill: `levels` (indices of neck outputs), `inherit` (the student's neck and head start
+            from the teacher's), optionally `inherit_except` (patterns of tensors that do not) and
+            `taps` (where in both detectors a level's features are taken), and FGDLoss's
+            `temperature`, `alpha`, `beta`, `gamma`, `lambda_`.
         train_cfg, test_cfg: mmdet's builder passes them; student and teacher bring their own.
     """
 
@@ -49,23 +55,26 @@ class FGDDistiller(BaseDetector):
         self.levels: list[int] = list(settings.pop("levels"))
         self.inherit: bool = settings.pop("inherit")
         self.inherit_except: list[str] = list(settings.pop("inherit_except", ()))
+        taps: str = settings.pop("taps", FPN_TAPS)
 
         self.student = build_detector(student)
         frozen = build_detector(teacher)
         load_strictly(frozen, read_checkpoint(teacher_checkpoint)["state_dict"], teacher_checkpoint)
+        # Neck and head stay as they are: students inherit them.
+        fuse_conv_bn(frozen.backbone)
         frozen.requires_grad_(False).eval()
         # A plain list hides the teacher from nn.Module, which registers every module attribute.
         self._unregistered = [frozen]
 
-        student_convs = tapped_convs(self.student, self.levels, "student")
-        teacher_convs = tapped_convs(frozen, self.levels, "teacher")
-        self._student_features = _record_outputs(student_convs)
-        self._teacher_features = _record_outputs(teacher_convs)
+        student_taps = tapped_modules(self.student, taps, self.levels, "student")
+        teacher_taps = tapped_modules(frozen, taps, self.levels, "teacher")
+        self._student_features = _record_outputs(student_taps)
+        self._teacher_features = _record_outputs(teacher_taps)
         self.distill_losses = nn.ModuleDict(
             {
                 loss_name(level): FGDLoss(
-                    student_convs[level].out_channels,
-                    teacher_convs[level].out_channels,
+                    student_taps[level].out_channels,
+                    teacher_taps[level].out_channels,
                     **settings,
                 )
                 for level in self.levels
@@ -97,17 +106,40 @@ class FGDDistiller(BaseDetector):
                 student's detector takes.
         """
         with torch.no_grad():
-            self.teacher.extract_feat(img)
+            self.teacher.extract_feat(self._resized(img))
+        # YOLOX scales its boxes in place; `img_shape` is that of the boxes as they came.
+        gt_bboxes = [boxes.clone() for boxes in targets["gt_bboxes"]]
         losses = self.student.forward_train(img, img_metas, **targets)
         img_shapes = [meta["img_shape"][:2] for meta in img_metas]
         for level in self.levels:
             losses[loss_name(level)] = self.distill_losses[loss_name(level)](
                 self._student_features.pop(level),
                 self._teacher_features.pop(level),
-                targets["gt_bboxes"],
+                gt_bboxes,
                 img_shapes,
             )
         return losses
+
+    def _resized(self, img: Tensor) -> Tensor:
+        """The images as the student's backbone gets them: YOLOX changes their size."""
+        return self.student._preprocess(img, [])[0] if isinstance(self.student, YOLOX) else img
+
+    @torch.no_grad()
+    def features(self, img: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+        """What the loss compares: student's and teacher's features by level, each (N, C, H, W).
+
+        Args:
+            img: (N, 3, H, W), normalised.
+        """
+        mode = self.training
+        self.eval()
+        self.student.extract_feat(img)
+        self.teacher.extract_feat(img)
+        self.train(mode)
+        return {
+            level: (self._student_features.pop(level), self._teacher_features.pop(level))
+            for level in self.levels
+        }
 
     @torch.no_grad()
     def check_levels(self, size: int = 64) -> None:
@@ -116,15 +148,9 @@ class FGDDistiller(BaseDetector):
         Raises:
             FGDError: student and teacher features of a level differ in height or width.
         """
-        mode = self.training
-        self.eval()
-        img = next(self.student.parameters()).new_zeros(1, 3, size, size)
-        self.student.extract_feat(img)
-        self.teacher.extract_feat(img)
-        self.train(mode)
-        for level in self.levels:
-            ours = self._student_features.pop(level).shape[-2:]
-            theirs = self._teacher_features.pop(level).shape[-2:]
+        features = self.features(next(self.student.parameters()).new_zeros(1, 3, size, size))
+        for level, (student, teacher) in features.items():
+            ours, theirs = student.shape[-2:], teacher.shape[-2:]
             if ours != theirs:
                 raise FGDError(
                     f"FPN level {level}: the student's feature map is {ours[0]}x{ours[1]}, the "
@@ -157,26 +183,36 @@ def loss_name(level: int) -> str:
     return f"loss_fgd_fpn_{level}"
 
 
-def tapped_convs(detector: nn.Module, levels: list[int], role: str) -> dict[int, nn.Module]:
-    """The convolutions `neck.fpn_convs.<level>.conv` whose outputs are distilled.
+def tapped_modules(
+    detector: nn.Module, taps: str, levels: list[int], role: str
+) -> dict[int, nn.Module]:
+    """The convolutions whose outputs are distilled, by level.
+
+    Args:
+        taps: their name in the detector, `{level}` in place of the level.
+        role: what an error calls the detector.
 
     Raises:
         FGDError: the detector has no such level.
     """
-    convs = getattr(getattr(detector, "neck", None), "fpn_convs", None)
-    if convs is None:
-        raise FGDError(f"the {role} has no neck.fpn_convs; FGD needs a detector with an FPN")
+    modules = dict(detector.named_modules())
+    known = [level for level in range(len(modules)) if taps.format(level=level) in modules]
+    if not known:
+        raise FGDError(
+            f"the {role} has no module {taps.format(level=0)}: set distill.taps to where its "
+            "neck's features come from, for example neck.out_convs.{level}"
+        )
     for level in levels:
-        if not 0 <= level < len(convs):
+        if level not in known:
             raise FGDError(
-                f"distill.levels: {level} is not an FPN level of the {role}; its neck has levels "
-                f"0 to {len(convs) - 1}"
+                f"distill.levels: {level} is not an FPN level of the {role}, which has the levels "
+                f"{known[0]} to {known[-1]} ({taps})"
             )
-    return {level: convs[level].conv for level in levels}
+    return {level: modules[taps.format(level=level)] for level in levels}
 
 
-def _record_outputs(convs: dict[int, nn.Module]) -> dict[int, Tensor]:
-    """Keep each convolution's latest output in the returned dictionary, by level."""
+def _record_outputs(modules: dict[int, nn.Module]) -> dict[int, Tensor]:
+    """Keep each module's latest output in the returned dictionary, by level."""
     outputs: dict[int, Tensor] = {}
 
     def recorder(level: int):
@@ -185,6 +221,6 @@ def _record_outputs(convs: dict[int, nn.Module]) -> dict[int, Tensor]:
 
         return record
 
-    for level, conv in convs.items():
-        conv.register_forward_hook(recorder(level))
+    for level, module in modules.items():
+        module.register_forward_hook(recorder(level))
     return outputs

@@ -49,6 +49,12 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def cache_root() -> Path:
+    """Where users and projects share what is expensive to get: `$FGD_CACHE` or `~/.cache/fgd`."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fgd"
+    return Path(os.environ.get("FGD_CACHE") or default)
+
+
 def _umask() -> int:
     # The only way to read the umask is to set it; mkstemp ignores it and makes files private.
     mask = os.umask(0)

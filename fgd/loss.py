@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from fgd._fused import reduce_features, survey
+from fgd._fused import reduce_features
+
+# Boxes an image that are painted at once, each into a map of its own: a bound on that memory.
+_BOXES = 32
 
 
 class FGDParts(NamedTuple):
@@ -109,24 +112,27 @@ class FGDLoss(nn.Module):
             return self._parts(
                 student.flatten(2),
                 teacher.detach().flatten(2),
-                *(m.flatten(1) for m in scale_masks(gt_bboxes, img_shapes, student.shape[2:])),
+                torch.stack(scale_masks(gt_bboxes, img_shapes, student.shape[2:]), 1).flatten(2),
             )
 
-    def _parts(
-        self, student: Tensor, teacher: Tensor, foreground: Tensor, background: Tensor
-    ) -> FGDParts:
-        """The parts from features (N, C, P) and masks (N, P) of P = H*W pixels."""
-        images, _, pixels = student.shape
-        mask_s, mask_t = self.conv_mask_s.weight.flatten(), self.conv_mask_t.weight.flatten()
-        sums_t = survey(teacher, mask_t)
-        spatial_t, channel_t = self._attention(sums_t.spatial, sums_t.channel)
-        sums = reduce_features(student, teacher, channel_t, mask_s, mask_t, sums_t.softmax)
+    def _parts(self, student: Tensor, teacher: Tensor, masks: Tensor) -> FGDParts:
+        """The parts from features (N, C, P) and both masks (N, 2, P) of P = H*W pixels."""
+        images, channels, pixels = teacher.shape
+        sums = reduce_features(
+            student,
+            teacher,
+            masks,
+            self.conv_mask_s.weight.flatten(),
+            self.conv_mask_t.weight.flatten(),
+            scale=1 / (channels * self.temperature),
+        )
+        spatial_s, channel_s = self._attention(sums.spatial_s, sums.channel_s)
+        spatial_t, channel_t = self._attention(sums.spatial_t, sums.channel_t)
 
-        # Equation 9: A^S A^C (s - t)^2 summed over the channels, (N, P).
-        squared = spatial_t * sums.weighted
+        # Equation 9: M S A^S A^C (s - t)^2, whose A^S is the softmax of the sums times P.
+        focal = pixels * (sums.focal * channel_t[:, None]).sum(dim=(0, 2))
 
         # Equation 10.
-        spatial_s, channel_s = self._attention(sums.spatial, sums.channel)
         attention = (spatial_s - spatial_t).abs().sum() + (channel_s - channel_t).abs().sum()
 
         # Equation 12: with c the difference of what R adds to s and to t at every pixel,
@@ -137,8 +143,8 @@ class FGDLoss(nn.Module):
         relation = sums.squared.sum() + (added * (2 * sums.difference + pixels * added)).sum()
 
         return FGDParts(
-            foreground=(foreground * squared).sum() / images,
-            background=(background * squared).sum() / images,
+            foreground=focal[0] / images,
+            background=focal[1] / images,
             attention=attention / images,
             global_=relation / images,
         )
@@ -235,7 +241,12 @@ def scale_masks(
     scale = 1 / ((bottom + 1 - top) * (right + 1 - left))  # (N, K)
     scaled_rows = torch.where(rows, scale[..., None], 0)
 
-    foreground = (scaled_rows[..., None] * columns[:, :, None]).amax(dim=1)
+    foreground = scaled_rows.new_zeros(len(boxes), height, width)
+    for chunk_rows, chunk_columns in zip(
+        scaled_rows.split(_BOXES, dim=1), columns.split(_BOXES, dim=1), strict=True
+    ):
+        painted = (chunk_rows[..., None] * chunk_columns[:, :, None]).amax(dim=1)
+        foreground = torch.maximum(foreground, painted)
     outside = (foreground == 0).to(foreground.dtype)
     return foreground, outside / outside.sum(dim=(1, 2), keepdim=True).clamp(min=1)
 

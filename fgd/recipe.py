@@ -5,59 +5,32 @@ suite says on which data and devices, and may make every detector small.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-from mmcv import Config
+from mmcv import Config, ConfigDict
 
+from fgd import own, rate
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.files import write_text
+from fgd.heads import heads, level_strides
 from fgd.narrow import Size, narrow
+from fgd.own import OwnDetector
 from fgd.schema import validate
-from fgd.zoo import suggestion, zoo_config
+from fgd.suite import ARMS, Suite, row_file
+from fgd.zoo import find, suggestion, zoo_config
 
-ARMS = ("fgd", "baseline")
-BASE_BATCH = 16  # images, that the rows' learning rates are for: 8 GPUs x 2
 _SCHEDULE = ("optimizer", "optimizer_config", "lr_config", "runner")
 
 
 @dataclass(frozen=True)
-class Suite:
-    """A suite file; every field is described in workflow/schemas/suite.schema.yaml."""
-
-    name: str
-    rows: tuple[str, ...]
-    results: str
-    dataset: str
-    seed: int
-    gpus: int
-    samples_per_gpu: int
-    workers_per_gpu: int
-    checkpoint_interval: int
-    log_interval: int
-    data_root: str | None = None
-    mini: dict | None = None
-
-    @property
-    def total_batch(self) -> int:
-        """Images of one training step, over all processes."""
-        return self.gpus * self.samples_per_gpu
-
-    def teacher_checkpoint(self, name: str) -> str:
-        """Path of a teacher's weights."""
-        return f"{self.results}/teachers/{name}/teacher.pth"
-
-    def backbone_checkpoint(self, key: str) -> str:
-        """Path of a backbone's weights."""
-        return f"{self.results}/backbones/{key}.pth"
-
-
-@dataclass(frozen=True)
 class Row:
-    """A row file; every field is described in workflow/schemas/row.schema.yaml."""
+    """A row file; every field is described in workflow/schemas/row.schema.yaml.
+
+    `student` and `teacher` are names; `own` has those of them that are the user's own files.
+    """
 
     name: str
     student: str
@@ -68,16 +41,40 @@ class Row:
     lr_config: dict
     runner: dict
     published: dict
+    base_batch: int = rate.BASE_BATCH
+    from_scratch: bool = False
+    own: dict[str, OwnDetector] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RowPlan:
-    """What a row is made of: its detectors, its student's backbone, whether that predicts masks."""
+    """What a row is made of.
+
+    Attributes:
+        student, teacher: names of detectors.
+        backbone: key of the backbone that the student starts from; None for one from scratch.
+        kinds: of AP that the student has, "box", "mask" or both.
+    """
 
     student: str
     teacher: str
-    backbone: str
-    masks: bool
+    backbone: str | None
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TeacherPlan:
+    """Where a teacher comes from.
+
+    Attributes:
+        trained: whether the suite trains it; otherwise it is downloaded.
+        backbone: key of the backbone that this training starts from, if there are both.
+        own: the user's own files, in place of a download.
+    """
+
+    trained: bool
+    backbone: str | None = None
+    own: OwnDetector | None = None
 
 
 @dataclass(frozen=True)
@@ -86,13 +83,12 @@ class Plan:
 
     Attributes:
         rows: by name, in the suite's order.
-        teachers: by name, the key of the backbone that the teacher's own training starts from;
-            None for a teacher that is downloaded.
+        teachers: by name.
         backbones: by key, the name that `fgd download` finds the backbone by.
     """
 
     rows: dict[str, RowPlan]
-    teachers: dict[str, str | None]
+    teachers: dict[str, TeacherPlan]
     backbones: dict[str, str]
 
 
@@ -103,67 +99,54 @@ class Composed(NamedTuple):
     detector: Config
 
 
-def load_suite(path: str | Path) -> Suite:
-    """Read and check a suite file.
+def load_row(name: str, suite: Suite | None = None) -> Row:
+    """Read and check a row's file: the one that the suite names, or configs/distillers/<name>.py.
 
     Raises:
-        FGDError: no such file, a key that the schema refuses, or an unknown row.
+        FGDError: an unknown row, a key that the schema refuses, or a file that is not there.
     """
-    path = Path(path)
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in (root() / "configs" / "suites").glob("*.yaml")))
-        raise FGDError(f"{path}: no such suite file; configs/suites has {names}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise FGDError(f"{path}: not valid YAML: {error}") from error
-    validate(content, "suite", str(path))
-    for row in content["rows"]:
-        _row_file(row)
-    if not (root() / content["dataset"]).is_file():
-        raise FGDError(f"{path}: dataset {content['dataset']}: no such file in the repository")
-    return Suite(**content | {"rows": tuple(content["rows"])})
+    if suite is not None and name in suite.row_files:
+        path = Path(suite.row_files[name])
+        place = str(path)
+    else:
+        path = row_file(name)
+        place = f"configs/distillers/{path.name}"
+    content = own.read_config(path).to_dict()
+    validate(content, "row", place)
+    detectors = {
+        "student": own.name_of(content["student"]),
+        "teacher": own.name_of(content["teacher"]),
+        "own": own.find_in_row(content, path),
+    }
+    return Row(name=name, **{"published": {}} | content | detectors)
 
 
-def load_row(name: str) -> Row:
-    """Read and check configs/distillers/<name>.py.
-
-    Raises:
-        FGDError: an unknown row, or a key that the schema refuses.
-    """
-    path = _row_file(name)
-    content = Config.fromfile(str(path)).to_dict()
-    validate(content, "row", f"configs/distillers/{path.name}")
-    return Row(name=name, **{"published": {}} | content)
-
-
-def compose(suite: Suite, row: Row, arm: str) -> Composed:
+def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Composed:
     """The configs of one training: arm "fgd" distils, arm "baseline" trains the student alone.
 
+    Args:
+        seed: one of the suite's; the first one by default.
+
     Raises:
-        FGDError: an unknown arm or detector, or levels or inheritance that student and teacher do
-            not allow.
+        FGDError: an unknown arm, seed or detector, or levels or inheritance that student and
+            teacher do not allow.
     """
     if arm not in ARMS:
         raise FGDError(f"unknown arm {arm!r}: expected {' or '.join(ARMS)}")
-    student = _load_detector(suite, row.student)
-    schedule = _own_schedule(suite, row.student, "student") or _published_schedule(
-        suite, row, student
-    )
-    recipe = dict(
-        suite=suite.name,
-        row=row.name,
-        arm=arm,
-        student=row.student,
-        teacher=row.teacher,
-        **_learning_rate(suite, row),
-    )
+    seed = suite.seed if seed is None else seed
+    if seed not in suite.seeds:
+        listed = ", ".join(map(str, suite.seeds))
+        raise FGDError(f"suite {suite.name} has no seed {seed}: it has {listed}")
+    student = _load_detector(suite, row.student, row.own, learns=True)
+    recipe = dict(suite=suite.name, row=row.name, arm=arm, student=row.student, teacher=row.teacher)
+    schedule = _own_schedule(suite, row.student, "student")
+    if schedule is None:
+        schedule = _follow_batch(suite, _published_schedule(row, student), recipe, row.base_batch)
     detector = _detector_config(suite, student, schedule)
-    training = _training_config(suite, detector, recipe)
+    training = _training_config(suite, detector, recipe, seed)
     if arm == "fgd":
-        teacher = _load_detector(suite, row.teacher).model
-        _check_levels(row, student.model, teacher)
-        _check_inheritance(row, student.model, teacher)
+        teacher = _load_teacher(suite, row.teacher, row.own).model
+        _check(suite, row, student.model, teacher)
         teacher.backbone.init_cfg = None
         training.model = dict(
             type="FGDDistiller",
@@ -178,13 +161,18 @@ def compose(suite: Suite, row: Row, arm: str) -> Composed:
 def compose_teacher(suite: Suite, name: str) -> Composed:
     """The configs of a teacher: to evaluate it, and to train it.
 
-    At full size its training is the one that its own config in the zoo describes.
+    At full size its training is the one that its own config describes, at the learning rate of the
+    suite's batch.
     """
-    teacher = _load_detector(suite, name)
-    schedule = _own_schedule(suite, name, "teacher") or {key: teacher[key] for key in _SCHEDULE}
+    teacher = _load_teacher(suite, name, _own_detectors(suite))
+    recipe = dict(suite=suite.name, teacher=name)
+    schedule = _own_schedule(suite, name, "teacher")
+    if schedule is None:
+        zoos = {key: teacher[key] for key in _SCHEDULE}
+        base_batch = teacher.get("auto_scale_lr", {}).get("base_batch_size", rate.BASE_BATCH)
+        schedule = _follow_batch(suite, zoos, recipe, base_batch)
     detector = _detector_config(suite, teacher, schedule)
-    recipe = dict(suite=suite.name, teacher=name, total_batch=suite.total_batch)
-    return Composed(_training_config(suite, detector, recipe), detector)
+    return Composed(_training_config(suite, detector, recipe, suite.seed), detector)
 
 
 def plan(suite: Suite) -> Plan:
@@ -193,59 +181,125 @@ def plan(suite: Suite) -> Plan:
     Raises:
         FGDError: a row is unknown or does not fit together.
     """
+    owned = _own_detectors(suite)
     rows, teachers, backbones = {}, {}, {}
+    _check_stated_rates(suite)
     for name in suite.rows:
-        row = load_row(name)
-        student = _load_detector(suite, row.student).model
-        teacher = _load_detector(suite, row.teacher).model
-        _check_levels(row, student, teacher)
-        _check_inheritance(row, student, teacher)
-        needed = [student.backbone.init_cfg.checkpoint]
-        teachers[row.teacher] = None
-        if suite.mini is not None:
-            needed.append(teacher.backbone.init_cfg.checkpoint)
-            teachers[row.teacher] = backbone_key(needed[1])
-        backbones |= {backbone_key(checkpoint): checkpoint for checkpoint in needed}
-        rows[name] = RowPlan(
-            row.student, row.teacher, backbone_key(needed[0]), "mask_head" in _roi_head(student)
+        row = load_row(name, suite)
+        student = _load_detector(suite, row.student, owned, learns=True).model
+        teacher = _load_teacher(suite, row.teacher, owned).model
+        _check(suite, row, student, teacher)
+        _check_backbone(row, student)
+        needed = [_backbone_checkpoint(student)]
+        if suite.trains(row.teacher):
+            needed.append(_backbone_checkpoint(teacher))
+        else:
+            _check_obtainable(suite, row)
+        keys = [_add_backbone(backbones, checkpoint) for checkpoint in needed]
+        teachers[row.teacher] = TeacherPlan(
+            suite.trains(row.teacher), *keys[1:], own=owned.get(row.teacher)
         )
+        rows[name] = RowPlan(row.student, row.teacher, keys[0], tuple(heads(student)))
+    _check_train_teachers(suite, teachers)
     return Plan(rows, teachers, backbones)
 
 
-def write_row(suite: Suite, name: str, arm: str, out: str | Path) -> None:
-    """Write `config.py` and `student.py` of a row's arm into the folder `out`."""
-    composed = compose(suite, load_row(name), arm)
+def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | None = None) -> str:
+    """Write `config.py` and `student.py` of a row's arm into the folder `out`.
+
+    Returns:
+        The arithmetic of batch and learning rate, in words.
+    """
+    _check_stated_rates(suite)
+    composed = compose(suite, load_row(name, suite), arm, seed)
     write_text(Path(out) / "student.py", composed.detector.pretty_text)
     write_text(Path(out) / "config.py", composed.training.pretty_text)
+    return _batch_and_rate(suite, composed.training)
 
 
-def write_teacher(suite: Suite, name: str, out: str | Path) -> None:
-    """Write `config.py` and `detector.py` of a teacher into the folder `out`."""
+def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
+    """Write `config.py` and `detector.py` of a teacher into the folder `out`.
+
+    Returns:
+        The arithmetic of batch and learning rate, in words.
+    """
     composed = compose_teacher(suite, name)
     write_text(Path(out) / "detector.py", composed.detector.pretty_text)
     write_text(Path(out) / "config.py", composed.training.pretty_text)
+    return _batch_and_rate(suite, composed.training)
+
+
+def _batch_and_rate(suite: Suite, training: Config) -> str:
+    return (
+        f"{suite.gpus} GPUs x {suite.samples_per_gpu} images = {suite.total_batch} images a step; "
+        f"{rate.of_config(training)}"
+    )
 
 
 def backbone_key(checkpoint: str) -> str:
     """File name of a backbone: `open-mmlab://detectron2/resnet50_caffe` is `resnet50_caffe`."""
-    return checkpoint.rsplit("/", 1)[-1]
+    return checkpoint.rsplit("/", 1)[-1].removesuffix(".pth")
 
 
-def _row_file(name: str) -> Path:
-    folder = root() / "configs" / "distillers"
-    known = {path.stem: path for path in sorted(folder.glob("*.py"))}
-    if name not in known:
+def _add_backbone(backbones: dict[str, str], checkpoint: str | None) -> str | None:
+    """Note that a backbone is needed; its key, or None where there is none."""
+    if checkpoint is None:
+        return None
+    key = backbone_key(checkpoint)
+    if backbones.setdefault(key, checkpoint) != checkpoint:
         raise FGDError(
-            f"unknown row {name!r}: configs/distillers has {', '.join(known)}"
-            f"{suggestion(name, known)}"
+            f"two backbones are called {key!r}: {checkpoint} and {backbones[key]}. Rename the file "
+            "of one"
         )
-    return known[name]
+    return key
 
 
-def _load_detector(suite: Suite, name: str) -> Config:
-    """The detector's own mmdet config, in the suite's size."""
-    own = root() / "configs" / "detectors" / f"{name}.py"
-    config = Config.fromfile(str(own) if own.exists() else zoo_config(name))
+def known_config(name: str) -> Config:
+    """The config of a detector by its name: of configs/detectors, or of mmdet's model zoo.
+
+    Raises:
+        FGDError: there is none of that name.
+    """
+    shipped = root() / "configs" / "detectors" / f"{name}.py"
+    return Config.fromfile(str(shipped) if shipped.exists() else zoo_config(name))
+
+
+def with_classes(model: ConfigDict, number: int) -> ConfigDict:
+    """A model config whose heads tell `number` classes apart."""
+    return ConfigDict(_replace(model.to_dict(), {"num_classes": number}))
+
+
+def data_classes(suite: Suite) -> tuple[str, ...] | None:
+    """The class names that a suite's data set says; None where it leaves them to COCO's."""
+    return _dataset(suite).data.train.get("classes")
+
+
+def images_of(suite: Suite, split: str) -> int | None:
+    """How many images the data set's config says that a split has; None where it says nothing."""
+    return _dataset(suite).get("images", {}).get(split)
+
+
+def _dataset(suite: Suite) -> Config:
+    return own.read_config(root() / suite.dataset)
+
+
+def _own_detectors(suite: Suite) -> dict[str, OwnDetector]:
+    """The detectors of a suite's rows that are the user's own files, by name."""
+    return own.merge([load_row(name, suite).own for name in suite.rows], f"suite {suite.name}")
+
+
+def _load_teacher(suite: Suite, name: str, owned: dict[str, OwnDetector]) -> Config:
+    return _load_detector(suite, name, owned, learns=suite.trains(name))
+
+
+def _load_detector(suite: Suite, name: str, owned: dict[str, OwnDetector], learns: bool) -> Config:
+    """The detector's mmdet config, in the suite's size.
+
+    Args:
+        owned: where the name is looked up first.
+        learns: whether the suite trains it; then its heads have the classes of the data.
+    """
+    config = own.load_config(owned[name]) if name in owned else known_config(name)
     if suite.mini is not None:
         mini = _mini_detector(suite, name)
         if "dcn" in config.model.backbone and mini["depth"] < 50:
@@ -255,6 +309,8 @@ def _load_detector(suite: Suite, name: str) -> Config:
             )
         size = Size(**suite.mini["size"])
         config.model = narrow(config.model.to_dict(), size, mini["depth"], mini["base_channels"])
+    elif learns and (classes := data_classes(suite)):
+        config.model = with_classes(config.model, len(classes))
     return config
 
 
@@ -290,42 +346,34 @@ def _own_schedule(suite: Suite, name: str, role: str) -> dict | None:
     )
 
 
-def _published_schedule(suite: Suite, row: Row, student: Config) -> dict:
-    """The row's schedule over the student's own, at the learning rate of the suite's batch."""
-    scale = suite.total_batch / BASE_BATCH
-    lr_config = student.lr_config | row.lr_config
-    # The warm-up is as long in images, whatever the batch.
-    lr_config["warmup_iters"] = round(lr_config["warmup_iters"] / scale)
+def _published_schedule(row: Row, student: Config) -> dict:
+    """The row's schedule over the student's own, for steps of `row.base_batch` images."""
     return dict(
-        optimizer=student.optimizer | row.optimizer | {"lr": row.optimizer["lr"] * scale},
+        optimizer=student.optimizer | row.optimizer,
         optimizer_config=row.optimizer_config,
-        lr_config=lr_config,
+        lr_config=student.lr_config | row.lr_config,
         runner=row.runner,
     )
 
 
-def _learning_rate(suite: Suite, row: Row) -> dict:
-    """Provenance of the learning rate."""
-    if suite.mini is not None:
-        return dict(total_batch=suite.total_batch)
-    base = row.optimizer["lr"]
-    lr = base * suite.total_batch / BASE_BATCH
-    return dict(
-        total_batch=suite.total_batch,
-        learning_rate=f"{base} x {suite.total_batch} images / {BASE_BATCH} images = {lr}",
-    )
+def _follow_batch(suite: Suite, schedule: dict, recipe: dict, base_batch: int) -> dict:
+    """The schedule at the suite's total batch; `recipe` records what it was for."""
+    recipe["learning_rate"] = rate.recorded(schedule, base_batch)
+    return rate.scaled(schedule, suite.total_batch, base_batch)
 
 
 def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
     """A plain mmdet config: what mmdet's own tools/train.py and tools/test.py take."""
     model = copy.deepcopy(config.model)
-    init = model.backbone.init_cfg
-    init.checkpoint = suite.backbone_checkpoint(backbone_key(init.checkpoint))
+    checkpoint = _backbone_checkpoint(model)
+    if checkpoint is not None:
+        path = suite.backbone_checkpoint(backbone_key(checkpoint))
+        model.backbone.init_cfg.checkpoint = path
     return Config(
         dict(
             model=model,
             data=_data(suite, config),
-            evaluation=config.evaluation,
+            evaluation=config.get("evaluation", dict(metric="bbox")),
             checkpoint_config=dict(interval=1),
             log_config=dict(interval=suite.log_interval, hooks=[dict(type="TextLoggerHook")]),
             custom_hooks=[dict(type="NumClassCheckHook")],
@@ -339,32 +387,56 @@ def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
     )
 
 
-def _training_config(suite: Suite, detector: Config, recipe: dict) -> Config:
+def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) -> Config:
     """What `fgd train` reads, and nothing else."""
+    options = {}
+    if _backbone_checkpoint(detector.model) is None:
+        options["from_scratch"] = True
+    if "num_last_epochs" in detector.lr_config:
+        options["last_epochs"] = detector.lr_config.num_last_epochs
     return Config(
         dict(
             {key: detector[key] for key in ("model", "data", *_SCHEDULE)},
-            seed=suite.seed,
+            seed=seed,
+            total_batch=suite.total_batch,
+            precision=suite.precision,
+            channels_last=suite.channels_last,
             checkpoint=dict(interval=suite.checkpoint_interval),
-            log=dict(interval=suite.log_interval),
+            log=dict(
+                interval=suite.log_interval,
+                **({"curves": list(suite.curves)} if suite.curves else {}),
+            ),
+            watch=dict(suite.watch or {}),
             recipe=recipe,
+            **options,
         )
     )
 
 
 def _data(suite: Suite, config: Config) -> dict:
     """The suite's files, read by the detector's own pipelines."""
-    dataset = Config.fromfile(str(root() / suite.dataset))
+    dataset = _dataset(suite)
     splits = {}
     for split in ("train", "val", "test"):
         files = dict(dataset.data[split])
         for key in ("ann_file", "img_prefix"):
             files[key] = _move(files[key], dataset.data_root, suite.data_root)
-        pipeline = _replace(config.data[split].pipeline, dataset.get("pipeline", {}))
-        splits[split] = dict(files, pipeline=pipeline)
+        splits[split] = _split(config.data[split], files, dataset.get("pipeline", {}))
     return dict(
         samples_per_gpu=suite.samples_per_gpu, workers_per_gpu=suite.workers_per_gpu, **splits
     )
+
+
+def _split(own: dict, files: dict, pipeline: dict) -> dict:
+    """A split of the suite's data set, read as the detector's own config reads its split."""
+    while "pipeline" not in own:  # one of mmdet's wrappers, such as RepeatDataset
+        own = own["datasets"][0] if "datasets" in own else own["dataset"]
+    settings = dict(pipeline=_replace(own["pipeline"], pipeline))
+    if "dataset" in own:  # mixes the images of another data set, as YOLOX does
+        return dict(type=own["type"], dataset=_split(own["dataset"], files, pipeline), **settings)
+    if "filter_empty_gt" in own:
+        settings["filter_empty_gt"] = own["filter_empty_gt"]
+    return dict(files, **settings)
 
 
 def _move(path: str, old_root: str, new_root: str | None) -> str:
@@ -385,23 +457,55 @@ def _replace(node: Any, settings: dict) -> Any:
     return node
 
 
+def _check(suite: Suite, row: Row, student: dict, teacher: dict) -> None:
+    """Whether a row's detectors fit each other and the data, as far as their configs tell."""
+    _check_classes(suite, row, student, teacher)
+    _check_levels(row, student, teacher)
+    _check_inheritance(row, student, teacher)
+
+
+def _check_classes(suite: Suite, row: Row, student: dict, teacher: dict) -> None:
+    classes = data_classes(suite)
+    for name, model in ((row.student, student), (row.teacher, teacher)):
+        if classes and _classes(model) != len(classes):
+            raise FGDError(
+                f"row {row.name}: {name} tells {_classes(model)} classes apart, and the data set "
+                f"{suite.dataset} has {len(classes)}. A teacher has to be trained on the data: "
+                "give your own checkpoint, or let the suite train it (train_teachers); in a mini "
+                "suite the number is mini.size.classes"
+            )
+
+
+def _check_stated_rates(suite: Suite) -> None:
+    for name, stated in (suite.learning_rates or {}).items():
+        place = f"suite {suite.name}: learning_rates.{name}"
+        if name not in suite.rows:
+            raise FGDError(f"{place}: the suite has no such row; it has {', '.join(suite.rows)}")
+        if suite.mini is not None:
+            raise FGDError(f"{place}: this suite has its own rates, under `mini`; leave it out")
+        row = load_row(name, suite)
+        lr, gpus, images = row.optimizer["lr"], suite.gpus, suite.samples_per_gpu
+        rate.check_stated(place, stated, lr, row.base_batch, gpus, images)
+
+
 def _check_levels(row: Row, student: dict, teacher: dict) -> None:
-    for role, name, model in (
-        ("student", row.student, student),
-        ("teacher", row.teacher, teacher),
+    strides = [level_strides(model) for model in (student, teacher)]
+    if None in strides:
+        return  # the distiller runs both necks on an image before it trains
+    for role, name, known in zip(
+        ("student", "teacher"), (row.student, row.teacher), strides, strict=True
     ):
-        outputs = model["neck"]["num_outs"]
-        beyond = [level for level in row.distill["levels"] if level >= outputs]
+        beyond = [level for level in row.distill["levels"] if level >= len(known)]
         if beyond:
             raise FGDError(
                 f"row {row.name}: distill.levels has {beyond[0]}, but the {role} {name} has the "
-                f"FPN levels 0 to {outputs - 1}"
+                f"FPN levels 0 to {len(known) - 1}"
             )
-    strides = [4 * 2 ** model["neck"].get("start_level", 0) for model in (student, teacher)]
-    if strides[0] != strides[1]:
+    if strides[0][0] != strides[1][0]:
         raise FGDError(
-            f"row {row.name}: FPN level 0 has stride {strides[0]} in the student {row.student} and "
-            f"{strides[1]} in the teacher {row.teacher}: their features differ in height and width"
+            f"row {row.name}: FPN level 0 has stride {strides[0][0]} in the student {row.student} "
+            f"and {strides[1][0]} in the teacher {row.teacher}: their features differ in height "
+            "and width"
         )
 
 
@@ -422,10 +526,53 @@ def _check_inheritance(row: Row, student: dict, teacher: dict) -> None:
             )
 
 
+def _check_backbone(row: Row, student: dict) -> None:
+    checkpoint = _backbone_checkpoint(student)
+    if checkpoint is None and not row.from_scratch:
+        raise FGDError(
+            f"row {row.name}: the config of the student {row.student} names no checkpoint for its "
+            "backbone (backbone.init_cfg of type Pretrained); if it is to be trained from scratch, "
+            "set from_scratch = True in the row"
+        )
+    if checkpoint is not None and row.from_scratch:
+        raise FGDError(
+            f"row {row.name}: from_scratch is set, but the backbone of the student {row.student} "
+            f"starts from {checkpoint}; remove one of the two"
+        )
+
+
+def _check_obtainable(suite: Suite, row: Row) -> None:
+    if row.teacher in row.own:
+        if row.own[row.teacher].checkpoint is None:
+            raise FGDError(
+                f"row {row.name}: its teacher {row.teacher} is a config alone. Name its weights, "
+                "too (teacher = dict(config='...', checkpoint='...')), or add it to train_teachers "
+                f"of suite {suite.name}"
+            )
+        return
+    try:
+        find(row.teacher)
+    except FGDError as error:
+        raise FGDError(
+            f"row {row.name}: its teacher cannot be downloaded ({error}); to train it as part of "
+            f"the suite, add it to train_teachers of suite {suite.name}"
+        ) from error
+
+
+def _check_train_teachers(suite: Suite, teachers: dict[str, TeacherPlan]) -> None:
+    for name in suite.train_teachers:
+        if name not in teachers:
+            raise FGDError(
+                f"suite {suite.name}: train_teachers has {name!r}, but no row learns from it"
+                f"{suggestion(name, teachers)}"
+            )
+
+
+def _backbone_checkpoint(model: dict) -> str | None:
+    """The weights that a backbone starts from, as its config names them."""
+    init = model["backbone"].get("init_cfg") or {}
+    return init["checkpoint"] if init.get("type") == "Pretrained" else None
+
+
 def _classes(model: dict) -> int:
-    head = model.get("bbox_head") or _roi_head(model)["bbox_head"]
-    return (head[0] if isinstance(head, list) else head)["num_classes"]
-
-
-def _roi_head(model: dict) -> dict:
-    return model.get("roi_head", {})
+    return next(iter(heads(model).values()))["num_classes"]

@@ -7,6 +7,8 @@ import csv
 import hashlib
 import io
 import json
+import statistics
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 from fgd import recipe
 from fgd.errors import FGDError
 from fgd.files import sha256, write_text
+from fgd.latex import to_latex
+from fgd.suite import ARMS, Suite
 
 # How papers write what mmdet calls these classes.
 _MODEL_NAMES = {
@@ -47,23 +51,33 @@ class Detector:
 
 @dataclass(frozen=True)
 class Figures:
-    """AP in points, with one decimal; None where nothing was measured or published."""
+    """AP in points, with one decimal; None where nothing was measured or published.
+
+    Of a suite with several seeds, baseline and FGD are means over the runs that there are, with the
+    sample standard deviation (of at least two runs). The gain's is that of the differences between
+    the runs of one seed.
+    """
 
     teacher_ap: float | None
     baseline_ap: float | None
     fgd_ap: float | None
     published_baseline: float | None
     published_fgd: float | None
+    baseline_std: float | None = None
+    fgd_std: float | None = None
+    gain_std: float | None = None
+    baseline_runs: int = 0
+    fgd_runs: int = 0
 
     @property
     def gain(self) -> float | None:
         """What the teacher added to the student, measured."""
-        return _difference(self.fgd_ap, self.baseline_ap)
+        return _mean([_difference(self.fgd_ap, self.baseline_ap)])
 
     @property
     def published_gain(self) -> float | None:
         """What the teacher added to the student, published."""
-        return _difference(self.published_fgd, self.published_baseline)
+        return _mean([_difference(self.published_fgd, self.published_baseline)])
 
 
 @dataclass(frozen=True)
@@ -71,9 +85,10 @@ class Row:
     """A row of the table.
 
     Attributes:
-        figures: "box", and "mask" for a student that has masks.
-        measured: the eval.json of "teacher", "baseline" and "fgd"; None until there is one.
-        configs: SHA-256 of the training configs of "baseline" and "fgd".
+        figures: "box" and "mask", as far as the student has them.
+        measured: the eval.json of "teacher", "baseline" and "fgd", of further seeds of
+            "baseline/seed1" and so on; None until there is one.
+        configs: SHA-256 of the training configs, by the same names.
     """
 
     name: str
@@ -94,6 +109,7 @@ class Table:
     """All rows of a suite; `settings` is the SHA-256 of the suite's settings."""
 
     suite: str
+    seeds: tuple[int, ...]
     small: bool
     data: str
     results: str
@@ -101,8 +117,8 @@ class Table:
     rows: list[Row]
 
 
-def write_table(suite: recipe.Suite, results: Path, out: Path) -> str:
-    """Write `<out>.md`, `.csv` and `.json` and return what there is to show: the Markdown.
+def write_table(suite: Suite, results: Path, out: Path) -> str:
+    """Write `<out>.md`, `.csv`, `.json` and `.tex`; return what there is to show: the Markdown.
 
     Args:
         results: folder of the suite's results; whatever is not there yet is listed as unfinished.
@@ -111,41 +127,40 @@ def write_table(suite: recipe.Suite, results: Path, out: Path) -> str:
         FGDError: a row of the suite is wrong, or an eval.json is not one.
     """
     table = collect(suite, results)
-    formats = {".md": to_markdown, ".csv": to_csv, ".json": to_json}
+    formats = {".md": to_markdown, ".csv": to_csv, ".json": to_json, ".tex": to_latex}
     for ending, convert in formats.items():
         write_text(out.with_name(out.name + ending), convert(table))
-    return f"{to_markdown(table)}\nWritten to {out}.md, .csv and .json"
+    return f"{to_markdown(table)}\nWritten to {out}.md, .csv, .json and .tex"
 
 
-def collect(suite: recipe.Suite, results: Path) -> Table:
+def collect(suite: Suite, results: Path) -> Table:
     """Gather what a suite has measured so far."""
     teachers: dict[str, Detector] = {}
     rows = []
     for name, plan in recipe.plan(suite).rows.items():
-        row = recipe.load_row(name)
+        row = recipe.load_row(name, suite)
         if row.teacher not in teachers:
             composed = recipe.compose_teacher(suite, row.teacher)
             teachers[row.teacher] = _detector(row.teacher, composed.detector.model)
         student = recipe.compose(suite, row, "baseline").detector.model
-        measured = {
-            "teacher": _read_report(results / "teachers" / row.teacher / "eval.json"),
-            "baseline": _read_report(results / name / "baseline" / "eval.json"),
-            "fgd": _read_report(results / name / "fgd" / "eval.json"),
+        runs = [suite.run_name(arm, seed) for seed in suite.seeds for arm in reversed(ARMS)]
+        measured = {"teacher": _read_report(results / "teachers" / row.teacher / "eval.json")} | {
+            run: _read_report(results / name / run / "eval.json") for run in runs
         }
-        kinds = ("box", "mask") if plan.masks else ("box",)
         rows.append(
             Row(
                 name=name,
                 student=_detector(row.student, student),
                 teacher=teachers[row.teacher],
-                figures={kind: _figures(kind, measured, row.published) for kind in kinds},
+                figures={k: _figures(k, suite, measured, row.published) for k in plan.kinds},
                 measured=measured,
-                configs={arm: _hash(results / name / arm / "config.py") for arm in recipe.ARMS},
+                configs={run: _hash(results / name / run / "config.py") for run in runs},
             )
         )
     settings = json.dumps(asdict(suite), sort_keys=True).encode()
     return Table(
         suite=suite.name,
+        seeds=suite.seeds,
         small=suite.mini is not None,
         data=suite.data_root or suite.dataset,
         results=str(results),
@@ -161,7 +176,8 @@ def to_markdown(table: Table) -> str:
     parts = [
         f"# FGD, suite {table.suite}",
         f"AP x 100 on {table.data}{counted}. Settings: {table.settings[:8]}.\n{_GAIN_NOTE}",
-        _aligned(_main_header(), _main_lines(table), left=3),
+        *_seeds(table),
+        _aligned(_main_header(table), _main_lines(table), left=3),
         _SMALL_NOTE if table.small else _FULL_NOTE,
         *_unfinished(table),
         *_checkpoints(table),
@@ -204,28 +220,57 @@ def to_json(table: Table) -> str:
     return json.dumps(asdict(table) | {"rows": rows}, indent=2) + "\n"
 
 
-def _main_header() -> list[str]:
-    return ["Model", "Backbone", "Teacher", "its AP", "Baseline", "FGD", "Gain", "Published (COCO)"]
+def _seeds(table: Table) -> list[str]:
+    if len(table.seeds) == 1:
+        return []
+    seeds = ", ".join(map(str, table.seeds))
+    return [
+        f"Mean ± standard deviation over the seeds {seeds}; of the gain, over its pairs of equal "
+        "seed.\nRuns: how many there are."
+    ]
+
+
+def _main_header(table: Table) -> list[str]:
+    runs = ["Runs"] if len(table.seeds) > 1 else []
+    names = ["Model", "Backbone", "Teacher", "its AP", "Baseline", "FGD", "Gain"]
+    return [*names, *runs, "Published (COCO)"]
 
 
 def _main_lines(table: Table) -> list[list[str]]:
     lines = []
     for row in table.rows:
-        names = [row.name, row.student.backbone, f"{row.teacher.model} {row.teacher.backbone}"]
-        for kind, figures in row.figures.items():
+        masks = "  mask AP" if "box" in row.figures else f"{row.name}, mask AP"
+        labels = {"box": row.name, "mask": masks}
+        names = [row.student.backbone, f"{row.teacher.model} {row.teacher.backbone}"]
+        for number, (kind, figures) in enumerate(row.figures.items()):
             lines.append(
-                (names if kind == "box" else [f"  {kind} AP", "", ""])
-                + [_points(v) for v in (figures.teacher_ap, figures.baseline_ap, figures.fgd_ap)]
-                + [_points(figures.gain, sign="+"), _published(figures)]
+                [
+                    labels[kind],
+                    *(["", ""] if number else names),
+                    _points(figures.teacher_ap),
+                    _points(figures.baseline_ap, figures.baseline_std),
+                    _points(figures.fgd_ap, figures.fgd_std),
+                    _points(figures.gain, figures.gain_std, sign="+"),
+                    *([_runs(figures)] if len(table.seeds) > 1 else []),
+                    _published(figures),
+                ]
             )
     return lines
+
+
+def _runs(figures: Figures) -> str:
+    counts = figures.baseline_runs, figures.fgd_runs
+    return str(counts[0]) if counts[0] == counts[1] else f"{counts[0]}, {counts[1]}"
 
 
 def _unfinished(table: Table) -> list[str]:
     rows = [row for row in table.rows if row.missing]
     if not rows:
         return []
-    one = f"{table.results}/{rows[0].name}/{{baseline,fgd}}/eval.json"
+    # A shell writes out the braces: of both arms, with every seed.
+    seeds = "".join(f",/seed{seed}" for seed in table.seeds[1:])
+    runs = "{baseline,fgd}" + (f"{{{seeds}}}" if seeds else "")
+    one = f"{table.results}/{rows[0].name}/{runs}/eval.json"
     return [
         f"## Unfinished: {len(rows)} of {len(table.rows)} rows",
         "\n".join(f"- {row.name}: no {', '.join(row.missing)}" for row in rows),
@@ -235,11 +280,13 @@ def _unfinished(table: Table) -> list[str]:
 
 
 def _checkpoints(table: Table) -> list[str]:
-    lines = [
-        [row.name, *(report["sha256"][:8] if report else "-" for report in row.measured.values())]
-        for row in table.rows
-        if len(row.missing) < len(row.measured)
-    ]
+    lines = []
+    for row in table.rows:
+        hashes = [report["sha256"][:8] if report else "-" for report in row.measured.values()]
+        if len(row.missing) < len(row.measured):
+            lines.append([row.name, *hashes[:3]])
+            further = zip(table.seeds[1:], hashes[3::2], hashes[4::2], strict=True)
+            lines += [[f"  seed {seed}", "", *pair] for seed, *pair in further]
     if not lines:
         return []
     header = ["Row", "Teacher", "Baseline", "FGD"]
@@ -264,8 +311,9 @@ def _aligned(header: list[str], lines: list[list[str]], left: int) -> str:
     return "\n".join([line(header), line(rule), *map(line, lines)])
 
 
-def _points(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.1f}"
+def _points(value: float | None, deviation: float | None = None, sign: str = "") -> str:
+    spread = "" if deviation is None else f" ±{deviation:.1f}"
+    return "-" if value is None else f"{value:{sign}.1f}{spread}"
 
 
 def _published(figures: Figures) -> str:
@@ -279,22 +327,45 @@ def _all_figures(figures: Figures) -> dict[str, Any]:
     return asdict(figures) | {"gain": figures.gain, "published_gain": figures.published_gain}
 
 
-def _figures(kind: str, measured: dict[str, dict | None], published: dict) -> Figures:
+def _figures(kind: str, suite: Suite, measured: dict[str, dict | None], published: dict) -> Figures:
+    aps = {
+        arm: {seed: _ap(measured[suite.run_name(arm, seed)], kind) for seed in suite.seeds}
+        for arm in ARMS
+    }
+    gains = [_difference(aps["fgd"][seed], aps["baseline"][seed]) for seed in suite.seeds]
     suffix = "" if kind == "box" else f"_{kind}"
     return Figures(
-        **{f"{name}_ap": _ap(report, kind) for name, report in measured.items()},
+        teacher_ap=_mean([_ap(measured["teacher"], kind)]),
+        **{f"{arm}_ap": _mean(by_seed.values()) for arm, by_seed in aps.items()},
+        **{f"{arm}_std": _deviation(by_seed.values()) for arm, by_seed in aps.items()},
+        **{f"{arm}_runs": len(_there(by_seed.values())) for arm, by_seed in aps.items()},
+        gain_std=_deviation(gains),
         published_baseline=published.get(f"baseline{suffix}"),
         published_fgd=published.get(f"fgd{suffix}"),
     )
 
 
 def _ap(report: dict | None, kind: str) -> float | None:
+    return 100 * report[kind]["AP"] if report and kind in report else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
     # Rounded once, here, so that every difference is the one that a reader computes.
-    return round(100 * report[kind]["AP"], 1) if report and kind in report else None
+    there = _there(values)
+    return round(statistics.fmean(there), 1) if there else None
+
+
+def _deviation(values: Iterable[float | None]) -> float | None:
+    there = _there(values)
+    return round(statistics.stdev(there), 1) if len(there) > 1 else None
+
+
+def _there(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _difference(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else round(a - b, 1)
+    return None if a is None or b is None else a - b
 
 
 def _detector(name: str, model: dict) -> Detector:
@@ -305,6 +376,8 @@ def _detector(name: str, model: dict) -> Detector:
 
 
 def _backbone(backbone: dict) -> str:
+    if "depth" not in backbone:
+        return backbone["type"]
     letter = "X" if backbone["type"] == "ResNeXt" else "R"
     channels = backbone.get("base_channels", 64)
     return f"{letter}{backbone['depth']}" + ("" if channels == 64 else f"x{channels}")
@@ -315,7 +388,7 @@ def _read_report(path: Path) -> dict | None:
         return None
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        report["box"]["AP"], report["sha256"], report["images"]
+        report.get("box", report.get("mask"))["AP"], report["sha256"], report["images"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise FGDError(
             f"{path}: not a report of `fgd evaluate` ({error!r}); delete it and evaluate again"

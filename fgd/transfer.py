@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
 from fgd.files import atomic_path
-from fgd.weights import read_checkpoint
 
 _STUDENT = "student."
 _KEPT_META = ("CLASSES", "PALETTE", "fgd")

@@ -1,9 +1,7 @@
-"""Weights on their way into a model: read as data, fitted strictly, inherited by name."""
+"""Weights on their way into a model: fitted strictly, inherited by name."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,34 +9,6 @@ from torch import Tensor, nn
 from fgd.errors import FGDError
 
 _LISTED = 8  # tensors named in a message; a wrong checkpoint has hundreds
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint file onto the CPU as data: no code in it runs (`weights_only`).
-
-    Returns:
-        The stored dictionary; a bare state dict comes back as `{"state_dict": ...}`.
-
-    Raises:
-        FGDError: there is no such file, it is damaged, or it holds anything but plain data.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FGDError(f"{path}: there is no such checkpoint file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # torch raises many types here: RuntimeError, UnpicklingError, EOFError, BadZipFile ...
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise FGDError(
-            f"{path}: cannot be read as a checkpoint of plain tensors ({reason}). It is damaged or "
-            "holds objects that would run code; fetch it again from a source that you trust"
-        ) from error
-    if not isinstance(checkpoint, dict):
-        raise FGDError(
-            f"{path}: a checkpoint is a dictionary, this file holds a {type(checkpoint).__name__}"
-        )
-    return checkpoint if "state_dict" in checkpoint else {"state_dict": checkpoint}
 
 
 def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -65,6 +65,17 @@ def search(text: str) -> list[str]:
     return sorted(name for name in _zoo() if all(word in name.lower() for word in words))
 
 
+def models(text: str) -> list[ZooModel]:
+    """The models that `search` finds and that can be downloaded, the best box AP first."""
+    found = []
+    for name in search(text):
+        try:
+            found.append(find(name))
+        except FGDError:
+            continue  # an entry without a checkpoint, or without its hash
+    return sorted(found, key=lambda model: (-(model.box_ap or 0), model.name))
+
+
 def zoo_config(name: str) -> str:
     """Path of a zoo model's mmdet config; `_base_ = zoo_config(name)` inherits from it.
 
@@ -78,17 +89,19 @@ def backbone_address(init_checkpoint: str) -> tuple[str, str]:
     """Address and hash of the weights that a config names as a backbone's `init_cfg.checkpoint`.
 
     `torchvision://resnet50` and `open-mmlab://detectron2/resnet50_caffe` are read from the tables
-    that mmcv resolves these names by.
+    that mmcv resolves these names by. An http(s) address stands for itself.
 
     Raises:
         FGDError: another scheme, or a name that the scheme's table lacks.
     """
     tables = {"torchvision": "torchvision_0.12.json", "open-mmlab": "open_mmlab.json"}
     scheme, separator, key = init_checkpoint.partition("://")
+    if scheme in ("http", "https"):
+        return init_checkpoint, hash_of(init_checkpoint)
     if not separator or scheme not in tables:
         raise FGDError(
-            f"backbone checkpoint {init_checkpoint!r}: expected torchvision://<name> or "
-            "open-mmlab://<name>"
+            f"backbone checkpoint {init_checkpoint!r}: expected torchvision://<name>, "
+            "open-mmlab://<name>, an http(s) address or the path of a .pth file"
         )
     table = json.loads((_package("mmcv") / "model_zoo" / tables[scheme]).read_text())
     if key not in table:

@@ -1,5 +1,7 @@
 # COCO 2017 as its archives unpack. The pipelines (scales, normalisation) are the student's own.
 data_root = 'data/coco/'
+# How many there are: fewer would be another data set.
+images = dict(train=118287, val=5000)
 data = dict(
     train=dict(
         type='CocoDataset',

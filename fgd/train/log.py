@@ -1,15 +1,15 @@
 """What a training run says while it runs: lines to read and lines to parse."""
 
-import json
 import logging
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from mmcv.runner.hooks import Hook
 from torch import Tensor
+
+from fgd import progress
 
 
 class LogHook(Hook):
@@ -18,7 +18,7 @@ class LogHook(Hook):
     mmdet reads every loss on every iteration, and each reading makes the host wait for the device;
     here the values leave the device only for a line. They are averaged over iterations and ranks.
     Lines go to `logger`, and as JSON to `log.jsonl` in `folder`; there a resumed run continues
-    where its state was saved.
+    where its state was saved. Other hooks find a line in the runner's `log_buffer`, as mmcv's do.
 
     Args:
         interval: iterations between lines; the last iteration always has one.
@@ -28,26 +28,28 @@ class LogHook(Hook):
     def __init__(
         self, folder: Path, logger: logging.Logger, interval: int, batch_size: int
     ) -> None:
-        self._file = folder / "log.jsonl"
+        self._folder = folder
         self._logger = logger
         self._interval = interval
         self._batch_size = batch_size
         self._sums: dict[str, Tensor] = {}
         self._count = 0
+        self._device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
     def before_run(self, runner) -> None:
         """Drop lines that a killed run wrote after the state it is resumed from."""
-        if runner.rank == 0 and self._file.exists():
-            lines = self._file.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if _complete(line) <= runner.iter]
-            self._file.write_text("".join(kept))
+        if runner.rank == 0:
+            progress.drop_after(self._folder, runner.iter)
         self._clock = time.monotonic()
 
     def after_train_iter(self, runner) -> None:
         """Called by the runner, after the optimizer's step."""
+        runner.log_buffer.clear_output()
         for name, value in runner.outputs["terms"].items():
             self._sums[name] = self._sums.get(name, 0) + value
-        self._count += 1
+        self._count += bool(runner.outputs["terms"])
+        if not self._count:  # every batch since the last line was left out
+            return
         if self.every_n_iters(runner, self._interval) or self.is_last_iter(runner):
             means = self._means(runner.world_size)
             if runner.rank == 0:
@@ -73,26 +75,12 @@ class LogHook(Hook):
             "lr": runner.current_lr()[0],
             "images_per_second": self._batch_size / seconds,
             "eta_seconds": seconds * (runner.max_iters - done),
+            "processes": runner.world_size,
+            "device": self._device,
             **means,
         }
-        with self._file.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        self._logger.info("%s", _readable(entry, means))
-
-
-def _readable(entry: dict, means: dict[str, float]) -> str:
-    eta = timedelta(seconds=round(entry["eta_seconds"]))
-    terms = "  ".join(f"{name} {value:.4g}" for name, value in means.items() if name != "loss")
-    return (
-        f"epoch {entry['epoch']}/{entry['max_epochs']}  iter {entry['iter']}/{entry['max_iters']}  "
-        f"loss {means['loss']:.4f}  lr {entry['lr']:.3g}  "
-        f"{entry['images_per_second']:.1f} img/s  eta {eta}  |  {terms}"
-    )
-
-
-def _complete(line: str) -> float:
-    # A kill can cut the last line short; it then belongs after any saved state.
-    try:
-        return json.loads(line)["iter"]
-    except (json.JSONDecodeError, KeyError):
-        return float("inf")
+        progress.append(self._folder, entry)
+        # mmcv's logger hooks take a line with a `time` for one of training.
+        runner.log_buffer.output.update(entry, time=seconds)
+        runner.log_buffer.ready = True
+        self._logger.info("%s", progress.text(entry))

@@ -1,7 +1,5 @@
 """A training run from its config to its final checkpoint; read it top to bottom."""
 
-import hashlib
-import json
 import logging
 import os
 import time
@@ -13,7 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmcv import Config
-from mmcv.parallel import collate
 from mmcv.runner import build_optimizer
 from mmcv.utils import get_logger
 from mmdet.datasets import build_dataset
@@ -22,16 +19,27 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import fgd.distiller  # registers FGDDistiller with mmdet
+from fgd import rate
+from fgd.audit import check_start, own_values, summary
 from fgd.errors import FGDError
-from fgd.files import atomic_path, sha256
+from fgd.files import atomic_path, write_json
+from fgd.fingerprint import fingerprint, starting_weights
+from fgd.provenance import of_training
+from fgd.train import curves
+from fgd.train.background import Background
+from fgd.train.batches import Collate
 from fgd.train.log import LogHook
+from fgd.train.precision import Precision
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
-from fgd.train.state import StateHook, exclusive, find_state, restore, set_aside
+from fgd.train.space import check_space, state_bytes
+from fgd.train.state import KEPT, StateHook, exclusive, find_state, restore, set_aside, tidy
 from fgd.train.step import Trainable
+from fgd.train.watch import GoBack, Incidents, Policy, Watch
+from fgd.train.yolox import yolox_hooks
 
 
-def train(config: str | Path, work_dir: str | Path, out: str | Path) -> None:
+def train(config: str | Path, work_dir: str | Path, out: str | Path, patience_s: float = 0) -> None:
     """Train what `config` describes, resuming from `work_dir` where an earlier run was stopped.
 
     One process trains on one device. Under torchrun or submitit (`RANK`, `WORLD_SIZE`,
@@ -42,81 +50,113 @@ def train(config: str | Path, work_dir: str | Path, out: str | Path) -> None:
         work_dir: training states and the log; a folder that another recipe left is renamed, never
             mixed or deleted.
         out: the final training state, written when training is done.
+        patience_s: how long to wait for another run in `work_dir` to end.
 
     Raises:
         FGDError: the config or a checkpoint that it names is wrong.
     """
     work_dir = Path(work_dir)
-    with _process_group() as (rank, world_size, device), exclusive(work_dir, rank):
+    with (
+        _process_group() as (rank, world_size, device),
+        exclusive(work_dir, rank, patience_s),
+    ):
         # In a function of its own, so that the gradient buckets are freed while their process group
         # exists: gloo's threads can wait for each other for ever if it goes first.
-        _run(Path(config), work_dir, Path(out), rank, world_size, device)
+        going_on = True
+        while going_on:
+            going_on = _run_back(Path(config), work_dir, Path(out), rank, world_size, device)
         if world_size > 1:
             dist.barrier()
 
 
-def _run(
+def _run_back(
     config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
+) -> bool:
+    """Whether something went wrong, and the run has to go back to its last state."""
+    incidents = Incidents.load(work_dir)
+    if dist.is_initialized():
+        dist.barrier()  # all ranks have read the incidents before one changes them
+    try:
+        _run(config, work_dir, out, rank, world_size, device, incidents)
+    except GoBack:
+        if rank == 0:
+            incidents.save(work_dir)
+        if dist.is_initialized():
+            dist.barrier()
+        return True
+    return False
+
+
+def _run(
+    config: Path,
+    work_dir: Path,
+    out: Path,
+    rank: int,
+    world_size: int,
+    device: torch.device,
+    incidents: Incidents,
 ) -> None:
     cfg = Config.fromfile(str(config))
     logger = _logger(rank)
-    meta = {"fingerprint": fingerprint(config, cfg), "seed": cfg.seed}
+    meta = {"fingerprint": fingerprint(config), "seed": cfg.seed}
+    logger.info("%s", _batch(cfg, world_size))
     state = _earlier_state(work_dir, meta, rank, logger)
 
     seed_everything(derive_seed(cfg.seed))
     dataset = build_dataset(cfg.data.train)
-    detector = _build(cfg, dataset.CLASSES, initialise=state is None).to(device)
-    optimizer = build_optimizer(detector, cfg.optimizer)
+    detector = _build(cfg, dataset.CLASSES)
+    if state is None:
+        detector.init_weights()
+        _audit(detector, cfg, work_dir, rank, logger)
+    precision = Precision(cfg.get("precision", "fp32"), device)
+    detector = detector.to(device)
+    if cfg.get("channels_last", False):
+        detector = detector.to(memory_format=torch.channels_last)
+    optimizer = build_optimizer(detector, _optimizer(cfg, precision))
+    # One more than are kept: the next is written before the oldest goes.
+    check_space(work_dir, state_bytes(detector, optimizer), KEPT + 1)
     loader = _loader(cfg, dataset, rank, world_size)
 
     runner = ExactRunner(
-        Trainable(detector, device, distributed=world_size > 1),
+        Trainable(detector, device, world_size > 1, precision),
         optimizer=optimizer,
         work_dir=str(work_dir),
         logger=logger,
         max_epochs=cfg.runner.max_epochs,
     )
     if state is not None:
-        runner.start_at(restore(state, detector, optimizer, str(work_dir)), len(loader))
-    total = cfg.data.samples_per_gpu * world_size
-    saved = {**meta, "CLASSES": list(dataset.CLASSES), "fgd": dict(cfg.get("recipe", {}))}
+        done = restore(state, detector, optimizer, precision.scaler, str(work_dir))
+        runner.start_at(done, len(loader))
+    saved = {**meta, "CLASSES": list(dataset.CLASSES), "fgd": _origin(cfg, config, meta)}
+    saved["left_out"] = list(incidents.left_out)
+    saved["recent_losses"] = [] if state is None else state["meta"].get("recent_losses", [])
     runner.register_lr_hook(dict(cfg.lr_config))
     runner.register_hook(IterationSeedHook(cfg.seed))
+    for hook in yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)):
+        runner.register_hook(hook)
     runner.register_hook(StepHook(cfg.optimizer_config.get("grad_clip")))
+    intervals = (cfg.log.interval, cfg.checkpoint.interval)
+    policy = Policy(**cfg.get("watch", {}))
+    runner.watch = Watch(work_dir, policy, incidents, intervals, saved, runner.iter, logger)
+    runner.register_hook(runner.watch)
     # The log before the state: a resumed log has every line up to its state, and none after.
-    runner.register_hook(LogHook(work_dir, logger, cfg.log.interval, total))
-    runner.register_hook(StateHook(work_dir, cfg.checkpoint.interval, saved))
-
+    runner.register_hook(LogHook(work_dir, logger, cfg.log.interval, cfg.total_batch))
+    for hook in curves.hooks(cfg.log.get("curves", []), work_dir, meta["fingerprint"], _name(cfg)):
+        runner.register_hook(hook)
     started = time.monotonic()
-    runner.run(loader)
+    with Background() as background:
+        runner.register_hook(StateHook(work_dir, cfg.checkpoint.interval, saved, background))
+        runner.run(loader)
     if rank == 0:
         _finish(work_dir, out)
         logger.info("trained in %.0f s: %s", time.monotonic() - started, out)
 
 
-def fingerprint(config: str | Path, cfg: Config) -> str:
-    """A hash of everything that decides a run's result: settings and the weights it starts from."""
-    settings = cfg._cfg_dict.to_dict()
-    # How often a line or a state is written, and by how many workers samples are read, does not.
-    del settings["log"], settings["checkpoint"], settings["data"]["workers_per_gpu"]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for checkpoint in sorted(set(_checkpoints(cfg.model))):
-        if not Path(checkpoint).is_file():
-            raise FGDError(f"{config}: names the checkpoint {checkpoint}, which does not exist")
-        digest.update(sha256(checkpoint).encode())
-    return digest.hexdigest()
-
-
-def _checkpoints(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in ("checkpoint", "teacher_checkpoint") and isinstance(item, str):
-                yield item
-            else:
-                yield from _checkpoints(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _checkpoints(item)
+def _origin(cfg: Config, config: Path, meta: dict) -> dict:
+    """The recipe and what it was trained from; a plain student keeps it."""
+    files, data = starting_weights(cfg), cfg.data.train.ann_file
+    made = of_training(config, meta["fingerprint"], files, data)
+    return {**cfg.get("recipe", {}), "made": made}
 
 
 def _earlier_state(work_dir: Path, meta: dict, rank: int, logger: logging.Logger) -> dict | None:
@@ -126,42 +166,83 @@ def _earlier_state(work_dir: Path, meta: dict, rank: int, logger: logging.Logger
         dist.barrier()  # all ranks have read the folder before one renames it
     if not matches and rank == 0:
         logger.info("%s belongs to another recipe; kept as %s", work_dir, set_aside(work_dir))
+    elif rank == 0:
+        tidy(work_dir, state)
     work_dir.mkdir(parents=True, exist_ok=True)
     return state if matches else None
 
 
-def _build(cfg: Config, classes: tuple[str, ...], initialise: bool) -> nn.Module:
+def _build(cfg: Config, classes: tuple[str, ...]) -> nn.Module:
+    # Seeded here, so that the audit can build the same detector again.
+    seed_everything(derive_seed(cfg.seed))
     detector = build_detector(cfg.model)
     detector.CLASSES = classes
     if isinstance(detector, fgd.distiller.FGDDistiller):
         detector.check_levels()
-    if initialise:
-        detector.init_weights()
     return detector
 
 
+def _audit(
+    detector: nn.Module, cfg: Config, work_dir: Path, rank: int, logger: logging.Logger
+) -> None:
+    # Every rank checks what it starts from, so that all of them stop and tell the reason.
+    own = own_values(_build(cfg, detector.CLASSES))
+    start = check_start(detector, own, cfg.model, cfg.get("from_scratch", False))
+    if rank == 0:
+        write_json(work_dir / "weights.json", start)
+    logger.info("%s", summary(start))
+
+
+def _name(cfg: Config) -> str:
+    """Suite, row and arm, or suite and teacher."""
+    recipe = cfg.get("recipe", {})
+    keys = ("suite", "row", "arm") if "row" in recipe else ("suite", "teacher")
+    return ".".join(recipe[key] for key in keys if key in recipe) or "fgd"
+
+
+def _batch(cfg: Config, world_size: int) -> str:
+    """How processes share the images of a step, and the arithmetic of the learning rate.
+
+    The total batch belongs to the recipe, and so does the learning rate that follows it; the
+    processes of a run share it, however many they are.
+
+    Raises:
+        FGDError: they cannot, or the learning rate is for another batch.
+    """
+    if "total_batch" not in cfg:
+        raise FGDError("the config has no total_batch: write it anew with `fgd compose`")
+    images = cfg.total_batch / world_size
+    if not images.is_integer():
+        raise FGDError(
+            f"{world_size} processes cannot share the {cfg.total_batch} images of a step evenly: "
+            "start a number of processes that divides it, or change the suite's gpus and "
+            "samples_per_gpu"
+        )
+    return (
+        f"{cfg.total_batch} images a step = {world_size} processes x {images:.0f}; "
+        f"{rate.of_config(cfg)}"
+    )
+
+
 def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> DataLoader:
-    batch_size = cfg.data.samples_per_gpu
+    batch_size = cfg.total_batch // world_size
     plan = BatchPlan(dataset.flag, batch_size, rank, world_size, cfg.seed)
     workers = cfg.data.workers_per_gpu
     return DataLoader(
         SeededDataset(dataset),
         batch_sampler=plan,
         num_workers=workers,
-        persistent_workers=workers > 0,
-        collate_fn=_Collate(batch_size),
+        # New workers for every epoch where the pipeline changes in the last ones.
+        persistent_workers=workers > 0 and "last_epochs" not in cfg,
+        collate_fn=Collate(batch_size),
         pin_memory=torch.cuda.is_available(),
     )
 
 
-class _Collate:
-    """mmcv's collate with its second argument bound, in a form that worker processes can take."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-
-    def __call__(self, batch: list) -> Any:
-        return collate(batch, self._batch_size)
+def _optimizer(cfg: Config, precision: Precision) -> dict:
+    # With gradients that may overflow, torch's usual optimizers ask the device on every step
+    # whether they did; the fused ones decide there.
+    return dict(cfg.optimizer, fused=True) if precision.scaler.is_enabled() else cfg.optimizer
 
 
 def _finish(work_dir: Path, out: Path) -> None:
@@ -178,7 +259,11 @@ def _process_group() -> Iterator[tuple[int, int, torch.device]]:
     """This process's rank, the world size and its device."""
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     on_gpu = torch.cuda.is_available()
-    device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        # Some sites show each task its own device alone; it is number 0 then.
+        device = torch.device("cuda", local_rank % torch.cuda.device_count())
+    else:
+        device = torch.device("cpu")
     if on_gpu:
         torch.cuda.set_device(device)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
@@ -192,8 +277,9 @@ def _process_group() -> Iterator[tuple[int, int, torch.device]]:
 
 
 def _logger(rank: int) -> logging.Logger:
-    # mmdet announces the initialisation of every tensor; the audit of weights tells it better.
-    get_logger("mmcv").setLevel(logging.WARNING)
+    # mmcv announces the initialisation of every tensor and warns of a checkpoint's classifier; the
+    # audit of weights tells it better.
+    get_logger("mmcv").setLevel(logging.ERROR)
     logger = logging.getLogger("fgd")
     logger.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     return logger

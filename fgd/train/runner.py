@@ -5,11 +5,18 @@ from mmcv.runner.hooks import Hook
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
+from fgd.train.batches import on_device
 from fgd.train.sampling import derive_seed, seed_everything
 
 
 class ExactRunner(EpochBasedRunner):
-    """Trains from any iteration on; the loader's batch sampler is a `BatchPlan`."""
+    """Trains from any iteration on; the loader's batch sampler is a `BatchPlan`.
+
+    Attributes:
+        watch: the `Watch` that says which batches to leave out, or None.
+    """
+
+    watch = None
 
     def start_at(self, iteration: int, iterations_an_epoch: int) -> None:
         """Count from `iteration`, the number of iterations already done."""
@@ -32,9 +39,13 @@ class ExactRunner(EpochBasedRunner):
         first = self._iter - self._epoch * len(data_loader)
         data_loader.batch_sampler.begin(self._epoch, first)
         self.call_hook("before_train_epoch")
-        for self._inner_iter, batch in enumerate(data_loader, start=first):
+        batches = on_device(data_loader, self.model.device)
+        for self._inner_iter, batch in enumerate(batches, start=first):
             self.call_hook("before_train_iter")
-            self.outputs = self.model.train_step(batch, self.optimizer)
+            if self.watch is not None and self.watch.leaves_out(self, batch):
+                self.outputs = {"loss": None, "terms": {}}
+            else:
+                self.outputs = self.model.train_step(batch, self.optimizer)
             self.call_hook("after_train_iter")
             self._iter += 1
         self.call_hook("after_train_epoch")
@@ -70,9 +81,14 @@ class StepHook(Hook):
 
     def after_train_iter(self, runner: ExactRunner) -> None:
         """Called by the runner."""
+        if runner.outputs["loss"] is None:  # a batch that is left out
+            return
+        scaler = runner.model.precision.scaler
         runner.optimizer.zero_grad()
-        runner.outputs["loss"].backward()
+        scaler.scale(runner.outputs["loss"]).backward()
         if self._grad_clip:
+            scaler.unscale_(runner.optimizer)
             norm = clip_grad_norm_(runner.model.parameters(), **self._grad_clip)
             runner.outputs["terms"]["grad_norm"] = norm
-        runner.optimizer.step()
+        scaler.step(runner.optimizer)
+        scaler.update()

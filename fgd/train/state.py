@@ -3,36 +3,51 @@
 import fcntl
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
+import torch.distributed as dist
 from mmcv.runner import master_only
 from mmcv.runner.hooks import Hook
 
+from fgd.checkpoint import is_sealed, read_checkpoint, seal
 from fgd.errors import FGDError
 from fgd.files import atomic_path
-from fgd.weights import load_strictly, read_checkpoint
+from fgd.train import space
+from fgd.train.background import Background, Snapshot
+from fgd.weights import load_strictly
 
 _NAME = "iter_{:07d}.pth"
 _PATTERN = re.compile(r"iter_(\d{7,})\.pth")
-_KEPT = 2  # the newest, and the one before in case it turns out to be damaged
+KEPT = 2  # the newest, and the one before in case it turns out to be damaged
 
 
 class StateHook(Hook):
-    """Saves the training state every `interval` iterations and at the end."""
+    """Saves the training state every `interval` iterations and at the end.
 
-    def __init__(self, folder: Path, interval: int, meta: dict[str, Any]) -> None:
+    Training goes on while `background` writes; what went wrong there stops the next iteration. The
+    last state is on disk when the hook returns.
+    """
+
+    def __init__(
+        self, folder: Path, interval: int, meta: dict[str, Any], background: Background
+    ) -> None:
         self._folder = folder
+        self._background = background
         self._interval = interval
         self._meta = meta
 
     def after_train_iter(self, runner: Any) -> None:
         """Called by the runner after the optimizer's step."""
+        self._background.check()
         if self.every_n_iters(runner, self._interval) or self.is_last_iter(runner):
             self._save(runner)
+        if self.is_last_iter(runner):
+            self._background.wait()
 
     @master_only
     def _save(self, runner: Any) -> None:
@@ -41,17 +56,43 @@ class StateHook(Hook):
         state = {
             "state_dict": runner.model.state_dict(),
             "optimizer": runner.optimizer.state_dict(),
+            "scaler": runner.model.precision.scaler.state_dict(),
             "meta": {**self._meta, "iter": done, "epoch": runner.epoch + 1},
         }
-        with atomic_path(self._folder / _NAME.format(done)) as temporary:
-            torch.save(state, temporary)
-        for old in _states(self._folder)[:-_KEPT]:
-            old.unlink()
+        path = self._folder / _NAME.format(done)
+        snapshot = Snapshot(state)
+        self._background.start(lambda: write_state(snapshot.content(), path))
+
+
+def write_state(state: dict[str, Any], path: Path) -> None:
+    """Write a training state, complete or not at all, and drop the oldest beside it.
+
+    What was written is read again and its hash compared before it counts, and before an older
+    state goes.
+
+    Raises:
+        FGDError: the disk or the quota is full; the states before it are intact.
+    """
+    older = _states(path.parent)
+    kept = f"{older[-1].name} is intact, training goes on from it" if older else "Nothing is lost"
+    needed = space.content_bytes(state)
+    with space.told_when_full(path, needed, kept), atomic_path(path) as temporary:
+        # Through a file of Python's: torch's own loses the reason when it cannot write.
+        with temporary.open("wb") as file:
+            torch.save(seal(state), file)
+        read_checkpoint(temporary)
+    for old in _states(path.parent)[:-KEPT]:
+        old.unlink()
 
 
 @contextmanager
-def exclusive(folder: Path, rank: int) -> Iterator[None]:
+def exclusive(folder: Path, rank: int, patience_s: float = 0) -> Iterator[None]:
     """Let no second run train in a work folder; the lock ends with the process, killed or not.
+
+    Args:
+        folder: the work folder.
+        rank: 0 takes the lock, for the other ranks of the same run, too.
+        patience_s: how long to wait for another run to end.
 
     Raises:
         FGDError: another run on this machine, or on its shared file system, trains there.
@@ -59,27 +100,39 @@ def exclusive(folder: Path, rank: int) -> Iterator[None]:
     path = folder.with_name(f".{folder.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        try:
-            if rank == 0:  # for the other ranks of the same run, too
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FGDError(
-                f"{folder}: another process is training there. Wait for it or stop it; "
-                f"`fuser {path}` tells which one it is"
-            ) from None
+        end = time.monotonic() + patience_s
+        while rank == 0 and not _locked(file):
+            if time.monotonic() > end:
+                raise FGDError(
+                    f"{folder}: another process is training there. Wait for it or stop it; "
+                    f"`fuser {path}` tells which one it is"
+                )
+            time.sleep(1)
+        if dist.is_initialized():
+            dist.barrier()  # no rank reads a state that another run is about to replace
         yield
 
 
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def find_state(folder: Path, logger: logging.Logger) -> dict[str, Any] | None:
-    """The newest training state in `folder` that can be read, or None if there is none.
+    """The newest training state in `folder` that is whole, or None if there is none.
 
     Raises:
-        FGDError: there are states, and none of them can be read.
+        FGDError: there are states, and none of them is whole.
     """
     states = _states(folder)
     for path in reversed(states):
         try:
             state = read_checkpoint(path)
+            if not is_sealed(state):
+                raise FGDError(f"{path}: has no hash of its content, so it was not written here")
         except FGDError as error:
             logger.warning("%s; trying the state before it", error)
             continue
@@ -93,10 +146,33 @@ def find_state(folder: Path, logger: logging.Logger) -> dict[str, Any] | None:
     return None
 
 
-def restore(state: dict[str, Any], model: torch.nn.Module, optimizer: Any, source: str) -> int:
-    """Put a training state into model and optimizer; returns the iterations already done."""
+def tidy(folder: Path, state: dict[str, Any] | None) -> None:
+    """Clear a work folder of what a killed run or a bad disk left; for one rank, under the lock.
+
+    States after `state`, the newest whole one, are damaged: renamed, none of them counts as kept.
+    """
+    for path in folder.glob(".iter_*.part"):
+        path.unlink()
+    for path in _states(folder) if state is not None else ():
+        if int(_PATTERN.fullmatch(path.name)[1]) > state["meta"]["iter"]:
+            path.rename(path.with_suffix(".damaged"))
+
+
+def restore(
+    state: dict[str, Any], model: torch.nn.Module, optimizer: Any, scaler: Any, source: str
+) -> int:
+    """Put a training state into what trains; returns the iterations already done.
+
+    Raises:
+        FGDError: the state does not fit them.
+    """
     load_strictly(model, state["state_dict"], source)
-    optimizer.load_state_dict(state["optimizer"])
+    try:
+        optimizer.load_state_dict(state["optimizer"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FGDError(f"{source}: its optimizer state does not fit the model ({error})") from error
+    if scaler.is_enabled():  # of another precision there is none: a run keeps to its own
+        scaler.load_state_dict(state["scaler"])
     return state["meta"]["iter"]
 
 

@@ -1,12 +1,13 @@
-"""One training step: a batch onto the device, losses out of the detector."""
+"""One training step: from a batch to the losses of the detector."""
 
 from collections import OrderedDict
 from typing import Any
 
 import torch
-from mmcv.parallel import DataContainer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from fgd.train.precision import Precision
 
 
 class TrainStep(nn.Module):
@@ -16,13 +17,15 @@ class TrainStep(nn.Module):
     reducer that torch 2.0 removed; here the detector goes inside the wrapped module instead.
     """
 
-    def __init__(self, detector: nn.Module) -> None:
+    def __init__(self, detector: nn.Module, precision: Precision) -> None:
         super().__init__()
         self.detector = detector
+        self._precision = precision
 
     def forward(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The total loss and its terms, detached."""
-        losses = self.detector(**batch)
+        with self._precision.autocast():
+            losses = self.detector(**batch)
         terms = {name: _total(value) for name, value in losses.items()}
         loss = torch.stack([value for name, value in terms.items() if "loss" in name]).sum()
         logged = {name: value.detach() for name, value in terms.items()}
@@ -36,12 +39,21 @@ class Trainable:
         detector: the detector, on its device.
         device: where batches go.
         distributed: average gradients over all ranks.
+        precision: what the detector computes in; float32 if None.
     """
 
-    def __init__(self, detector: nn.Module, device: torch.device, distributed: bool) -> None:
+    def __init__(
+        self,
+        detector: nn.Module,
+        device: torch.device,
+        distributed: bool,
+        precision: Precision | None = None,
+    ) -> None:
         self.module = detector
         self.device = device
-        step = TrainStep(detector)
+        self.precision = precision or Precision("fp32", device)
+        self.precision.prepare(detector)
+        step = TrainStep(detector, self.precision)
         self._step = (
             DistributedDataParallel(
                 step,
@@ -54,7 +66,7 @@ class Trainable:
 
     def train_step(self, batch: dict[str, Any], optimizer: object, **_: Any) -> dict[str, Any]:
         """mmcv's interface. `terms` are tensors: nothing waits for the device here."""
-        loss, terms = self._step(to_device(batch, self.device))
+        loss, terms = self._step(batch)
         return {"loss": loss, "terms": terms}
 
     def train(self) -> None:
@@ -68,21 +80,6 @@ class Trainable:
     def state_dict(self) -> OrderedDict:
         """The detector's own state, without any wrapper's prefix."""
         return self.module.state_dict()
-
-
-def to_device(value: Any, device: torch.device) -> Any:
-    """Unpack mmcv's DataContainers of one process's batch and move tensors to `device`."""
-    if isinstance(value, DataContainer):
-        # One entry a GPU of the process; a process has one.
-        content = value.data[0] if isinstance(value.data, list) else value.data
-        return content if value.cpu_only else to_device(content, device)
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {key: to_device(item, device) for key, item in value.items()}
-    if isinstance(value, list):
-        return [to_device(item, device) for item in value]
-    return value
 
 
 def _total(value: Tensor | list[Tensor]) -> Tensor:

@@ -8,8 +8,9 @@ from mmdet.models import build_detector
 
 from fgd import recipe
 from fgd.checkout import root
+from fgd.suite import load_suite
 
-SUITE = recipe.load_suite(root() / "configs" / "suites" / "coco.yaml")
+SUITE = load_suite(root() / "configs" / "suites" / "coco.yaml")
 INHERITING = [row for row in map(recipe.load_row, SUITE.rows) if row.distill["inherit"]]
 
 

@@ -1,43 +1,5 @@
-"""A mini suite of a few small images, in the real detectors' smallest form."""
+"""What is quick: functions, and small detectors that are built and not trained."""
 
-from pathlib import Path
+from small_suite import own_cache, tiny_data, tiny_suite
 
-import pytest
-import yaml
-
-from fgd import compat
-
-compat.quiet()
-
-from fgd import recipe  # noqa: E402
-from fgd.checkout import root  # noqa: E402
-from fgd.mini import digits  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory) -> Path:
-    """The mini set with 10 training and 4 validation images."""
-    folder = tmp_path_factory.mktemp("data") / "mini"
-    digits.write(folder, train=10, val=4, size=64)
-    return folder
-
-
-@pytest.fixture
-def tiny_suite(tiny_data, tmp_path) -> recipe.Suite:
-    """The mini suite on `tiny_data`, its results in `tmp_path`, with batches of 2 and 2 epochs."""
-    content = yaml.safe_load((root() / "configs/suites/mini.yaml").read_text())
-    content |= dict(
-        results=str(tmp_path),
-        data_root=str(tiny_data),
-        samples_per_gpu=2,
-        checkpoint_interval=2,
-        log_interval=1,
-    )
-    mini = content["mini"]
-    mini["size"] |= dict(fc_channels=16)
-    mini["student"]["epochs"] = mini["teacher"]["epochs"] = 2
-    for detector in mini["detectors"].values():
-        detector.pop("epochs", None)
-    path = tmp_path / "suite.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return recipe.load_suite(path)
+__all__ = ["own_cache", "tiny_data", "tiny_suite"]

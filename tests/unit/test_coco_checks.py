@@ -194,7 +194,7 @@ def test_images_of_another_size(run, content):
     changed = copy.deepcopy(content)
     changed["images"][1]["width"] = 41
     run(changed)
-    with pytest.raises(FGDError, match=r"b\.png is 40 x 30 pixels, .* says 41 x 30"):
+    with pytest.raises(FGDError, match=r"b\.png is 40 x 30 pixels, and 41 x 30 are stated"):
         run(changed, open_images=True)
 
 
@@ -202,3 +202,31 @@ def test_unreadable_image(run, tmp_path):
     (tmp_path / "images" / "b.png").write_bytes(b"no image")
     with pytest.raises(FGDError, match=r"b\.png cannot be read"):
         run(open_images=True)
+
+
+# --- What a copy or a download most often leaves behind ---
+
+
+def test_another_number_of_images_than_expected(run, content):
+    run(number=2)
+    with pytest.raises(FGDError, match=r"lists 2 images, expected 118287"):
+        run(number=118_287)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_an_image_that_is_cut_short_is_named_without_decoding_all(run, content, tmp_path, ending):
+    name = f"c.{ending}"
+    file = tmp_path / "images" / name
+    Image.effect_noise((40, 30), 50).save(file)
+    content["images"][0]["file_name"] = name
+    run()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    with pytest.raises(FGDError, match=rf"{name} is cut short \(1 of 2 images are\)"):
+        run()
+    file.write_bytes(b"")
+    with pytest.raises(FGDError, match=rf"{name} is cut short"):
+        run()
+    if ending == "jpg":
+        file.write_bytes(whole + b"some bytes more")
+        run()

@@ -12,6 +12,7 @@ from mmdet.models import build_detector
 import fgd.distiller
 from fgd import recipe
 from fgd.errors import FGDError
+from fgd.train.precision import Precision
 from fgd.train.step import TrainStep
 
 
@@ -53,6 +54,20 @@ def test_the_teacher_stays_in_eval_mode_and_follows_the_distiller(tiny_suite):
     assert {p.dtype for p in distiller.teacher.parameters()} == {torch.float64}
 
 
+def test_folded_batch_norms_leave_the_teachers_features_as_they_are(tiny_suite):
+    config = training_config(tiny_suite, "retinanet_r50", "fgd").model
+    distiller = build_detector(copy.deepcopy(config))
+    whole = build_detector(config.teacher)
+    whole.load_state_dict(torch.load(config.teacher_checkpoint)["state_dict"])
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        features = zip(
+            distiller.teacher.extract_feat(image), whole.eval().extract_feat(image), strict=True
+        )
+    for ours, expected in features:
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("row", ["retinanet_r50", "reppoints_r50", "fcos_r50"])
 def test_the_student_starts_from_backbone_file_and_teacher(tiny_suite, row):
     distiller = distiller_of(tiny_suite, row)
@@ -82,7 +97,7 @@ def test_a_two_stage_row_does_not_inherit(tiny_suite):
 
 def test_gradients_reach_student_and_losses_and_every_level_counts(tiny_suite):
     distiller = distiller_of(tiny_suite, "retinanet_r50").train()
-    loss, terms = TrainStep(distiller)(a_batch())
+    loss, terms = TrainStep(distiller, Precision("fp32", torch.device("cpu")))(a_batch())
     assert {name for name in terms if "fgd" in name} == {f"loss_fgd_fpn_{i}" for i in range(5)}
     assert all(terms[f"loss_fgd_fpn_{i}"] > 0 for i in range(5))
     total = sum(value for name, value in terms.items() if name != "loss")

@@ -1,47 +1,64 @@
-"""Downloads from a real server on the loopback device and from files."""
+"""Downloads from a real server on the loopback device, from the cache and from files."""
 
 import hashlib
 import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from fgd import download
 from fgd.download import fetch
 from fgd.errors import FGDError
 
 CONTENT = b"weights" * 10_000
 HASH = hashlib.sha256(CONTENT).hexdigest()
+BREAKS_AFTER = 1000
 
 
-class _Handler(SimpleHTTPRequestHandler):
-    """Serves a folder; `/short` promises more bytes than it sends."""
+class _Handler(BaseHTTPRequestHandler):
+    """Serves `good.pth`; `wrong.pth` has other bytes, `breaks.pth` and `stops.pth` break off.
+
+    `breaks.pth` is continued where a client asks for the rest, `stops.pth` never gets further.
+    """
 
     def do_GET(self):
-        if self.path != "/short":
-            return super().do_GET()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        name = self.path.rsplit("/", 1)[-1]
+        self.server.requests.append((name, self.headers["Range"]))
+        if name == "missing.pth":
+            return self.send_error(404)
+        content = CONTENT[:-1] if name == "wrong.pth" else CONTENT
+        first = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        self.send_response(206 if first else 200)
+        self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
-        self.wfile.write(CONTENT[:1000])
+        if name == "stops.pth" or (name == "breaks.pth" and not first):
+            content = content[: first + BREAKS_AFTER] if name == "breaks.pth" else b""
+        self.wfile.write(content[first:])
 
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture
-def server(tmp_path):
-    """(address of a server, the folder that it serves)."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    (folder / "good.pth").write_bytes(CONTENT)
-    (folder / "wrong.pth").write_bytes(CONTENT[:-1])
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=folder)) as running:
+def server():
+    """A server with the list of `requests` that it had."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as running:
+        running.requests = []
+        running.address = f"http://127.0.0.1:{running.server_address[1]}"
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}", folder
+        yield running
         running.shutdown()
         thread.join()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The cache's folder of checkpoints; tries follow each other at once."""
+    monkeypatch.setenv("FGD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(download, "_PAUSE_S", 0)
+    return tmp_path / "cache" / "checkpoints"
 
 
 @pytest.fixture
@@ -49,51 +66,94 @@ def target(tmp_path):
     return tmp_path / "downloads" / "teacher.pth"
 
 
-def _assert_nothing_left(target):
-    assert list(target.parent.glob("*")) == list(target.parent.glob(".*")) == []
-
-
 @pytest.mark.parametrize("hash_prefix", [HASH[:8], HASH])
 def test_http(server, target, hash_prefix):
-    fetch(f"{server[0]}/good.pth", target, hash_prefix)
+    fetch(f"{server.address}/good.pth", target, hash_prefix)
     assert target.read_bytes() == CONTENT
     assert [path.name for path in target.parent.iterdir()] == ["teacher.pth"]
 
 
-def test_file(server, target):
-    fetch((server[1] / "good.pth").as_uri(), target, HASH[:8])
+def test_a_file_is_downloaded_once_for_all_who_want_it(server, tmp_path):
+    targets = [tmp_path / f"{n}.pth" for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(fetch, f"{server.address}/good.pth", t, HASH[:8]) for t in targets]
+        [job.result() for job in done]
+    assert [target.read_bytes() for target in targets] == [CONTENT] * 4
+    assert server.requests == [("good.pth", None)]
+
+
+def test_a_broken_download_is_continued(server, target):
+    fetch(f"{server.address}/breaks.pth", target, HASH[:8])
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [("breaks.pth", None), ("breaks.pth", f"bytes={BREAKS_AFTER}-")]
+
+
+def test_a_later_run_continues_what_an_earlier_one_left(server, target, cache):
+    cache.mkdir(parents=True)
+    (cache / "good.pth.part").write_bytes(CONTENT[:500])
+    fetch(f"{server.address}/good.pth", target, HASH[:8])
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [("good.pth", "bytes=500-")]
+
+
+def test_a_connection_that_always_breaks_says_what_to_do(server, target, cache):
+    with pytest.raises(FGDError, match=f"broke after .* place it at {cache / 'stops.pth'}"):
+        fetch(f"{server.address}/stops.pth", target, HASH[:8])
+    assert not target.exists()
+
+
+def test_a_file_placed_in_the_cache_by_hand_needs_no_network(target, cache):
+    cache.mkdir(parents=True)
+    (cache / "good.pth").write_bytes(CONTENT)
+    fetch("http://127.0.0.1:9/zoo/good.pth", target, HASH[:8])
     assert target.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("name", ["wrong.pth", "short"])
-def test_other_bytes_than_promised(server, target, name):
-    with pytest.raises(FGDError, match=f"{name}: expected a file with sha256 {HASH[:8]}"):
-        fetch(f"{server[0]}/{name}", target, HASH[:8])
-    _assert_nothing_left(target)
+def test_a_wrong_file_placed_in_the_cache_is_refused(target, cache):
+    cache.mkdir(parents=True)
+    (cache / "good.pth").write_bytes(CONTENT[:-1])
+    with pytest.raises(FGDError, match=rf"cache/checkpoints/good\.pth: expected .* {HASH[:8]}"):
+        fetch("http://127.0.0.1:9/good.pth", target, HASH[:8])
+    assert not target.exists()
+
+
+def test_file(tmp_path, target, cache):
+    source = tmp_path / "a b#c.pth"
+    source.write_bytes(CONTENT)
+    fetch(source.as_uri(), target, HASH[:8])
+    assert target.read_bytes() == CONTENT
+    assert not cache.exists()
+
+
+def test_other_bytes_than_promised(server, target, cache):
+    with pytest.raises(FGDError, match=rf"wrong\.pth: expected a file with sha256 {HASH[:8]}"):
+        fetch(f"{server.address}/wrong.pth", target, HASH[:8])
+    assert not target.exists()
+    assert list(cache.glob("[!.]*")) == []
 
 
 def test_a_bad_download_leaves_the_earlier_file(server, target):
-    fetch(f"{server[0]}/good.pth", target, HASH[:8])
+    fetch(f"{server.address}/good.pth", target, HASH[:8])
     with pytest.raises(FGDError):
-        fetch(f"{server[0]}/wrong.pth", target, HASH[:8])
+        fetch(f"{server.address}/wrong.pth", target, HASH[:8])
     assert target.read_bytes() == CONTENT
 
 
 def test_not_found(server, target):
     with pytest.raises(FGDError, match=r"missing\.pth: the server answers 404"):
-        fetch(f"{server[0]}/missing.pth", target, HASH[:8])
-    _assert_nothing_left(target)
+        fetch(f"{server.address}/missing.pth", target, HASH[:8])
+    assert not target.exists()
+    assert len(server.requests) == 1
 
 
 def test_no_such_file(tmp_path, target):
-    address = (tmp_path / "missing.pth").as_uri()
     with pytest.raises(FGDError, match=r"missing\.pth: there is no such file"):
-        fetch(address, target, HASH[:8])
-    _assert_nothing_left(target)
+        fetch((tmp_path / "missing.pth").as_uri(), target, HASH[:8])
+    assert not target.exists()
 
 
-def test_no_connection(target):
+def test_no_connection(target, cache):
     # Port 9 ("discard") of the loopback device: nothing listens there.
-    with pytest.raises(FGDError, match=f"no connection.*place it at {target}"):
+    with pytest.raises(FGDError, match=f"no connection.*place it at {cache / 'good.pth'}"):
         fetch("http://127.0.0.1:9/good.pth", target, HASH[:8])
-    _assert_nothing_left(target)
+    assert not target.exists()

@@ -1,6 +1,9 @@
 """Evaluation: equal to pycocotools and to mmdet's own, boxes and masks."""
 
+import io
 import json
+import logging
+import re
 import subprocess
 import sys
 
@@ -14,7 +17,7 @@ from mmdet.models import build_detector
 
 from fgd import recipe
 from fgd.errors import FGDError
-from fgd.evaluate import METRICS, coco_figures, evaluate
+from fgd.evaluate import METRICS, coco_figures, evaluate, measure
 from fgd.zoo import _package
 
 
@@ -59,6 +62,38 @@ def test_figures_equal_pycocotools_and_mmdet(detector):
     assert fast["AP"] == pytest.approx(mmdets["bbox_mAP"], abs=6e-4)  # mmdet rounds to 3 digits
 
 
+def test_ap_by_class_equals_pycocotools_and_its_mean_is_ap(detector):
+    dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
+    results = good_results(dataset)
+    fast, reference = (
+        coco_figures(dataset, results, pycocotools=slow, per_class=True)["box"]
+        for slow in (False, True)
+    )
+    assert fast["per_class"] == pytest.approx(reference["per_class"], abs=1e-9)
+    assert tuple(fast["per_class"]) == dataset.CLASSES
+    known = [value for value in fast["per_class"].values() if value >= 0]
+    assert np.mean(known) == pytest.approx(fast["AP"], abs=1e-9)
+    assert len(set(known)) > 1
+
+
+def test_figures_of_every_class_equal_mmdets(detector):
+    dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
+    results = good_results(dataset)
+    ours = coco_figures(dataset, results, pycocotools=False, per_class=True)["box"]
+    reference = coco_figures(dataset, results, pycocotools=True, per_class=True)["box"]
+    assert ours["per_class"] == pytest.approx(reference["per_class"], abs=1e-9)
+    there = {name: ap for name, ap in ours["per_class"].items() if ap > -1}
+    assert ours["AP"] == pytest.approx(sum(there.values()) / len(there))
+    printed = io.StringIO()
+    logger = logging.Logger("mmdet")
+    logger.addHandler(logging.StreamHandler(printed))
+    dataset.evaluate(results, metric="bbox", classwise=True, logger=logger)
+    theirs = dict(re.findall(r"\| (\d) +\| (nan|[\d.]+)", printed.getvalue()))
+    assert set(theirs) == set(dataset.CLASSES)
+    for name, ap in ours["per_class"].items():
+        assert theirs[name] == ("nan" if ap == -1 else f"{ap:.3f}")
+
+
 def test_no_detection_at_all_is_an_ap_of_zero(detector):
     dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
     nothing = [[np.zeros((0, 5), np.float32) for _ in dataset.CLASSES] for _ in dataset]
@@ -71,6 +106,30 @@ def test_a_checkpoint_is_evaluated_for_boxes_and_masks(detector, tmp_path):
     assert json.loads((tmp_path / "eval.json").read_text()) == report
     assert report["images"] == 4
     assert set(report["box"]) == set(report["mask"]) == set(METRICS)
+
+
+def test_batches_and_mixed_precision_give_figures_too(detector, tmp_path):
+    config, checkpoint = detector
+    report = evaluate(config, checkpoint, tmp_path / "eval.json", batch=3, precision="bf16")
+    assert (report["images"], report["batch"], report["precision"]) == (4, 3, "bf16")
+    assert set(report["box"]) == set(report["mask"]) == set(METRICS)
+
+
+def test_the_same_weights_are_measured_once_for_all_who_ask(detector, tmp_path, monkeypatch):
+    config, checkpoint = detector
+    first = measure(config, checkpoint, again=False)
+    training = torch.load(checkpoint) | {"optimizer": {}}  # the same weights in another file
+    torch.save(training, tmp_path / "trained.pth")
+    with monkeypatch.context() as patch:
+        patch.setattr("fgd.evaluate.detect", None)
+        again = measure(config, tmp_path / "trained.pth", again=False)
+        assert again == first | {"checkpoint": "trained.pth", "sha256": again["sha256"]}
+        assert again["sha256"] != first["sha256"]
+    training["state_dict"]["rpn_head.rpn_cls.bias"] += 1e-6
+    torch.save(training, tmp_path / "trained.pth")
+    monkeypatch.setattr("fgd.evaluate.detect", lambda *_: pytest.fail("measured anew"))
+    with pytest.raises(pytest.fail.Exception, match="measured anew"):
+        measure(config, tmp_path / "trained.pth", again=False)
 
 
 def test_a_checkpoint_of_another_model_is_refused(detector, tmp_path):

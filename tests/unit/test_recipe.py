@@ -15,12 +15,12 @@ from mmdet.models import build_detector
 from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
+from fgd.suite import ARMS, load_suite
 
 FACTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "rows.yaml").read_text())
 ROWS = {facts["row"]: facts for facts in FACTS["rows"]}
 SUITES = {
-    name: recipe.load_suite(root() / "configs" / "suites" / f"{name}.yaml")
-    for name in ("coco", "mini")
+    name: load_suite(root() / "configs" / "suites" / f"{name}.yaml") for name in ("coco", "mini")
 }
 
 each_row = pytest.mark.parametrize("row", ROWS)
@@ -60,7 +60,7 @@ def test_distillation_is_the_published_one_in_both_suites(suite, row):
 
 
 @each_row
-@pytest.mark.parametrize("arm", recipe.ARMS)
+@pytest.mark.parametrize("arm", ARMS)
 def test_coco_schedule_is_the_published_one(row, arm):
     facts = ROWS[row]
     for config in recipe.compose(SUITES["coco"], recipe.load_row(row), arm):
@@ -88,11 +88,14 @@ def test_coco_plan():
     plan = recipe.plan(SUITES["coco"])
     assert plan.rows == {
         row: recipe.RowPlan(
-            facts["student"], facts["teacher"], facts["backbone"], masks=row == "mask_rcnn_r50"
+            facts["student"],
+            facts["teacher"],
+            facts["backbone"],
+            ("box", "mask") if row == "mask_rcnn_r50" else ("box",),
         )
         for row, facts in ROWS.items()
     }
-    assert plan.teachers == dict.fromkeys(FACTS["teachers"])
+    assert plan.teachers == dict.fromkeys(FACTS["teachers"], recipe.TeacherPlan(trained=False))
     assert plan.backbones == {key: each["name"] for key, each in FACTS["backbones"].items()}
 
 
@@ -131,12 +134,134 @@ def test_fcos_student():
     assert student.backbone.style == "caffe"
 
 
-def test_learning_rate_follows_the_total_batch():
+# --- The learning rate follows the total batch ---
+
+
+def test_64_gpus_learn_eight_times_as_fast(tmp_path):
     suite = dataclasses.replace(SUITES["coco"], gpus=64)
-    training = recipe.compose(suite, recipe.load_row("retinanet_r50"), "fgd").training
+    printed = recipe.write_row(suite, "retinanet_r50", "fgd", tmp_path)
+    assert printed == (
+        "64 GPUs x 2 images = 128 images a step; learning rate 0.01 x 128 images / 16 images = "
+        "0.08; warm-up 500 iterations x 16 / 128 = 62"
+    )
+    training = Config.fromfile(str(tmp_path / "config.py"))
     assert training.optimizer.lr == pytest.approx(0.08)
     assert training.lr_config.warmup_iters == 62
-    assert training.recipe.learning_rate == "0.01 x 128 images / 16 images = 0.08"
+    assert training.lr_config.step == [16, 22]  # epochs
+
+
+def test_a_teachers_own_training_follows_the_batch_too():
+    suite = dataclasses.replace(SUITES["coco"], gpus=4)
+    training = recipe.compose_teacher(suite, "retinanet_x101_64x4d_fpn_1x_coco").training
+    assert training.optimizer.lr == pytest.approx(0.005)
+    assert training.lr_config.warmup_iters == 1000
+
+
+def test_a_learning_rate_that_fits_may_be_written_down(tmp_path):
+    def state(content):
+        content.update(gpus=64, learning_rates={"retinanet_r50": 0.08, "mask_rcnn_r50": 0.16})
+
+    recipe.plan(load_suite(write_suite(tmp_path, state, "coco")))
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "message"),
+    [
+        (
+            "coco",
+            {"retinanet_r50": 0.01},
+            r"learning_rates\.retinanet_r50 is 0\.01, but 64 GPUs x 2 images = 128 images a step, "
+            r"and 0\.01 x 128 / 16 = 0\.08\..* write 0\.08, .*0\.01 fits 16 images a step",
+        ),
+        ("coco", {"retinanet": 0.08}, r"learning_rates\.retinanet: the suite has no such row"),
+        ("mini", {"retinanet_r50": 0.08}, r"has its own rates, under `mini`"),
+    ],
+)
+def test_a_learning_rate_that_does_not_fit_is_refused(tmp_path, name, rates, message):
+    suite = load_suite(
+        write_suite(tmp_path, lambda s: s.update(gpus=64, learning_rates=rates), name)
+    )
+    with pytest.raises(FGDError, match=message):
+        recipe.plan(suite)
+
+
+# --- Rows beyond the table ---
+
+MORE = load_suite(root() / "configs" / "suites" / "more.yaml")
+
+
+@pytest.mark.parametrize("facts", FACTS["more"], ids=lambda facts: facts["row"])
+def test_more_rows_are_the_published_ones(facts):
+    row = recipe.load_row(facts["row"])
+    assert row.published == facts["published"]
+    for arm in ARMS:
+        training = recipe.compose(MORE, row, arm).training
+        assert training.optimizer == dict(
+            type="SGD", lr=facts["lr"], momentum=0.9, weight_decay=1e-4
+        )
+        assert training.optimizer_config == {"grad_clip": {"max_norm": 35, "norm_type": 2}}
+        assert (training.lr_config.policy, training.lr_config.step) == ("step", facts["steps"])
+        assert training.runner.max_epochs == facts["epochs"]
+    distill = recipe.compose(MORE, row, "fgd").training.model.distill
+    weights = FACTS["hyper_parameters"][facts["hyper"]]
+    assert distill == weights | {"levels": facts["levels"], "inherit": facts["inherit"]}
+
+
+def test_more_plan_trains_the_teacher_that_no_zoo_has():
+    plan = recipe.plan(MORE)
+    assert plan.rows == {
+        facts["row"]: recipe.RowPlan(
+            facts["student"], facts["teacher"], facts["backbone"], tuple(facts["kinds"])
+        )
+        for facts in FACTS["more"]
+    }
+    trained = {name: teacher for name, teacher in plan.teachers.items() if teacher.trained}
+    assert trained == {"solo_r101_fpn_3x_coco": recipe.TeacherPlan(True, "resnet101")}
+
+
+def test_a_trained_teachers_schedule_is_its_own_at_the_suites_batch():
+    name = "solo_r101_fpn_3x_coco"
+    training = recipe.compose_teacher(MORE, name).training
+    assert (training.optimizer.lr, training.lr_config.warmup_iters) == (0.01, 500)
+    assert (training.lr_config.step, training.runner.max_epochs) == ([27, 33], 36)
+    halved = recipe.compose_teacher(dataclasses.replace(MORE, gpus=4), name).training
+    assert (halved.optimizer.lr, halved.lr_config.warmup_iters) == (0.005, 1000)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], r"solo_r50: its teacher cannot be downloaded \(.*'solo_r101_fpn_3x_coco'.*train_t"),
+        (["solo_r101_fpn_3x_coco", "gfl_r100"], r"train_teachers has 'gfl_r100', but no row"),
+    ],
+)
+def test_wrong_train_teachers(tmp_path, names, message):
+    path = write_suite(tmp_path, lambda content: content.update(train_teachers=names), "more")
+    with pytest.raises(FGDError, match=message):
+        recipe.plan(load_suite(path))
+
+
+@pytest.mark.parametrize(
+    ("from_scratch", "init_cfg", "message"),
+    [
+        (False, None, r"retinanet_r50_fpn_2x_coco names no checkpoint .*set from_scratch = True"),
+        (True, "as it is", r"from_scratch is set, but .* starts from torchvision://resnet50"),
+    ],
+)
+def test_a_backbone_from_scratch_has_to_be_meant(monkeypatch, from_scratch, init_cfg, message):
+    row = dataclasses.replace(recipe.load_row("retinanet_r50"), from_scratch=from_scratch)
+    load = recipe._load_detector
+
+    def changed(suite, name, *others, **options):
+        config = load(suite, name, *others, **options)
+        if init_cfg is None:
+            config.model.backbone.init_cfg = None
+        return config
+
+    monkeypatch.setattr(recipe, "_load_detector", changed)
+    monkeypatch.setattr(recipe, "load_row", lambda name, suite: row)
+    with pytest.raises(FGDError, match=message):
+        recipe.plan(SUITES["coco"])
 
 
 # --- Composed configs ---
@@ -160,11 +285,28 @@ def test_arms_train_the_same_student():
     assert fgd == baseline
 
 
+def test_seeds_change_the_seed_alone(tmp_path):
+    def several(content):
+        del content["seed"]
+        content["seeds"] = [3, 5]
+
+    suite = load_suite(write_suite(tmp_path, several))
+    row = recipe.load_row("retinanet_r50")
+    first, second = (recipe.compose(suite, row, "fgd", seed).training for seed in suite.seeds)
+    assert (first.pop("seed"), second.pop("seed")) == (3, 5)
+    assert first._cfg_dict == second._cfg_dict
+    assert recipe.compose(suite, row, "fgd").training.seed == 3
+    assert suite.run_folder("a", "fgd", 3) == "results/mini/a/fgd"
+    assert suite.run_folder("a", "fgd", 5) == "results/mini/a/fgd/seed5"
+    with pytest.raises(FGDError, match="suite mini has no seed 4: it has 3, 5"):
+        recipe.compose(suite, row, "fgd", 4)
+
+
 def test_results_and_data_can_be_elsewhere(tmp_path):
     def elsewhere(content):
         content.update(results="elsewhere/results", data_root="elsewhere/data")
 
-    suite = recipe.load_suite(write_suite(tmp_path, elsewhere))
+    suite = load_suite(write_suite(tmp_path, elsewhere))
     training = recipe.compose(suite, recipe.load_row("retinanet_r50"), "fgd").training
     assert training.data.train.ann_file == "elsewhere/data/annotations/instances_train.json"
     assert training.data.train.img_prefix == "elsewhere/data/train/"
@@ -254,10 +396,16 @@ def test_mini_student_can_inherit(row):
     assert {key: shape for key, shape in ours.items() if key not in own} == theirs
 
 
+def test_mini_gfl_has_as_many_channels_a_group_as_the_zoos():
+    head = _mini("gfl_r50_fpn_1x_coco").bbox_head
+    assert head.cls_convs[0].gn.num_groups == 4  # of 32 channels; 32 of 256 in the zoo
+
+
 def test_mini_plan_trains_teachers_and_backbones():
     plan = recipe.plan(SUITES["mini"])
     assert set(plan.teachers) == set(FACTS["teachers"])
-    assert set(plan.teachers.values()) <= set(plan.backbones)
+    assert all(teacher.trained for teacher in plan.teachers.values())
+    assert {teacher.backbone for teacher in plan.teachers.values()} <= set(plan.backbones)
     assert {row.backbone for row in plan.rows.values()} <= set(plan.backbones)
     assert all(key == name for key, name in plan.backbones.items())
 
@@ -268,7 +416,7 @@ def test_a_detectors_own_schedule(tmp_path):
     def change(content):
         content["mini"]["detectors"][name] |= {"epochs": 3, "lr": 0.5}
 
-    suite = recipe.load_suite(write_suite(tmp_path, change))
+    suite = load_suite(write_suite(tmp_path, change))
     training = recipe.compose(suite, recipe.load_row("retinanet_r50"), "baseline").training
     assert training.runner.max_epochs == 3
     assert training.optimizer.lr == training.lr_config.max_lr == 0.5
@@ -283,6 +431,8 @@ def test_a_detectors_own_schedule(tmp_path):
         (lambda s: s.update(sed=1), r"unknown key 'sed'; did you mean 'seed'"),
         (lambda s: s["mini"].update(teachr={}), r"unknown key 'teachr' in mini; .*'teacher'"),
         (lambda s: s.pop("gpus"), r"'gpus' is a required property"),
+        (lambda s: s.pop("seed"), r"give either `seed`, a number, or `seeds`, a list"),
+        (lambda s: s.update(seeds=[1, 2]), r"give either `seed`, a number, or `seeds`, a list"),
         (lambda s: s.update(gpus="eight"), r"gpus: 'eight' is not of type 'integer'"),
         (
             lambda s: s["rows"].append("retinanet_r5"),
@@ -293,38 +443,38 @@ def test_a_detectors_own_schedule(tmp_path):
 )
 def test_wrong_suite(tmp_path, change, message):
     with pytest.raises(FGDError, match=message):
-        recipe.load_suite(write_suite(tmp_path, change))
+        load_suite(write_suite(tmp_path, change))
 
 
 def test_no_such_suite_file():
     with pytest.raises(FGDError, match=r"coc\.yaml: no such suite file.*coco, mini"):
-        recipe.load_suite("configs/suites/coc.yaml")
+        load_suite("configs/suites/coc.yaml")
 
 
 def test_a_suite_file_that_is_no_yaml(tmp_path):
     path = tmp_path / "suite.yaml"
     path.write_text("rows: [a\n")
     with pytest.raises(FGDError, match=rf"{path}: not valid YAML"):
-        recipe.load_suite(path)
+        load_suite(path)
 
 
 def test_a_full_size_suite_cannot_have_its_own_schedule(tmp_path):
     path = write_suite(tmp_path, lambda s: s.update(schedule={}), "coco")
     with pytest.raises(FGDError, match="unknown key 'schedule'"):
-        recipe.load_suite(path)
+        load_suite(path)
 
 
 def test_a_detector_without_a_mini_size(tmp_path):
     path = write_suite(tmp_path, lambda s: s["mini"]["detectors"].pop("fcos_student"))
     with pytest.raises(FGDError, match=r"mini\.detectors has no entry for 'fcos_student'"):
-        recipe.plan(recipe.load_suite(path))
+        recipe.plan(load_suite(path))
 
 
 def test_deformable_convolutions_need_bottlenecks(tmp_path):
     name = "reppoints_moment_x101_fpn_dconv_c3-c5_gn-neck+head_2x_coco"
     path = write_suite(tmp_path, lambda s: s["mini"]["detectors"][name].update(depth=34))
     with pytest.raises(FGDError, match=rf"{re.escape(name)}.*depth 50"):
-        recipe.plan(recipe.load_suite(path))
+        recipe.plan(load_suite(path))
 
 
 def _changed_row(**changes):
@@ -361,7 +511,7 @@ def test_inheritance_needs_stages_of_the_same_width(tmp_path):
     def narrower(content):
         content["mini"]["detectors"]["retinanet_r50_fpn_2x_coco"]["base_channels"] = 4
 
-    suite = recipe.load_suite(write_suite(tmp_path, narrower))
+    suite = load_suite(write_suite(tmp_path, narrower))
     with pytest.raises(FGDError, match=r"in_channels of .* is \[4, 8, 16, 32\] and of .* \[16,"):
         recipe.plan(suite)
 
@@ -369,8 +519,8 @@ def test_inheritance_needs_stages_of_the_same_width(tmp_path):
 def test_inheritance_needs_the_same_classes(monkeypatch):
     load = recipe._load_detector
 
-    def fewer_classes(suite, name):
-        config = load(suite, name)
+    def fewer_classes(suite, name, *others, **options):
+        config = load(suite, name, *others, **options)
         if name == ROWS["retinanet_r50"]["teacher"]:
             config.model.bbox_head.num_classes = 20
         return config
@@ -389,7 +539,7 @@ def test_unknown_key_of_a_row(monkeypatch, tmp_path):
     folder = tmp_path / "configs" / "distillers"
     folder.mkdir(parents=True)
     (folder / "mine.py").write_text("student = 'a'\nteacher = 'b'\ndistil = dict()\n")
-    monkeypatch.setattr(recipe, "root", lambda: tmp_path)
+    monkeypatch.setattr("fgd.suite.root", lambda: tmp_path)
     with pytest.raises(FGDError, match=r"mine\.py: unknown key 'distil'; did you mean 'distill'"):
         recipe.load_row("mine")
 

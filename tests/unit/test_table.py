@@ -3,11 +3,14 @@
 import csv
 import io
 import json
+import statistics
+from dataclasses import replace
 
 import pytest
 
 from fgd import recipe
 from fgd.errors import FGDError
+from fgd.suite import load_suite
 from fgd.table import collect, to_csv, to_json, to_markdown, write_table
 
 RETINANET_TEACHER = "teachers/retinanet_x101_64x4d_fpn_1x_coco"
@@ -16,7 +19,7 @@ CASCADE_TEACHER = "teachers/cascade_mask_rcnn_x101_32x4d_fpn_dconv_c3-c5_1x_coco
 
 @pytest.fixture(scope="module")
 def suite():
-    return recipe.load_suite(recipe.root() / "configs/suites/mini.yaml")
+    return load_suite(recipe.root() / "configs/suites/mini.yaml")
 
 
 @pytest.fixture
@@ -93,9 +96,22 @@ def test_json_has_the_whole_reports(suite, results):
 
 
 def test_full_size_rows_name_their_backbones_as_papers_do(results):
-    suite = recipe.load_suite(recipe.root() / "configs/suites/coco.yaml")
+    suite = load_suite(recipe.root() / "configs/suites/coco.yaml")
     cells = line_of(to_markdown(collect(suite, results)), "faster_rcnn_r101")
     assert cells[1:3] == ["R101", "Cascade Mask R-CNN X101"]
+
+
+def test_a_row_with_masks_alone_has_one_line(tmp_path):
+    suite = load_suite(recipe.root() / "configs/suites/more.yaml")
+    folder = tmp_path / "teachers/solo_r101_fpn_3x_coco"
+    folder.mkdir(parents=True)
+    report = {"checkpoint": "x.pth", "sha256": "0123456789", "images": 5000, "mask": {"AP": 0.37}}
+    (folder / "eval.json").write_text(json.dumps(report))
+    table = collect(suite, tmp_path)
+    cells = line_of(to_markdown(table), "solo_r50, mask AP")
+    assert cells[1:] == ["R50", "SOLO R101", "37.0", "-", "-", "-", "33.1 > 36.0  +2.9"]
+    lines = csv.DictReader(io.StringIO(to_csv(table)))
+    assert [x["kind"] for x in lines if x["row"] == "solo_r50"] == ["mask"]
 
 
 def test_all_three_files_are_written(suite, results, tmp_path):
@@ -110,3 +126,50 @@ def test_something_else_than_a_report_is_named(suite, results):
     broken.write_text("{}")
     with pytest.raises(FGDError, match=str(broken)):
         collect(suite, results)
+
+
+# --- Several seeds ---
+
+
+@pytest.fixture
+def seeded(suite, results):
+    """The suite with three seeds; retinanet_r50 has all runs, mask_rcnn_r50 one with each arm."""
+    for arm, aps in (("baseline", (0.15, 0.18)), ("fgd", (0.33, 0.34))):
+        for seed, ap in zip((1, 2), aps, strict=True):
+            write_report(results / f"retinanet_r50/{arm}/seed{seed}", ap)
+    write_report(results / "mask_rcnn_r50/baseline/seed2", 0.2, mask=0.15)
+    return collect(replace(suite, seeds=(0, 1, 2)), results)
+
+
+def test_several_seeds_have_mean_deviation_and_the_number_of_runs(seeded):
+    figures = seeded.rows[0].figures["box"]
+    baselines, fgds = (16.24, 15.0, 18.0), (31.46, 33.0, 34.0)
+    gains = [b - a for a, b in zip(baselines, fgds, strict=True)]
+    assert figures.baseline_ap == round(statistics.mean(baselines), 1)
+    assert figures.baseline_std == round(statistics.stdev(baselines), 1)
+    assert figures.gain_std == round(statistics.stdev(gains), 1)
+    assert (figures.baseline_runs, figures.fgd_runs) == (3, 3)
+    cells = line_of(to_markdown(seeded), "retinanet_r50")
+    assert cells[3:8] == ["39.1", "16.4 ±1.5", "32.8 ±1.3", "+16.4 ±1.4", "3"]
+
+
+def test_a_single_run_has_no_deviation(seeded):
+    cells = line_of(to_markdown(seeded), "mask_rcnn_r50")
+    assert cells[3:8] == ["41.0", "20.0", "30.0", "+10.0", "1"]
+
+
+def test_runs_that_lack_are_named(seeded):
+    markdown = to_markdown(seeded)
+    assert "- mask_rcnn_r50: no baseline, baseline/seed1, fgd/seed1, fgd/seed2" in markdown
+    assert "/retinanet_r101/{baseline,fgd}{,/seed1,/seed2}/eval.json" in markdown
+    assert "seeds 0, 1, 2" in markdown
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert max(map(len, lines)) <= 140
+
+
+def test_csv_and_json_have_the_deviations_too(seeded):
+    line = next(csv.DictReader(io.StringIO(to_csv(seeded))))
+    assert (line["fgd_ap"], line["fgd_std"], line["fgd_runs"]) == ("32.8", "1.3", "3")
+    table = json.loads(to_json(seeded))
+    assert table["seeds"] == [0, 1, 2]
+    assert table["rows"][0]["measured"]["fgd/seed2"]["box"]["AP"] == 0.34

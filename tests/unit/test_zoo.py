@@ -58,7 +58,8 @@ def test_unknown_name_suggests_close_ones():
     ("name", "message"),
     [
         ("torchvision://resnet5", r"did you mean .*'resnet50'"),
-        ("https://example.org/a.pth", "expected torchvision://"),
+        ("ftp://example.org/a.pth", "expected torchvision://"),
+        ("https://example.org/a.pth", "does not end in -<8 hex digits"),
     ],
 )
 def test_unknown_backbone(name, message):

@@ -1,5 +1,6 @@
 """The real Snakefile in a temporary folder, on the mini suite shrunk to a few steps a row."""
 
+import os
 import re
 import subprocess
 import sys
@@ -21,23 +22,34 @@ class Project:
     def write_suite(self, suite: dict) -> None:
         (self.folder / "mini.yaml").write_text(yaml.safe_dump(suite))
 
-    def command(self, *options: str, suite: str = "mini.yaml") -> list[str]:
-        snakemake = [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile")]
+    def command(self, *options: str, suite: str = "mini.yaml", checkout: Path = ROOT) -> list[str]:
+        snakemake = [str(BIN / "snakemake"), "--snakefile", str(checkout / "Snakefile")]
         return [*snakemake, "--cores=2", *options, "--config", f"suite={suite}"]
 
-    def run(self, *options: str, suite: str = "mini.yaml") -> subprocess.CompletedProcess:
+    def run(
+        self,
+        *options: str,
+        suite: str = "mini.yaml",
+        environment: dict[str, str] | None = None,
+        checkout: Path = ROOT,
+    ) -> subprocess.CompletedProcess:
         """Run Snakemake to its end; what it prints is in `stdout`."""
         return subprocess.run(
-            self.command(*options, suite=suite),
+            self.command(*options, suite=suite, checkout=checkout),
             cwd=self.folder,
+            env=os.environ
+            | {"PYTHONPATH": str(checkout), "FGD_CACHE": str(self.folder / "cache")}
+            | (environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def plan(self, *options: str, suite: str = "mini.yaml") -> dict[str, int]:
+    def plan(
+        self, *options: str, suite: str = "mini.yaml", checkout: Path = ROOT
+    ) -> dict[str, int]:
         """How often a run would run each rule."""
-        result = self.run("--dry-run", *options, suite=suite)
+        result = self.run("--dry-run", *options, suite=suite, checkout=checkout)
         assert result.returncode == 0, result.stdout
         if "Nothing to be done" in result.stdout:
             return {}

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 
-from project import tiny_suite
+import yaml
+from project import BIN, ROOT, tiny_suite
 
 ARMS = 16  # eight rows, with and without their teachers
 
@@ -41,8 +43,39 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in result.stdout
 
 
-def test_evaluating_again_runs_evaluation_and_table_alone(finished):
-    assert finished.plan("--forcerun=evaluate") == {"evaluate": ARMS + 4, "table": 1, "all": 1}
+def test_evaluating_again_runs_evaluation_and_what_shows_it(finished):
+    shown = {"table": 1, "figures": 1, "page": 1, "all": 1}
+    assert finished.plan("--forcerun=evaluate") == {"evaluate": ARMS + 4, **shown}
+
+
+def test_checking_a_teacher_again_trains_nothing_again(copy):
+    target = "results/mini/fcos_r50/fgd/trained.pth"
+    jobs = copy.folder / "results/mini/fcos_r50/fgd/jobs/job.json"
+    attempts = json.loads(jobs.read_text())["attempts"]
+    result = copy.run("--forcerun=check_teacher", target)
+    assert result.returncode == 0, result.stdout
+    assert json.loads(jobs.read_text())["attempts"] == attempts
+    assert "Nothing to be done" in copy.run(target).stdout
+
+
+def test_nobody_learns_from_a_teacher_below_its_published_ap(copy):
+    name = "fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco"
+    metafile = copy.folder / f"results/mini/zoo/teachers/{name}.yml"
+    entry = yaml.safe_load(metafile.read_text())
+    entry["Models"][0]["Results"][0]["Metrics"]["box AP"] = 38.5
+    written = metafile.stat().st_mtime
+    metafile.write_text(yaml.safe_dump(entry))
+    os.utime(metafile, (written, written))  # the teacher is there: it is not downloaded again
+    (metafile.parents[2] / "teachers" / name / "checked.json").unlink()
+    row = copy.folder / "results/mini/fcos_r50/fgd"
+    (row / "trained.pth").unlink()
+    shutil.rmtree(row / "run")
+    result = copy.run("results/mini/fcos_r50/fgd/trained.pth")
+    assert result.returncode != 0
+    log = copy.folder / f"results/mini/logs/check_teacher/{name}.log"
+    assert "below the published 38.5 (tolerated: 0.2)" in log.read_text()
+    assert not (row / "trained.pth").exists()
+    assert not (row / "run").exists()
 
 
 def test_a_changed_row_runs_again_and_no_other(finished):
@@ -55,7 +88,27 @@ def test_a_changed_row_runs_again_and_no_other(finished):
         "baseline": 1,
         "transfer": 2,
         "evaluate": 2,
+        "pictures": 1,
         "table": 1,
+        "figures": 1,
+        "page": 1,
+        "all": 1,
+    }
+
+
+def test_a_further_seed_keeps_what_is_there(finished):
+    suite = tiny_suite()
+    del suite["seed"]
+    finished.write_suite(suite | {"seeds": [0, 1]})
+    assert finished.plan() == {
+        "compose": ARMS,
+        "distill": 8,
+        "baseline": 8,
+        "transfer": ARMS,
+        "evaluate": ARMS,
+        "table": 1,
+        "figures": 1,
+        "page": 1,
         "all": 1,
     }
 
@@ -66,14 +119,26 @@ def test_coco_is_planned_with_every_stage_of_every_row(new_project):
         "download_backbone": 3,
         "compose_teacher": 4,
         "download_teacher": 4,
+        "check_teacher": 4,
         "compose": ARMS,
         "distill": 8,
         "baseline": 8,
         "transfer": ARMS,
         "evaluate": ARMS + 4,
+        "pictures": 8,
         "table": 1,
+        "figures": 1,
+        "page": 1,
         "all": 1,
     }
+
+
+def test_a_teacher_that_no_zoo_has_is_trained_and_published(new_project):
+    plan = new_project.plan(suite="more")
+    assert plan["train_teacher"] == plan["publish_teacher"] == plan["evaluate_trained_teacher"] == 1
+    assert plan["download_teacher"] == plan["check_teacher"] == 6
+    assert plan["distill"] == plan["baseline"] == 6
+    assert plan["download_backbone"] == 2  # the students', and the trained teacher's
 
 
 def test_one_result_plans_its_row_alone_whatever_suite_is_configured(new_project):
@@ -81,7 +146,9 @@ def test_one_result_plans_its_row_alone_whatever_suite_is_configured(new_project
     assert plan == {
         "check_data": 2,
         "download_backbone": 1,
+        "compose_teacher": 1,
         "download_teacher": 1,
+        "check_teacher": 1,
         "compose": 1,
         "distill": 1,
         "transfer": 1,
@@ -130,6 +197,96 @@ def test_a_killed_training_goes_on_where_it_was(copy):
     assert copy.run("--unlock").returncode == 0
     result = copy.run(target)
     assert result.returncode == 0, result.stdout
-    log = (copy.folder / "results/mini/logs/baseline/fcos_r50.log").read_text()
-    assert "resuming from" in log
+    logs = states.with_name("jobs").glob("*_0_log.out")
+    assert any("resuming from" in log.read_text() for log in logs)
     assert (states / "iter_0000060.pth").samefile(copy.folder / target)
+
+
+# --- What changed is made anew, and nothing else ---
+
+
+def test_a_changed_seed_changes_every_training(finished):
+    finished.write_suite(tiny_suite() | {"seed": 1})
+    plan = finished.plan("results/mini/fcos_r50/baseline/eval.json")
+    assert {rule: plan.get(rule) for rule in ("compose", "baseline", "evaluate")} == {
+        "compose": 1,
+        "baseline": 1,
+        "evaluate": 1,
+    }
+
+
+def test_another_teacher_distils_its_rows_anew(copy):
+    teacher = (
+        copy.folder / "results/mini/teachers/fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco"
+    )
+    weights = teacher / "teacher.pth"
+    content = weights.read_bytes()
+    weights.unlink()  # the cache has the same file
+    weights.write_bytes(content + b" ")
+    plan = copy.plan()
+    assert (plan["distill"], plan.get("baseline")) == (1, None)
+
+
+def test_a_changed_loss_distils_anew_and_a_comment_does_not(copy, tmp_path):
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".git", ".venv", "results", "data", "__pycache__")
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    loss = checkout / "fgd/loss.py"
+
+    def plan() -> dict[str, int]:
+        return copy.plan("--rerun-triggers=params", checkout=checkout)
+
+    loss.write_text(loss.read_text() + "\n# A comment.\n")
+    assert plan() == {}
+    loss.write_text(loss.read_text() + "\n_CHANGED = True\n")
+    assert plan() == {
+        "distill": 8,
+        "transfer": 8,
+        "evaluate": 8,
+        "pictures": 8,
+        "table": 1,
+        "figures": 1,
+        "page": 1,
+        "all": 1,
+    }
+
+
+def test_results_are_verified_against_what_they_were_made_from(copy):
+    command = [str(BIN / "fgd"), "verify", "results/mini"]
+
+    def verify() -> subprocess.CompletedProcess:
+        return subprocess.run(command, cwd=copy.folder, capture_output=True, text=True)
+
+    sound = verify()
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    assert "0 not as they were made" in sound.stdout
+    row = copy.folder / "results/mini/fcos_r50/fgd"
+    (row / "eval.json").write_text((row / "eval.json").read_text().replace("0", "1"))
+    annotations = next((copy.folder / "data/mini").rglob("*train*.json"))
+    annotations.write_text(annotations.read_text() + " ")
+    changed = verify()
+    assert changed.returncode == 2
+    assert "fcos_r50/fgd: results/mini/fcos_r50/fgd/eval.json has changed since" in changed.stdout
+    assert f"{annotations.relative_to(copy.folder)} has changed since" in changed.stdout
+
+
+def test_a_second_workflow_in_the_folder_is_refused(copy):
+    """By Snakemake itself; nothing of the first is touched."""
+    suite = tiny_suite()
+    suite["mini"]["detectors"]["fcos_student"]["epochs"] = 20
+    copy.write_suite(suite)
+    target = "results/mini/fcos_r50/baseline/trained.pth"
+    states = copy.folder / "results/mini/fcos_r50/baseline/run"
+    first = subprocess.Popen(copy.command(target), cwd=copy.folder, start_new_session=True)
+    while not list(states.glob("iter_000001?.pth")):  # not one that the finished run left
+        assert first.poll() is None
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGSTOP)  # it must not end before the second one is there
+    try:
+        second = copy.run(target)
+    finally:
+        os.killpg(first.pid, signal.SIGCONT)
+    assert second.returncode != 0
+    assert "Directory cannot be locked" in second.stdout
+    assert first.wait() == 0
+    assert (copy.folder / target).exists()

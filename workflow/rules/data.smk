@@ -19,6 +19,29 @@ rule write_mini_set:
         "fgd data mini --out {output:q} > {log:q} 2>&1"
 
 
+# Its output is a report and not the data: Snakemake removes outputs before it runs a rule.
+rule download_coco:
+    output:
+        "results/{suite}/data/downloaded.json",
+    log:
+        "results/{suite}/logs/download_coco.log",
+    benchmark:
+        "results/{suite}/benchmarks/download_coco.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=1440,
+    params:
+        root=coco_root,
+        address=lambda wildcards: suite(wildcards).coco_address,
+    message:
+        "Download COCO 2017 to {params.root}, what is not there yet"
+    shell:
+        "fgd data coco --out {params.root:q} --from {params.address:q} --report {output:q}"
+        " > {log:q} 2>&1"
+
+
 rule check_data:
     input:
         folder=data_folder,
@@ -35,15 +58,18 @@ rule check_data:
     resources:
         mem_mb=by_size(2000, 8000),
         runtime=by_size(10, 60),
+        slurm_partition=from_cluster("partition"),
+        slurm_account=from_cluster("account"),
     params:
         annotations=lambda wildcards: data_files(wildcards)["ann_file"],
         images=lambda wildcards: data_files(wildcards)["img_prefix"],
         options=data_checks,
+        changed=data_changed,
     message:
         "Check the {wildcards.split} set of suite {wildcards.suite}"
     shell:
-        "fgd data check {params.annotations:q} {params.images:q} {params.options}"
-        " --out {output:q} > {log:q} 2>&1"
+        "fgd data check {params.options} --out {output:q}"
+        " -- {params.annotations:q} {params.images:q} > {log:q} 2>&1"
 
 
 rule train_backbone:
@@ -58,6 +84,8 @@ rule train_backbone:
     resources:
         mem_mb=2000,
         runtime=20,
+        slurm_partition=from_cluster("partition"),
+        slurm_account=from_cluster("account"),
     params:
         iterations=lambda wildcards: suite(wildcards).mini["backbone"]["iterations"],
         seed=lambda wildcards: suite(wildcards).seed,

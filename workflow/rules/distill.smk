@@ -1,7 +1,8 @@
 """The trainings of a row: the student with its teacher, and without as the baseline.
 
-A training keeps its state in a work folder that Snakemake knows nothing of, so that a killed one
-resumes where it was; the output appears when training is done.
+The launcher (`fgd-cluster train`) trains on this machine, or on Slurm where the profile says so, and
+waits. A training keeps its state in a work folder that Snakemake knows nothing of, so that
+a killed one resumes where it was; the output appears when training is done.
 """
 
 
@@ -9,12 +10,12 @@ rule compose:
     input:
         suite=lambda wildcards: ancient(SUITE_FILES[wildcards.suite]),
     output:
-        config="results/{suite}/{row}/{arm}/config.py",
-        student="results/{suite}/{row}/{arm}/student.py",
+        config="results/{suite}/{row}/{arm}{seed}/config.py",
+        student="results/{suite}/{row}/{arm}{seed}/student.py",
     log:
-        "results/{suite}/logs/compose/{row}_{arm}.log",
+        "results/{suite}/logs/compose/{row}_{arm}{seed}.log",
     benchmark:
-        "results/{suite}/benchmarks/compose/{row}_{arm}.tsv"
+        "results/{suite}/benchmarks/compose/{row}_{arm}{seed}.tsv"
     conda:
         ENVIRONMENT
     resources:
@@ -22,26 +23,31 @@ rule compose:
         runtime=10,
     params:
         folder=subpath(output.config, parent=True),
+        seed=seed,
         digest=digest,
     message:
-        "Compose the configs of {wildcards.row} ({wildcards.suite}, {wildcards.arm})"
+        "Compose the configs of {wildcards.row} ({wildcards.suite}, {wildcards.arm}{wildcards.seed})"
     shell:
         "fgd compose {input.suite:q} {wildcards.row:q} --arm {wildcards.arm}"
-        " --out {params.folder:q} > {log:q} 2>&1"
+        " --seed {params.seed} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule distill:
     input:
-        config="results/{suite}/{row}/fgd/config.py",
+        config="results/{suite}/{row}/fgd{seed}/config.py",
         data="results/{suite}/data/train.json",
         backbone=lambda wildcards: backbone(wildcards, row(wildcards).backbone),
         teacher=teacher_checkpoint,
+        # Days of training wait for the teacher's own AP. Not `ancient`: Snakemake would not look
+        # whether the teacher is another one while it is still to be checked. After another check of
+        # the same teacher the launcher finds the training done.
+        checked=teacher_check,
     output:
-        "results/{suite}/{row}/fgd/trained.pth",
+        "results/{suite}/{row}/fgd{seed}/trained.pth",
     log:
-        "results/{suite}/logs/distill/{row}.log",
+        "results/{suite}/logs/distill/{row}{seed}.log",
     benchmark:
-        "results/{suite}/benchmarks/distill/{row}.tsv"
+        "results/{suite}/benchmarks/distill/{row}{seed}.tsv"
     conda:
         ENVIRONMENT
     threads: training_threads
@@ -49,26 +55,33 @@ rule distill:
         mem_mb=by_size(4000, 64000),
         runtime=by_size(60, 4320),
         gpus=training_processes,
+        launch_on="local",
     params:
-        work_dir="results/{suite}/{row}/fgd/run",
+        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        work_dir="results/{suite}/{row}/fgd{seed}/run",
+        # A changed loss distils anew.
+        method=method_hash(),
     message:
-        "Distil {wildcards.row} ({wildcards.suite}). Progress:\n    tail -f {log}"
+        "Distil {wildcards.row}{wildcards.seed} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
-        "fgd train {input.config:q} --work-dir {params.work_dir:q} --out {output:q}"
+        "fgd-cluster train {params.suite:q} {wildcards.row:q} {input.config:q}"
+        " --on {resources.launch_on} --work-dir {params.work_dir:q} --out {output:q}"
         " > {log:q} 2>&1"
 
 
 rule baseline:
     input:
-        config="results/{suite}/{row}/baseline/config.py",
+        config="results/{suite}/{row}/baseline{seed}/config.py",
         data="results/{suite}/data/train.json",
         backbone=lambda wildcards: backbone(wildcards, row(wildcards).backbone),
     output:
-        "results/{suite}/{row}/baseline/trained.pth",
+        "results/{suite}/{row}/baseline{seed}/trained.pth",
     log:
-        "results/{suite}/logs/baseline/{row}.log",
+        "results/{suite}/logs/baseline/{row}{seed}.log",
     benchmark:
-        "results/{suite}/benchmarks/baseline/{row}.tsv"
+        "results/{suite}/benchmarks/baseline/{row}{seed}.tsv"
+    # Students wait for their teachers, baselines for nobody: they fill the gaps.
+    priority: -1
     conda:
         ENVIRONMENT
     threads: training_threads
@@ -76,10 +89,13 @@ rule baseline:
         mem_mb=by_size(4000, 64000),
         runtime=by_size(60, 4320),
         gpus=training_processes,
+        launch_on="local",
     params:
-        work_dir="results/{suite}/{row}/baseline/run",
+        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        work_dir="results/{suite}/{row}/baseline{seed}/run",
     message:
-        "Train the baseline of {wildcards.row} ({wildcards.suite}). Progress:\n    tail -f {log}"
+        "Train the baseline of {wildcards.row}{wildcards.seed} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
-        "fgd train {input.config:q} --work-dir {params.work_dir:q} --out {output:q}"
+        "fgd-cluster train {params.suite:q} {wildcards.row:q} {input.config:q}"
+        " --on {resources.launch_on} --work-dir {params.work_dir:q} --out {output:q}"
         " > {log:q} 2>&1"

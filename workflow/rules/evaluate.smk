@@ -6,7 +6,8 @@ rule evaluate:
         unpack(model_files),
         data="results/{suite}/data/val.json",
     output:
-        "results/{suite}/{model}/eval.json",
+        figures="results/{suite}/{model}/eval.json",
+        provenance="results/{suite}/{model}/provenance.json",
     log:
         "results/{suite}/logs/evaluate/{model}.log",
     benchmark:
@@ -17,7 +18,10 @@ rule evaluate:
     resources:
         mem_mb=by_size(4000, 32000),
         runtime=by_size(30, 240),
+        slurm_partition=from_cluster("partition"),
+        slurm_account=from_cluster("account"),
     message:
         "Evaluate {wildcards.model} ({wildcards.suite})"
     shell:
-        "fgd evaluate {input.config:q} {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"
+        "fgd evaluate {input.config:q} {input.checkpoint:q} --per-class --out {output.figures:q}"
+        " --provenance {output.provenance:q} > {log:q} 2>&1"

@@ -1,14 +1,24 @@
-"""The results table."""
+"""What people look at: the table, pictures, figures for a paper, and a page of it all.
+
+What is marked with `report` is also in Snakemake's own report: `snakemake --report report.html`.
+"""
 
 
 rule table:
     input:
         suite=lambda wildcards: SUITE_FILES[wildcards.suite],
         evaluations=evaluations,
+        checks=teacher_checks,
     output:
         markdown="results/{suite}/{table}.md",
-        csv="results/{suite}/{table}.csv",
+        csv=report(
+            "results/{suite}/{table}.csv",
+            caption="../report/table.rst",
+            category="Results",
+            labels={"content": "results table"},
+        ),
         json="results/{suite}/{table}.json",
+        latex="results/{suite}/{table}.tex",
     log:
         "results/{suite}/logs/{table}.log",
     benchmark:
@@ -26,3 +36,108 @@ rule table:
     # The table itself goes to the terminal, errors to the log.
     shell:
         "fgd table {input.suite:q} --results {params.results:q} --out {params.out:q} 2> {log:q}"
+
+
+rule pictures:
+    input:
+        unpack(row_files),
+        data="results/{suite}/data/val.json",
+        # What the student started from: it is drawn before and after its training.
+        backbone=lambda wildcards: backbone(wildcards, row(wildcards).backbone),
+    output:
+        detections=report(
+            "results/{suite}/pictures/{row}_detections.png",
+            caption="../report/detections.rst",
+            category="Pictures",
+            subcategory="{row}",
+            labels={"content": "detections"},
+        ),
+        attention=report(
+            "results/{suite}/pictures/{row}_attention.png",
+            caption="../report/attention.rst",
+            category="Pictures",
+            subcategory="{row}",
+            labels={"content": "attention"},
+        ),
+    log:
+        "results/{suite}/logs/pictures/{row}.log",
+    benchmark:
+        "results/{suite}/benchmarks/pictures/{row}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=by_size(2000, 16000),
+        runtime=by_size(10, 60),
+        slurm_partition=from_cluster("partition"),
+        slurm_account=from_cluster("account"),
+    params:
+        annotations=lambda wildcards: data_files(wildcards)["ann_file"],
+        images=picture_images,
+        out=subpath(output.detections, strip_suffix="_detections.png"),
+    message:
+        "Draw the pictures of {wildcards.row} ({wildcards.suite})"
+    shell:
+        "fgd visualize {params.images} --annotations {params.annotations:q}"
+        " --model Teacher {input.teacher_config:q} {input.teacher:q}"
+        " --model Baseline {input.baseline_config:q} {input.baseline:q}"
+        " --model FGD {input.fgd_config:q} {input.fgd:q}"
+        " --distillation {input.config:q} {input.trained:q}"
+        " --out {params.out:q} > {log:q} 2>&1"
+
+
+rule figures:
+    input:
+        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        evaluations=evaluations,
+    output:
+        pdf=[f"results/{{suite}}/figures/{name}.pdf" for name in FIGURES],
+        svg=[
+            report(
+                f"results/{{suite}}/figures/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"content": words},
+            )
+            for name, words in FIGURES.items()
+        ],
+    log:
+        "results/{suite}/logs/figures.log",
+    benchmark:
+        "results/{suite}/benchmarks/figures.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        results="results/{suite}",
+        out="results/{suite}/figures",
+    message:
+        "Draw the figures of suite {wildcards.suite}"
+    shell:
+        "fgd plot {input.suite:q} --results {params.results:q} --out {params.out:q} > {log:q} 2>&1"
+
+
+rule page:
+    input:
+        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        table="results/{suite}/table.tex",
+        figures=rules.figures.output,
+        pictures=pictures,
+    output:
+        "results/{suite}/index.html",
+    log:
+        "results/{suite}/logs/page.log",
+    benchmark:
+        "results/{suite}/benchmarks/page.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        results=subpath(output[0], parent=True),
+    message:
+        "Write the page {output}"
+    shell:
+        "fgd report {input.suite:q} --results {params.results:q} --out {output:q} > {log:q} 2>&1"

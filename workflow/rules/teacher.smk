@@ -1,7 +1,7 @@
-"""Teachers: downloaded by name, their hash verified.
+"""Teachers: downloaded by name, their hash verified; the user's own are copied.
 
-A suite of small detectors trains and publishes its teachers first, each as a metafile with a file://
-address, so that the download is the same.
+What a suite trains itself (all teachers of a mini suite, at full size those that no model zoo has) it
+publishes first, each as a metafile with a file:// address, so that the download is the same.
 """
 
 
@@ -34,27 +34,29 @@ rule train_teacher:
     input:
         config="results/{suite}/teachers/{teacher}/config.py",
         data="results/{suite}/data/train.json",
-        backbone=lambda wildcards: backbone(wildcards, teacher_backbone(wildcards)),
+        backbone=teacher_backbone,
     output:
         "results/{suite}/training/teachers/{teacher}/trained.pth",
     log:
         "results/{suite}/logs/train_teacher/{teacher}.log",
     benchmark:
         "results/{suite}/benchmarks/train_teacher/{teacher}.tsv"
-    # Students wait for their teachers, baselines for nobody.
-    priority: 1
     conda:
         ENVIRONMENT
     threads: training_threads
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=by_size(4000, 64000),
+        runtime=by_size(60, 4320),
+        gpus=training_processes,
+        launch_on="local",
     params:
+        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
         work_dir="results/{suite}/training/teachers/{teacher}/run",
     message:
         "Train teacher {wildcards.teacher} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
-        "fgd train {input.config:q} --work-dir {params.work_dir:q} --out {output:q}"
+        "fgd-cluster train {params.suite:q} {wildcards.teacher:q} {input.config:q}"
+        " --on {resources.launch_on} --work-dir {params.work_dir:q} --out {output:q}"
         " > {log:q} 2>&1"
 
 
@@ -71,9 +73,12 @@ rule evaluate_trained_teacher:
         "results/{suite}/benchmarks/evaluate_trained_teacher/{teacher}.tsv"
     conda:
         ENVIRONMENT
+    threads: by_size(1, 4)
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=by_size(4000, 32000),
+        runtime=by_size(30, 240),
+        slurm_partition=from_cluster("partition"),
+        slurm_account=from_cluster("account"),
     message:
         "Evaluate teacher {wildcards.teacher} ({wildcards.suite}) before it is published"
     shell:
@@ -94,7 +99,7 @@ rule publish_teacher:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=2000,
+        mem_mb=by_size(2000, 8000),
         runtime=10,
     params:
         index=subpath(output[0], parent=True),
@@ -110,6 +115,7 @@ rule download_teacher:
         # Nothing is fetched for data that cannot be trained on.
         data=ancient("results/{suite}/data/train.json"),
         metafile=lambda wildcards: published(wildcards, "teachers", wildcards.teacher),
+        own=own_checkpoint,
     output:
         "results/{suite}/teachers/{teacher}/teacher.pth",
     log:
@@ -122,8 +128,40 @@ rule download_teacher:
         mem_mb=2000,
         runtime=60,
     params:
-        index=lambda wildcards: index(wildcards, "teachers"),
+        source=teacher_source,
     message:
         "Download teacher {wildcards.teacher} ({wildcards.suite})"
     shell:
-        "fgd download {wildcards.teacher:q} {params.index} --out {output:q} > {log:q} 2>&1"
+        "fgd download {params.source} --out {output:q} > {log:q} 2>&1"
+
+
+# The gate before distilling. It evaluates by itself: were it downstream of `evaluate`, then
+# `-R evaluate` would put every distillation in doubt.
+rule check_teacher:
+    input:
+        config="results/{suite}/teachers/{teacher}/detector.py",
+        checkpoint="results/{suite}/teachers/{teacher}/teacher.pth",
+        data="results/{suite}/data/val.json",
+        metafile=lambda wildcards: published(wildcards, "teachers", wildcards.teacher),
+    output:
+        "results/{suite}/teachers/{teacher}/checked.json",
+    log:
+        "results/{suite}/logs/check_teacher/{teacher}.log",
+    benchmark:
+        "results/{suite}/benchmarks/check_teacher/{teacher}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: by_size(1, 4)
+    resources:
+        mem_mb=by_size(4000, 32000),
+        runtime=by_size(30, 240),
+        slurm_partition=from_cluster("partition"),
+        slurm_account=from_cluster("account"),
+    params:
+        promise=teacher_promise,
+        tolerance=lambda wildcards: suite(wildcards).teacher_tolerance,
+    message:
+        "Compare teacher {wildcards.teacher} ({wildcards.suite}) with its published AP"
+    shell:
+        "fgd check-teacher {wildcards.teacher:q} {input.config:q} {input.checkpoint:q}"
+        " {params.promise} --tolerance {params.tolerance} --out {output:q} > {log:q} 2>&1"

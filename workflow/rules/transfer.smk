@@ -3,20 +3,24 @@
 
 rule transfer:
     input:
-        "results/{suite}/{row}/{arm}/trained.pth",
+        "results/{suite}/{row}/{arm}{seed}/trained.pth",
     output:
-        "results/{suite}/{row}/{arm}/student.pth",
+        "results/{suite}/{row}/{arm}{seed}/student.pth",
     log:
-        "results/{suite}/logs/transfer/{row}_{arm}.log",
+        "results/{suite}/logs/transfer/{row}_{arm}{seed}.log",
     benchmark:
-        "results/{suite}/benchmarks/transfer/{row}_{arm}.tsv"
+        "results/{suite}/benchmarks/transfer/{row}_{arm}{seed}.tsv"
     conda:
         ENVIRONMENT
     resources:
         mem_mb=by_size(2000, 8000),
         runtime=10,
+        slurm_partition=from_cluster("partition"),
+        slurm_account=from_cluster("account"),
+    params:
+        name=student_name,
     message:
-        "Transfer the student of {wildcards.row} ({wildcards.suite}, {wildcards.arm})"
+        "Transfer the student {params.name} ({wildcards.suite})"
     shell:
-        "fgd transfer {input:q} --name {wildcards.row:q}_{wildcards.arm} --out {output:q}"
+        "fgd transfer {input:q} --name {params.name:q} --out {output:q}"
         " > {log:q} 2>&1"

@@ -7,9 +7,10 @@ from mmcv import Config
 from mmdet.models import build_detector
 
 from fgd import recipe
+from fgd.suite import Suite
 
 
-def save_backbone(suite: recipe.Suite, model: dict) -> None:
+def save_backbone(suite: Suite, model: dict) -> None:
     """Write the file that a backbone's `init_cfg` names, with random weights."""
     path = Path(model["backbone"]["init_cfg"]["checkpoint"])
     if not path.exists():
@@ -19,7 +20,7 @@ def save_backbone(suite: recipe.Suite, model: dict) -> None:
         torch.save({"state_dict": backbone.state_dict()}, path)
 
 
-def save_teacher(suite: recipe.Suite, name: str) -> Path:
+def save_teacher(suite: Suite, name: str) -> Path:
     """Write a teacher's checkpoint with random weights, no two tensors alike."""
     model = recipe.compose_teacher(suite, name).training.model
     model.backbone.init_cfg = None
@@ -34,7 +35,7 @@ def save_teacher(suite: recipe.Suite, name: str) -> Path:
     return path
 
 
-def training_config(suite: recipe.Suite, row: str, arm: str) -> Config:
+def training_config(suite: Suite, row: str, arm: str) -> Config:
     """A row's training config, with every checkpoint that it names in place."""
     loaded = recipe.load_row(row)
     composed = recipe.compose(suite, loaded, arm)

@@ -179,6 +179,14 @@ def test_a_second_run_in_the_same_folder_is_refused(run_of, tmp_path):
         train(config, tmp_path / "run", tmp_path / "out.pth")
 
 
+def test_a_run_waits_for_what_is_left_of_the_one_before(tmp_path):
+    command = ["flock", tmp_path / ".run.lock", "sh", "-c", "echo locked; sleep 1"]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    with exclusive(tmp_path / "run", rank=0, patience_s=60):
+        assert holder.wait() == 0
+
+
 def test_two_processes_train_together(run_of, tmp_path):
     config = run_of(data=dict(samples_per_gpu=1))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -1,0 +1,76 @@
+"""All benchmarks in one run on one machine, printed and stored as JSON and Markdown.
+
+    python benchmarks/run.py [--published CHECKOUT] [--device cuda] [--only loss step ...]
+
+--published is a checkout of the published code (github.com/yzd-v/FGD) to compare with.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import evaluation
+import loss
+import ranks
+import states
+import step
+import torch
+import waits
+
+from fgd import compat
+from fgd.files import write_json, write_text
+from fgd.suite import load_suite
+
+compat.quiet()
+TOPICS = ("loss", "step", "ranks", "states", "evaluation", "waits")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--published", type=Path, help="checkout of the published code")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="by default a GPU, if any")
+    parser.add_argument("--only", nargs="+", choices=TOPICS, default=TOPICS)
+    parser.add_argument("--rows", nargs="+", help="by default the eight of the table")
+    parser.add_argument("--batch", type=int, default=2, help="images a step")
+    parser.add_argument("--rounds", type=int, default=10, help="measured runs of each kind")
+    parser.add_argument("--images", type=int, default=300, help="images for the figures")
+    parser.add_argument("--checkpoint", nargs=2, type=Path, metavar=("CONFIG", "WEIGHTS"))
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/bench"))
+    arguments = parser.parse_args()
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    rows = arguments.rows or list(load_suite("configs/suites/coco.yaml").rows)
+    published, rounds = arguments.published, arguments.rounds
+    folder = arguments.out.parent / "images"
+    measures = {
+        "loss": lambda: loss.measure(device, rounds, published),
+        "step": lambda: step.measure(device, rows, arguments.batch, rounds, published, folder),
+        "ranks": lambda: ranks.measure(device, arguments.batch, rounds),
+        "states": lambda: states.measure(device, rounds),
+        "evaluation": lambda: evaluation.measure(arguments.images, arguments.checkpoint),
+        "waits": lambda: waits.measure(device),
+    }
+    modules = dict(
+        loss=loss, step=step, ranks=ranks, states=states, evaluation=evaluation, waits=waits
+    )
+    results: dict = {
+        "when": time.strftime("%Y-%m-%d"),
+        "device": loss.device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    sections = [
+        f"# Benchmarks\n\n{results['device']}, {results['threads']} threads, "
+        f"torch {results['torch']}, {results['when']}"
+    ]
+    for name in arguments.only:
+        results[name] = measures[name]()
+        sections.append(modules[name].report(results[name]))
+        print(sections[-1], end="\n\n", flush=True)
+        # After every topic, so that a run that is cut short keeps what it has.
+        write_json(arguments.out.with_suffix(".json"), results)
+        write_text(arguments.out.with_suffix(".md"), "\n\n".join(sections) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The command line of the launcher.
+
+Imports stay inside the commands: what they need says much unless it is told to be quiet first.
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from fgd import compat
+from fgd.cli.group import Group
+from fgd.progress import log_to
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OUT = click.Path(path_type=Path)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fgd")
+def main() -> None:
+    """Get trainings onto machines, and see where they stand."""
+    compat.quiet()
+
+
+@main.command()
+@click.argument("suite", type=_FILE)
+@click.argument("name")
+@click.argument("config", type=_FILE)
+@click.option("--work-dir", type=_OUT, required=True, help="Training states and log; resumed from.")
+@click.option("--out", type=_OUT, required=True, help="The final training state.")
+@click.option(
+    "--on",
+    "executor",
+    type=click.Choice(["local", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Where: processes of this machine, or a job of Slurm.",
+)
+@click.option(
+    "--on-interrupt",
+    type=click.Choice(["cancel", "leave"]),
+    help="What Ctrl-C does to the job; the suite's cluster.cancel_on_interrupt by default.",
+)
+def train(
+    suite: Path,
+    name: str,
+    config: Path,
+    work_dir: Path,
+    out: Path,
+    executor: str,
+    on_interrupt: str | None,
+) -> None:
+    """Train CONFIG as `fgd train` does, on the nodes that SUITE asks for NAME.
+
+    Waits until it is done. A job that runs already, or has finished, is found again: the command
+    can be repeated after anything that stopped it.
+    """
+    from dataclasses import replace
+
+    from cluster import settings as cluster_settings
+    from cluster.launcher import Training, launch
+    from fgd.suite import ARMS, load_suite
+
+    log_to(sys.stdout)
+    loaded = load_suite(suite)
+    if executor == "local":
+        wanted = cluster_settings.on_this_machine(loaded, name)
+    else:
+        wanted = cluster_settings.for_training(loaded, name, suite)
+    if on_interrupt:
+        wanted = replace(wanted, cancel_on_interrupt=on_interrupt == "cancel")
+    # results/mini/<row>/fgd/run, or with a further seed results/mini/<row>/fgd/seed1/run.
+    parts = work_dir.parent.parts
+    run = next((tail for tail in (parts[-1:], parts[-2:]) if tail and tail[0] in ARMS), ())
+    title = ".".join((loaded.name, name, *run))
+    launch(Training(title, config, work_dir, out), wanted, executor)
+
+
+@main.command()
+@click.argument("suite")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--watch", type=float, metavar="SECONDS", help="Repeat until Ctrl-C.")
+def status(suite: str, as_json: bool, watch: float | None) -> None:
+    """Show where every training of SUITE stands: a suite's name or file."""
+    from cluster import status as run
+    from fgd.suite import load_suite
+
+    path = Path(suite)
+    if path.suffix not in (".yaml", ".yml"):
+        path = Path("configs") / "suites" / f"{suite}.yaml"
+    loaded = load_suite(path)
+    while True:
+        found = run.lines(loaded)
+        width = shutil.get_terminal_size().columns
+        text = run.as_json(found) if as_json else run.as_table(found, width)
+        if watch is None:
+            click.echo(text)
+            return
+        click.clear()
+        click.echo(text)
+        time.sleep(watch)

@@ -1,0 +1,203 @@
+"""Where jobs run: on Slurm, or as processes of this machine. Both through submitit."""
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
+
+from cluster import slurm
+from cluster.settings import ClusterSettings, submitit_parameters
+from cluster.slurm import JobState
+from cluster.task import TrainingTask
+from fgd.errors import FGDError
+
+_A_YEAR_MIN = 365 * 24 * 60
+
+
+class Executor(Protocol):
+    """What the launcher needs of a place where jobs run."""
+
+    def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
+        """Submit a job and return its id."""
+
+    def state(self, job_id: str, folder: Path) -> JobState:
+        """The state of a job."""
+
+    def cancel(self, job_id: str) -> None:
+        """End a job."""
+
+    def how_to_end(self, job_id: str) -> str:
+        """The command with which a person ends a job."""
+
+    def lost(self, name: str) -> list[str]:
+        """Ids of jobs that were submitted under `name` by a launcher that died before it knew."""
+
+
+class Slurm:
+    """Jobs through sbatch."""
+
+    def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
+        """Submit a job.
+
+        Raises:
+            FGDError: Slurm refuses it, with the setting to change.
+        """
+        try:
+            executor = submitit.AutoExecutor(
+                folder=folder, cluster="slurm", slurm_max_num_timeout=settings.max_timeouts
+            )
+        except RuntimeError:
+            raise FGDError(
+                "no Slurm on this machine (srun is not on the PATH). Run this on a login node, or "
+                "on one machine with --profile cluster/profiles/local"
+            ) from None
+        executor.update_parameters(**submitit_parameters(settings, name))
+        try:
+            return executor.submit(task).job_id
+        except (FailedJobError, FailedSubmissionError) as error:
+            raise FGDError(refusal(str(error), settings)) from None
+
+    def state(self, job_id: str, folder: Path) -> JobState:
+        """From scontrol or sacct; of a job that both have forgotten, from what its ranks left."""
+        state = slurm.job_state(job_id)
+        if state.state == slurm.GONE:
+            return JobState(_by_results(folder, job_id) or slurm.GONE)
+        return state
+
+    def cancel(self, job_id: str) -> None:
+        """scancel."""
+        slurm.cancel(job_id)
+
+    def how_to_end(self, job_id: str) -> str:
+        """scancel."""
+        return f"scancel {job_id}"
+
+    def lost(self, name: str) -> list[str]:
+        """By the job's name."""
+        return slurm.jobs_named(name)
+
+
+class Local:
+    """Jobs as processes of this machine, one a device.
+
+    They survive a launcher that is killed, but not Ctrl-C: a terminal interrupts its whole process
+    group, and submitit starts them in the launcher's. Where the settings leave the job alone, it
+    therefore ends all the same; the next launcher goes on from its newest state.
+    """
+
+    def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
+        """Start the processes."""
+        executor = submitit.AutoExecutor(folder=folder, cluster="local")
+        executor.update_parameters(
+            name=name,
+            tasks_per_node=settings.tasks_per_node,
+            timeout_min=_A_YEAR_MIN,  # nobody waits for this machine; submitit needs a limit
+        )
+        job = executor.submit(replace(task, visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES")))
+        # A process number is used again after a while; its start time tells the two apart.
+        return f"{job.job_id}@{_start_time(int(job.job_id))}"
+
+    def state(self, job_id: str, folder: Path) -> JobState:
+        """From the process and from what its tasks left."""
+        pid, started = job_id.split("@")
+        if _start_time(int(pid)) == started:
+            return JobState("RUNNING", nodes=os.uname().nodename)
+        return JobState(_by_results(folder, job_id) or "FAILED")
+
+    def cancel(self, job_id: str) -> None:
+        """Interrupt the process that watches over the tasks."""
+        pid, started = job_id.split("@")
+        if _start_time(int(pid)) == started:
+            os.kill(int(pid), signal.SIGINT)
+
+    def how_to_end(self, job_id: str) -> str:
+        """The signal that submitit hands on to the tasks."""
+        return f"kill -INT {job_id.split('@')[0]}"
+
+    def lost(self, name: str) -> list[str]:
+        """None: a process that nobody knows of holds the lock of its work folder."""
+        return []
+
+
+EXECUTORS: dict[str, Executor] = {"slurm": Slurm(), "local": Local()}
+
+
+def submitit_result(path: Path) -> tuple[str, str]:
+    """What a task left: ("success", ...) or ("error", its traceback)."""
+    from submitit.core.utils import pickle_load
+
+    return pickle_load(path)
+
+
+def task_paths(folder: Path, job_id: str, rank: int) -> JobPaths:
+    """Where submitit keeps a rank's output, errors and result."""
+    return JobPaths(folder, job_id.split("@")[0], rank)
+
+
+def _by_results(folder: Path, job_id: str) -> str | None:
+    """COMPLETED or FAILED, by what the tasks left; None if they left nothing."""
+    kinds = [
+        submitit_result(path)[0] for path in folder.glob(f"{job_id.split('@')[0]}_*_result.pkl")
+    ]
+    if not kinds:
+        return None
+    return "FAILED" if "error" in kinds else "COMPLETED"
+
+
+# Words of sbatch's refusals, with the setting that each is about.
+_REFUSALS = (
+    ("invalid partition", "partition", "`sinfo --summarize` lists the partitions"),
+    ("invalid account", "account", "`sacctmgr show associations user=$USER` lists yours"),
+    ("invalid qos", "qos", "`sacctmgr show qos` lists them"),
+    ("invalid feature", "constraint", "`sinfo --format='%n %f'` lists the nodes' features"),
+    ("node count", "nodes", "`sinfo` shows how many the partition has"),
+    ("time limit", "timeout_min", "`sinfo --format='%P %l'` shows the partitions' limits"),
+    ("memory specification", "mem_gb", "`sinfo --Node --format='%N %m'` shows the nodes' memory"),
+    ("invalid gres", "gpus_per_node", "`sinfo --format='%n %G'` shows the nodes' GPUs"),
+    ("invalid generic resource", "gpus_per_node", "`sinfo --format='%n %G'` shows the nodes' GPUs"),
+    ("cpu count", "cpus_per_task", "`sinfo --format='%n %c'` shows the nodes' processors"),
+    ("invalid node name", "exclude", "`sinfo --Node` lists the nodes"),
+    ("unrecognized option", "sbatch", "its keys are sbatch's long options"),
+)
+
+
+def refusal(words: str, settings: ClusterSettings) -> str:
+    """sbatch's refusal with the setting that it is about."""
+    lines = [line for line in words.strip().splitlines() if line]
+    errors = [line for line in lines if "error" in line.lower()] or lines[:1]
+    said = ": ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in errors)
+    if "accounting/qos policy" in said.lower():  # its words name the time limit, whatever it is
+        return (
+            f"Slurm refuses the job: {said}. `sacctmgr show associations user=$USER` and "
+            "`sacctmgr show qos` show the limits"
+        )
+    for pattern, key, hint in _REFUSALS:
+        if pattern in said.lower():
+            return f"Slurm refuses cluster.{key} ({getattr(settings, key)}): {said}; {hint}"
+    if "node configuration" in said.lower():  # the last words of many refusals
+        return _no_such_nodes(said, settings)
+    return f"Slurm refuses the job: {said}. Its settings are in the suite's `cluster:` section"
+
+
+def _no_such_nodes(said: str, settings: ClusterSettings) -> str:
+    return (
+        f"Slurm has no such nodes: {said}. Asked for were cluster.nodes {settings.nodes}, each "
+        f"with gpus_per_node {settings.gpus_per_node}, {settings.tasks_per_node} tasks of "
+        f"cpus_per_task {settings.cpus_per_task}, mem_gb {settings.mem_gb}"
+        f"{f', constraint {settings.constraint}' if settings.constraint else ''}; "
+        "`sinfo --Node --format='%N %c %m %G %f'` shows what there is"
+    )
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            values = file.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return ""
+    return "" if values[0] == "Z" else values[19]

@@ -1,0 +1,211 @@
+"""Why a job ended, in words, and whether another try could help."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from submitit.core.utils import JobPaths
+
+from cluster import slurm
+from cluster.executors import submitit_result, task_paths
+from cluster.settings import ClusterSettings
+from cluster.slurm import JobState
+
+_LINES = 12
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a launcher makes of a job that did not complete.
+
+    Attributes:
+        summary: in a few words, for the record and the status.
+        text: for the user: the rank, its last lines, what to change, where the logs are.
+        worth_another_try: the training was healthy and lost its machine.
+    """
+
+    summary: str
+    text: str
+    worth_another_try: bool
+
+
+def judge(folder: Path, job_id: str, state: JobState, settings: ClusterSettings) -> Verdict:
+    """Find out what happened to a job that ended without a result."""
+    errors = sorted(_errors(folder, job_id, settings.tasks))
+    killed = _killed(folder, job_id, state, settings.tasks)
+    advice, again = _explain(folder, job_id, state, settings, errors, killed)
+    error = errors[0] if errors and not again else None
+    rank = error.rank if error else killed[0] if killed else 0
+    where = task_paths(folder, job_id, rank)
+    words = [f"job {job_id} ended as {state.state}" + (f": {advice}" if advice else "")]
+    lines = _last_lines(error.words if error else "", where.stderr, where.stdout)
+    if lines:
+        words += [f"last lines of rank {rank}:", *(f"    {line}" for line in lines)]
+    words.append(f"whole logs: {folder}/{job_id.split('@')[0]}_<rank>_log.out and .err")
+    return Verdict(
+        summary=f"{state.state.lower()}" + (f", exit {state.exit_code}" if state.exit_code else ""),
+        text="\n".join(words),
+        worth_another_try=again,
+    )
+
+
+def hopeless(state: JobState, settings: ClusterSettings) -> str | None:
+    """Why a waiting job will never start; None if it may."""
+    if state.reason not in _HOPELESS:
+        return None
+    key, hint = _HOPELESS[state.reason]
+    return (
+        f"would wait for ever ({state.reason}): cluster.{key} ({getattr(settings, key)}) cannot be "
+        f"met; {hint}"
+    )
+
+
+def held(job_id: str, state: JobState) -> str | None:
+    """Why a waiting job waits for a person; None if it does not. It can still become a good one."""
+    if state.reason != "launch_failed_requeued_held":
+        return None
+    return (
+        f"could not be started on its node, and Slurm holds it ({state.reason}). The node's log "
+        f"(slurmd's) tells why. `scontrol release {job_id}` lets it start: then run the same again "
+        f"to follow it. `scancel {job_id}` ends it"
+    )
+
+
+# By Slurm's state: what it means and what to change, and whether to try again.
+_ADVICE = {
+    "OUT_OF_MEMORY": (
+        "it needed more than cluster.mem_gb ({settings.mem_gb} GB a node; the most seen was "
+        "{memory}). Raise that, or lower the suite's workers_per_gpu",
+        False,
+    ),
+    "TIMEOUT": (
+        "it reached its time limit, and could not be requeued in the last "
+        "cluster.signal_delay_s ({settings.signal_delay_s} s). Raise that or cluster.timeout_min "
+        "({settings.timeout_min}); run the same again to go on from the newest state",
+        False,
+    ),
+    "NODE_FAIL": ("a node failed", True),
+    "BOOT_FAIL": ("a node did not start", True),
+    "PREEMPTED": ("another job took its nodes", True),
+    "DEADLINE": ("its deadline passed before it could end", False),
+    "CANCELLED": (
+        "somebody cancelled it (scancel). Run the same again to go on from the newest state",
+        False,
+    ),
+    slurm.GONE: ("Slurm has no record of it, and it left no result", True),
+}
+
+# By Slurm's reason for letting a job wait: the setting that cannot be met.
+_HOPELESS = {
+    "PartitionNodeLimit": ("nodes", "`sinfo --summarize` shows how many the partition has"),
+    "PartitionConfig": ("nodes", "`sinfo --summarize` shows how many the partition has"),
+    "PartitionTimeLimit": ("timeout_min", "`sinfo --format='%P %l'` shows the limits"),
+    "BadConstraints": ("constraint", "`sinfo --format='%n %f'` shows the nodes' features"),
+    "InvalidAccount": ("account", "`sacctmgr show associations user=$USER` lists yours"),
+    "InvalidQOS": ("qos", "`sacctmgr show qos` lists them"),
+    "QOSMaxNodePerJobLimit": ("nodes", "`sacctmgr show qos` shows the limits"),
+    "QOSMaxWallDurationPerJobLimit": ("timeout_min", "`sacctmgr show qos` shows the limits"),
+    "QOSMaxCpuPerJobLimit": ("cpus_per_task", "`sacctmgr show qos` shows the limits"),
+    "QOSMaxMemoryPerJob": ("mem_gb", "`sacctmgr show qos` shows the limits"),
+    "QOSMaxGRESPerJob": ("gpus_per_node", "`sacctmgr show qos` shows the limits"),
+    "AssocMaxGRESPerJob": ("gpus_per_node", "`sacctmgr show associations` shows the limits"),
+    "AssocMaxNodePerJobLimit": ("nodes", "`sacctmgr show associations` shows the limits"),
+    "AssocMaxWallDurationPerJobLimit": (
+        "timeout_min",
+        "`sacctmgr show associations` shows the limits",
+    ),
+}
+
+# What a healthy rank says when another one has gone.
+_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
+# srun's words when the controller does not answer, which it does again after a moment.
+_NOT_STARTED = ("Unable to create step", "Unable to confirm allocation")
+# submitit's first words in a rank's output.
+_STARTED = "Starting with"
+
+
+class _Error(NamedTuple):
+    """The exception that ended a rank; sorted, the one to be shown comes first."""
+
+    lost_peer: bool  # it only followed from another rank's end
+    time: float
+    rank: int
+    words: str
+
+
+def _errors(folder: Path, job_id: str, tasks: int) -> Iterator[_Error]:
+    """Of every rank that ended in an exception."""
+    for rank in range(tasks):
+        path = task_paths(folder, job_id, rank).result_pickle
+        if path.exists():
+            kind, words = submitit_result(path)
+            if kind == "error":
+                lost_peer = any(sign in words for sign in _LOST_PEER)
+                yield _Error(lost_peer, path.stat().st_mtime, rank, words)
+
+
+def _killed(folder: Path, job_id: str, state: JobState, tasks: int) -> list[int]:
+    """The ranks that started and left no result."""
+    # Status 1 is Python's own end after an exception. After SIGKILL it is 137 for scontrol and 9
+    # for sacct; that says little, as srun kills the siblings of every rank that fails.
+    if state.exit_code == "1:0":
+        return []
+    return [rank for rank in range(tasks) if _was_cut_short(task_paths(folder, job_id, rank))]
+
+
+def _was_cut_short(paths: JobPaths) -> bool:
+    if paths.result_pickle.exists() or not paths.stdout.exists():
+        return False
+    return _STARTED in paths.stdout.read_text(errors="replace")
+
+
+def _explain(
+    folder: Path,
+    job_id: str,
+    state: JobState,
+    settings: ClusterSettings,
+    errors: list[_Error],
+    killed: list[int],
+) -> tuple[str, bool]:
+    """What ended a job and what to change, and whether to try again."""
+    cause = state.state
+    # A step that needs too much memory is killed; its job has then just failed.
+    if cause == "FAILED" and killed and _ran_out_of_memory(folder, job_id):
+        cause = "OUT_OF_MEMORY"
+    if cause == "FAILED":
+        if not errors and _says(folder, job_id, _NOT_STARTED):
+            return "Slurm's controller did not answer when its ranks were to start", True
+        if killed and all(error.lost_peer for error in errors):
+            return f"rank {killed[0]} was killed; its siblings cannot go on without it", True
+        if any("timed-out too many times" in error.words for error in errors):
+            return (
+                f"it reached its time limit more often than cluster.max_timeouts "
+                f"({settings.max_timeouts}) allows. Raise that, or cluster.timeout_min "
+                f"({settings.timeout_min})"
+            ), False
+    memory = slurm.largest_memory(job_id) if cause == "OUT_OF_MEMORY" else ""
+    advice, again = _ADVICE.get(cause, ("", False))
+    return advice.format(settings=settings, memory=memory or "unknown"), again
+
+
+def _ran_out_of_memory(folder: Path, job_id: str) -> bool:
+    """Accounting tells with cgroups, the step manager's own words without."""
+    signs = ("exceeded memory limit", "oom_kill", "oom-kill")
+    return slurm.ran_out_of_memory(job_id) or _says(folder, job_id, signs)
+
+
+def _says(folder: Path, job_id: str, signs: tuple[str, ...]) -> bool:
+    """Whether a sign stands in the errors of the job's script or ranks."""
+    logs = folder.glob(f"{job_id.split('@')[0]}_*_log.err")
+    texts = [log.read_text(errors="replace") for log in logs]
+    return any(sign in text for sign in signs for text in texts)
+
+
+def _last_lines(error: str, *files: Path) -> list[str]:
+    if error:
+        return error.strip().splitlines()[-_LINES:]
+    for file in files:
+        if file.exists() and (text := file.read_text(errors="replace").strip()):
+            return text.splitlines()[-_LINES:]
+    return []

@@ -1,0 +1,305 @@
+"""One training through the executor, from submission to its result; read it top to bottom.
+
+What it promises: one job at a time trains, and always from the newest state. A launcher that died
+is followed by one that finds its job; a job that lost a node or a rank, by one that resumes.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import failure, record
+from cluster.executors import EXECUTORS, Executor
+from cluster.follow import Follower
+from cluster.record import Attempt, Record
+from cluster.settings import ClusterSettings
+from cluster.slurm import JobState
+from cluster.task import TrainingTask
+from fgd.errors import FGDError
+
+logger = logging.getLogger("fgd.cluster")
+
+# For how long a cancelled job may go on: Slurm gives its ranks KillWait, by default 30 s.
+_ENDING_S = 60
+# For how long a file from another node may stay unseen: NFS remembers a folder's content.
+_APPEARING_S = 30
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training to be launched.
+
+    Attributes:
+        name: for people: mini.retinanet_r50.fgd.
+        config: what `fgd train` takes.
+        work_dir: training states and log.
+        out: the final state, which appears when the job is seen to be done.
+    """
+
+    name: str
+    config: Path
+    work_dir: Path
+    out: Path
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of the training's job records and of its ranks' output."""
+        return self.work_dir.with_name("jobs")
+
+    @property
+    def final(self) -> Path:
+        """What the job writes. Not `out`: Snakemake removes a rule's output before it runs it."""
+        return self.work_dir / "final.pth"
+
+
+def launch(training: Training, settings: ClusterSettings, executor: str) -> None:
+    """Train, and wait until it is done.
+
+    Args:
+        training: what to train.
+        settings: what to ask of the cluster.
+        executor: "slurm" or "local".
+
+    Raises:
+        FGDError: the job is refused, or it failed in a way that another try would not mend.
+        KeyboardInterrupt: Ctrl-C; the job was cancelled, unless the settings say otherwise.
+    """
+    fingerprint = _fingerprint(training.config)
+    place = EXECUTORS[executor]
+    with record.only_launcher(training.jobs), _termination_leaves_the_job():
+        log = record.load(training.jobs)
+        if log is not None:
+            _settle(training, log)
+        if log is None or log.fingerprint != fingerprint or log.executor != executor:
+            _refuse_while_running(training, log)
+            log = Record(fingerprint, executor, settings.shape)
+        try:
+            _until_done(training, settings, place, log)
+        except KeyboardInterrupt:
+            _interrupted(training, settings, place, log)
+            raise
+    _publish(training)
+
+
+def _until_done(
+    training: Training, settings: ClusterSettings, place: Executor, log: Record
+) -> None:
+    """Follow the job that is there, or submit one; again after deaths that are nobody's fault."""
+    if log.current and log.current.end == record.COMPLETED and training.final.exists():
+        return  # without asking Slurm, which forgets its jobs
+    attempt = _attach(training, settings, place, log)
+    attempt = attempt or _submit(training, settings, place, log)
+    for restarts_left in range(settings.max_restarts, -1, -1):
+        state = _follow(training, settings, place, log)
+        if state.state == "COMPLETED" and _appears(training.final):
+            attempt.end = record.COMPLETED
+            log.save(training.jobs)
+            return
+        verdict = failure.judge(training.jobs, attempt.job_id, state, settings)
+        attempt.end = verdict.summary
+        log.save(training.jobs)
+        if not verdict.worth_another_try or not restarts_left:
+            raise FGDError(f"{training.name}: {verdict.text}")
+        logger.warning("%s", verdict.text)
+        logger.warning("trying again from the newest state; %d more tries", restarts_left - 1)
+        attempt = _submit(training, settings, place, log)
+
+
+def _settle(training: Training, log: Record) -> None:
+    """See to the end of a job that an earlier launcher cancelled, or died while it submitted."""
+    attempt, place = log.current, EXECUTORS[log.executor]
+    if attempt is None:
+        return
+    if attempt.end is None and attempt.job_id is None:
+        # Such a job has nothing to run yet, or nobody would find it.
+        for job_id in place.lost(attempt.name):
+            logger.info("job %s was being submitted when its launcher died: cancelled", job_id)
+            place.cancel(job_id)
+            _wait_for_end(training, place, job_id)
+        attempt.end = "its launcher died while submitting it"
+    elif attempt.end == record.CANCELLED and attempt.job_id is not None:
+        _wait_for_end(training, place, attempt.job_id)
+
+
+def _attach(
+    training: Training, settings: ClusterSettings, place: Executor, log: Record
+) -> Attempt | None:
+    """The job of an earlier launcher, if nobody has seen its end."""
+    attempt = log.current
+    if attempt is None or attempt.end is not None:
+        return None
+    state = place.state(attempt.job_id, training.jobs)
+    logger.info("found job %s: %s", attempt.job_id, state.text)
+    if state.state == "COMPLETED" and not _appears(training.final):
+        attempt.end = "completed, but its result was removed"
+        return None
+    if state.is_final and state.state != "COMPLETED":
+        # Nobody was told yet; who runs it again wants it to go on.
+        verdict = failure.judge(training.jobs, attempt.job_id, state, settings)
+        attempt.end = verdict.summary
+        logger.warning("it ended unwatched: %s", verdict.text)
+        return None
+    return attempt
+
+
+def _submit(training: Training, settings: ClusterSettings, place: Executor, log: Record) -> Attempt:
+    attempt = log.begin(training.name)
+    log.save(training.jobs)
+    task = TrainingTask(
+        training.config.absolute(), training.work_dir.absolute(), training.final.absolute()
+    )
+    try:
+        attempt.job_id = place.submit(task, settings, attempt.name, training.jobs.absolute())
+    except FGDError as error:
+        attempt.end = "refused"
+        log.save(training.jobs)
+        raise FGDError(f"{training.name}: {error}") from None
+    log.save(training.jobs)
+    logger.info(
+        "submitted job %s: %s; its ranks write to %s", attempt.job_id, settings.shape, training.jobs
+    )
+    return attempt
+
+
+def _follow(
+    training: Training, settings: ClusterSettings, place: Executor, log: Record
+) -> JobState:
+    """Report on a job until it has ended for good.
+
+    Raises:
+        FGDError: it will never start.
+    """
+    job_id, previous = log.current.job_id, None
+    with closing(Follower(training.name, job_id, training.work_dir)) as follower:
+        while True:
+            state = place.state(job_id, training.jobs)
+            follower.report(state)
+            if state.is_waiting:
+                _refuse_endless_wait(training, settings, place, log, state)
+            # A job that is being requeued shows its end for a moment: only one seen twice counts.
+            if state.is_final and (state.state == "COMPLETED" or state == previous):
+                return state
+            previous = state
+            time.sleep(settings.poll_s)
+
+
+def _refuse_endless_wait(
+    training: Training, settings: ClusterSettings, place: Executor, log: Record, state: JobState
+) -> None:
+    attempt = log.current
+    if held := failure.held(attempt.job_id, state):
+        raise FGDError(f"{training.name}: job {attempt.job_id} {held}")
+    if hopeless := failure.hopeless(state, settings):
+        place.cancel(attempt.job_id)
+        attempt.end = "refused"
+        log.save(training.jobs)
+        _wait_for_end(training, place, attempt.job_id)
+        raise FGDError(f"{training.name}: job {attempt.job_id} {hopeless}")
+
+
+def _appears(file: Path) -> bool:
+    """Whether a file is there, or comes in sight soon."""
+    end = time.monotonic() + _APPEARING_S
+    while not (there := file.exists()) and time.monotonic() < end:
+        time.sleep(1)
+    return there
+
+
+def _wait_for_end(training: Training, place: Executor, job_id: str) -> None:
+    """Let a cancelled job end: until then it may write into the folder in which the next trains."""
+    if place.state(job_id, training.jobs).is_final:
+        return
+    logger.info("waiting for job %s to end (Ctrl-C: do not wait)", job_id)
+    end = time.monotonic() + _ENDING_S
+    while time.monotonic() < end:
+        time.sleep(1)
+        if place.state(job_id, training.jobs).is_final:
+            return
+    logger.warning("job %s has still not ended", job_id)
+
+
+def _publish(training: Training) -> None:
+    """Give the result its place. A hard link: it is hundreds of megabytes, and safely on disk."""
+    from fgd.files import atomic_path
+
+    with atomic_path(training.out) as temporary:
+        temporary.unlink()
+        os.link(training.final, temporary)
+        os.utime(temporary)  # newer than what it was made from, also if it was made before
+    logger.info("done: %s", training.out)
+
+
+def _refuse_while_running(training: Training, log: Record | None) -> None:
+    """A job of another recipe may be writing into the same folder."""
+    if log is None or log.current is None or log.current.job_id is None or log.current.end:
+        return
+    job_id, place = log.current.job_id, EXECUTORS[log.executor]
+    state = place.state(job_id, training.jobs)
+    if not state.is_final:
+        raise FGDError(
+            f"{training.name}: {log.executor} job {job_id} ({state.text}) still trains in "
+            f"{training.work_dir} with other settings. Wait for it, or end it with "
+            f"`{place.how_to_end(job_id)}`, and try again"
+        )
+
+
+def _interrupted(
+    training: Training, settings: ClusterSettings, place: Executor, log: Record
+) -> None:
+    attempt = log.current
+    if attempt is None or attempt.end is not None:
+        return
+    if attempt.job_id is not None and not settings.cancel_on_interrupt:
+        logger.warning(
+            "interrupted; job %s goes on. Run the same again to follow it", attempt.job_id
+        )
+        return
+    # A job that was just being submitted has nothing to run yet: it is cancelled in any case.
+    ids = [attempt.job_id] if attempt.job_id is not None else place.lost(attempt.name)
+    if not ids:
+        logger.warning("interrupted; no job was submitted")
+    for job_id in ids:
+        place.cancel(job_id)
+        logger.warning("interrupted; job %s is cancelled. Its last state is kept", job_id)
+    attempt.end = record.CANCELLED
+    log.save(training.jobs)
+    for job_id in ids:
+        _wait_for_end(training, place, job_id)
+
+
+class _termination_leaves_the_job:
+    """SIGTERM and SIGHUP end the launcher, not its job: a login node goes down, a shell closes."""
+
+    def __enter__(self) -> None:
+        self._old = {
+            number: signal.signal(number, self._leave)
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) != signal.SIG_IGN  # nohup's; it goes on then
+        }
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    @staticmethod
+    def _leave(number: int, frame: object) -> None:
+        logger.warning(
+            "%s: the launcher ends, its job goes on. Run the same again to follow it",
+            signal.Signals(number).name,
+        )
+        os._exit(128 + number)
+
+
+def _fingerprint(config: Path) -> str:
+    """Of the training, in a process of its own: it needs mmcv, and a launcher waits for days."""
+    command = [Path(sys.executable).with_name("fgd"), "fingerprint", config]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise FGDError(done.stderr.strip().removeprefix("error: "))
+    return done.stdout.strip()

@@ -1,0 +1,111 @@
+"""Which jobs a training was given: written before and after each submission, read by the next run.
+
+A launcher that is killed leaves this record. The next one finds the job that is running or has
+finished, instead of training a second time.
+"""
+
+import fcntl
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from fgd.errors import FGDError
+from fgd.files import write_json
+
+# An attempt's end, where it decides what the next launcher and the status make of it.
+COMPLETED = "completed"
+CANCELLED = "cancelled by Ctrl-C"
+
+
+@dataclass
+class Attempt:
+    """One job of a training.
+
+    Attributes:
+        name: the job's name, unique, so that a job can be found whose id was not yet written.
+        job_id: None between the decision to submit and the answer of the executor.
+        submitted: when, ISO 8601.
+        end: what became of it, in words; None while it is not known to have ended.
+    """
+
+    name: str
+    job_id: str | None = None
+    submitted: str = ""
+    end: str | None = None
+
+
+@dataclass
+class Record:
+    """All jobs of a training, oldest first."""
+
+    fingerprint: str
+    executor: str
+    shape: str
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def current(self) -> Attempt | None:
+        """The job that may still be there."""
+        return self.attempts[-1] if self.attempts else None
+
+    def begin(self, name: str) -> Attempt:
+        """A new attempt with a unique name; `save` it before submitting."""
+        attempt = Attempt(f"{name}.{secrets.token_hex(3)}", submitted=_now())
+        self.attempts.append(attempt)
+        return attempt
+
+    def save(self, folder: Path) -> None:
+        """Write the record."""
+        write_json(path(folder), asdict(self))
+
+
+def path(folder: Path) -> Path:
+    """The record's file in the folder of a training's jobs."""
+    return folder / "job.json"
+
+
+def load(folder: Path) -> Record | None:
+    """The record of an earlier launcher, or None.
+
+    Raises:
+        FGDError: there is one, and it cannot be read.
+    """
+    file = path(folder)
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content["attempts"] = [Attempt(**attempt) for attempt in content["attempts"]]
+        return Record(**content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FGDError(
+            f"{file}: not a record of jobs ({error}). Look with `squeue` whether a job of this "
+            "training still runs; then remove the file"
+        ) from error
+
+
+@contextmanager
+def only_launcher(folder: Path) -> Iterator[None]:
+    """Let no second launcher watch a training; the lock ends with the process, killed or not.
+
+    Raises:
+        FGDError: another launcher watches it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FGDError(
+                f"{folder}: another launcher watches this training's job. Wait for it, or stop it "
+                f"with Ctrl-C; `fuser {folder / '.lock'}` tells which process it is"
+            ) from None
+        yield
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

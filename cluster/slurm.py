@@ -1,0 +1,162 @@
+"""What Slurm says of a job."""
+
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+
+from fgd.errors import FGDError
+
+UNKNOWN = "UNKNOWN"  # Slurm does not answer
+GONE = "GONE"  # Slurm answers, and has no such job: its records are lost or were removed
+
+# A job in one of these does not go on by itself.
+FINAL = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    GONE,
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "TIMEOUT",
+}
+WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
+_IN_WORDS = {UNKNOWN: "unknown (Slurm does not answer)", GONE: "gone (Slurm has no record of it)"}
+
+# Slurm answers slowly when it is busy, and not at all when its controller restarts.
+_PATIENCE_S = 60
+_TRIES, _PAUSE_S = 3, 5
+
+
+@dataclass(frozen=True)
+class JobState:
+    """The state of a job at one moment.
+
+    Attributes:
+        state: Slurm's word for it, or UNKNOWN, or GONE.
+        reason: why it waits, or Slurm's detail on its end.
+        nodes: Slurm's node list, n[1-2]; empty while it waits.
+        restarts: how often it was requeued.
+        exit_code: status:signal of its batch script.
+    """
+
+    state: str
+    reason: str = ""
+    nodes: str = ""
+    restarts: int = 0
+    exit_code: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has ended for good."""
+        return self.state in FINAL
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for its nodes."""
+        return self.state in WAITING
+
+    @property
+    def text(self) -> str:
+        """In words, for a line of a log."""
+        if self.state in _IN_WORDS:
+            return _IN_WORDS[self.state]
+        if self.is_waiting:
+            return f"{self.state.lower()} ({self.reason or 'no reason given'})"
+        where = f" on {self.nodes}" if self.nodes and not self.is_final else ""
+        again = f", start {self.restarts + 1}" if self.restarts and not self.is_final else ""
+        return f"{self.state.lower()}{where}{again}"
+
+
+def job_state(job_id: str) -> JobState:
+    """Ask the controller, and the accounting database for what the controller has forgotten."""
+    shown = _run(["scontrol", "show", "job", "--oneliner", job_id])
+    if shown is not None and shown.returncode == 0 and shown.stdout.strip():
+        return _parse_scontrol(shown.stdout)
+    command = ["sacct", "--jobs", job_id, "--allocations", "--noheader", "--parsable2"]
+    listed = _call([*command, "--format=State,Reason,NodeList,ExitCode"])
+    lines = (listed or "").splitlines()
+    state = _parse_sacct(lines[-1]) if lines else JobState(UNKNOWN)
+    # The database may still say that it runs; the controller would know.
+    gone = shown is not None and "Invalid job id" in shown.stderr and not state.is_final
+    return JobState(GONE) if gone else state
+
+
+def jobs_named(name: str) -> list[str]:
+    """Ids of the jobs of a name that wait or run.
+
+    Raises:
+        FGDError: Slurm does not answer. There may be such a job.
+    """
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE_S)
+        listed = _run(["squeue", "--noheader", f"--name={name}", "--format=%i"])
+        if listed is not None and listed.returncode == 0:
+            return sorted(listed.stdout.split())
+    raise FGDError(
+        f"Slurm does not answer, and may have a job {name} that nobody watches. Try again when "
+        f"`squeue --name={name}` answers; the job is cancelled then"
+    )
+
+
+def cancel(job_id: str) -> None:
+    """End a job; one that has ended stays as it is."""
+    _call(["scancel", job_id])
+
+
+def largest_memory(job_id: str) -> str:
+    """The most memory that a task of the job had, as sacct writes it; empty if it is not known."""
+    command = ["sacct", "--jobs", job_id, "--noheader", "--parsable2", "--format=MaxRSS"]
+    sizes = [line for line in (_call(command) or "").splitlines() if line]
+    return max(sizes, key=_kilobytes, default="")
+
+
+def ran_out_of_memory(job_id: str) -> bool:
+    """Whether a step of the job was killed for its memory."""
+    command = ["sacct", "--jobs", job_id, "--noheader", "--parsable2", "--format=State"]
+    return "OUT_OF_ME" in (_call(command) or "")
+
+
+def _kilobytes(size: str) -> float:
+    match = re.fullmatch(r"([\d.]+)([KMGT]?)", size)
+    return float(match[1]) * 1024 ** "KMGT".find(match[2] or "K") if match else 0
+
+
+def _parse_scontrol(line: str) -> JobState:
+    values = dict(re.findall(r"(?:^|\s)(JobState|Reason|NodeList|Restarts|ExitCode)=(\S*)", line))
+    nodes, reason = values.get("NodeList", ""), values.get("Reason", "")
+    return JobState(
+        state=values.get("JobState", UNKNOWN),
+        reason="" if reason == "None" else reason,
+        nodes="" if nodes == "(null)" else nodes,
+        restarts=int(values.get("Restarts", 0)),
+        exit_code=values.get("ExitCode", ""),
+    )
+
+
+def _parse_sacct(line: str) -> JobState:
+    state, reason, nodes, exit_code = line.split("|")[:4]
+    return JobState(
+        state=state.split()[0] if state else UNKNOWN,  # "CANCELLED by 1000"
+        reason="" if reason == "None" else reason,
+        nodes="" if nodes == "None assigned" else nodes,
+        exit_code=exit_code,
+    )
+
+
+def _call(command: list[str]) -> str | None:
+    """What a command prints; None if it failed or printed nothing."""
+    done = _run(command)
+    return done.stdout if done and done.returncode == 0 and done.stdout.strip() else None
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str] | None:
+    """Run a command; None if it is not there or does not end."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None

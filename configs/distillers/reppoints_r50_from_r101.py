@@ -1,0 +1,6 @@
+_base_ = ['_base_/anchor_free.py', '_base_/schedule_2x.py']
+
+student = 'reppoints_moment_r50_fpn_gn-neck+head_2x_coco'
+teacher = 'reppoints_moment_r101_fpn_gn-neck+head_2x_coco'
+distill = dict(levels=[0, 1, 2, 3, 4], inherit=True)
+optimizer = dict(lr=0.01)

@@ -1,0 +1,221 @@
+"""Where a student starts from: for every tensor, proven by its value.
+
+Published code lost its users days twice: a backbone whose ImageNet weights were never loaded, and
+an inherited head that a later initialisation overwrote. Both train, both only end at a lower AP. So
+no code is trusted here to have loaded what it says: each tensor of the initialised student is
+compared with the tensor of its name in three places,
+
+- the checkpoint that the backbone's `init_cfg` names, read from its file,
+- the teacher's checkpoint, read from its file,
+- the student's own initialisation: the same detector, built again from the same seed, and then
+  mmdet's `init_weights` of the student alone, past the distiller's. A run draws all its random
+  numbers from its seed, so what is the student's own agrees to the last bit.
+
+A value can be in several places: a fresh batch norm is ones and zeros, and so may the teacher's
+be. By value the places are the same then, and so is the training that follows. Therefore the place
+that the row expects only has to be one of those that have the value, and it is the one that is
+recorded. Nothing is excused by being constant or small: a value that the expected place does not
+have, to the last bit, is an error.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fgd.checkpoint import read_checkpoint
+from fgd.errors import FGDError
+from fgd.files import sha256
+
+BACKBONE = "backbone checkpoint"
+TEACHER = "teacher"
+OWN = "own initialisation"
+_SOURCES = (BACKBONE, TEACHER, OWN)
+_PREFIX = "backbone."
+_LISTED = 8  # tensors named in a message
+# What a checkpoint may lack of a backbone that is right for it; any other tensor has to be there.
+_MAY_LACK = (
+    # Batch norm counts its batches only since torch 0.4.1, and other frameworks' weights have no
+    # count either: it starts at torch's 0.
+    "*.num_batches_tracked",
+    # A deformable convolution's offsets: classifiers have plain convolutions. They start at mmcv's
+    # 0, as a plain convolution.
+    "*.conv_offset.weight",
+    "*.conv_offset.bias",
+)
+
+
+class _File(NamedTuple):
+    path: str
+    tensors: dict[str, Tensor]  # by the student's names
+
+
+def own_values(detector: nn.Module) -> dict[str, Tensor]:
+    """What the student's own initialisation gives, by name.
+
+    Args:
+        detector: the distiller, or a baseline's plain detector, just built from the run's seed and
+            not initialised. It is used up.
+    """
+    # Not the distiller's init_weights: that it does as the row says is what the audit shows.
+    student = _student(detector)
+    student.init_weights()
+    return student.state_dict()
+
+
+def check_start(
+    detector: nn.Module, own: dict[str, Tensor], model: dict, from_scratch: bool = False
+) -> dict[str, Any]:
+    """Compare every parameter and buffer of a freshly initialised student with its sources.
+
+    Args:
+        detector: the distiller, or a baseline's plain detector, initialised, on the CPU.
+        own: the `own_values` of another one, built from the same config and seed.
+        model: the config of `detector`.
+        from_scratch: whether the backbone starts from its own initialisation, too.
+
+    Returns:
+        {"summary": {"tensors" and "parameters": their number by source}, "files": by source,
+        {"path", "sha256": its first 8 digits}, and for the backbone "unused": the checkpoint's
+        tensors that the student does not have; "tensors": by name, {"source", "shape"}}
+
+    Raises:
+        FGDError: the config names no checkpoint for the backbone, or a tensor has another value
+            than the source that the config expects for it.
+    """
+    files = _files(model, from_scratch)
+    places = {source: file.tensors for source, file in files.items()}
+    places[OWN] = own
+    # keep_vars: parameters stay parameters, so that they can be told from buffers.
+    tensors = _student(detector).state_dict(keep_vars=True)
+    expected = {name: _expected(name, model, places.get(BACKBONE)) for name in tensors}
+    faults = list(_faults(tensors, expected, places))
+    if faults:
+        more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
+        raise FGDError(
+            f"{len(faults)} of {len(tensors)} tensors do not start from where the config says: "
+            f"{'; '.join(faults[:_LISTED])}{more}. {_advice(files)}"
+        )
+    return _report(tensors, expected, files)
+
+
+def _advice(files: dict[str, _File]) -> str:
+    after = "that nothing initialises the student after it has inherited"
+    if BACKBONE not in files:
+        return f"Check {after}"
+    return (
+        f"The backbone's checkpoint is {files[BACKBONE].path}: check that it belongs to this "
+        f"backbone (mmcv only warns if it does not), and {after}"
+    )
+
+
+def summary(report: dict[str, Any]) -> str:
+    """`check_start`'s report as one line of a log."""
+    count, files = report["summary"]["tensors"], report["files"]
+    parts = []
+    if BACKBONE in files:
+        backbone = files[BACKBONE]
+        parts.append(f"{count[BACKBONE]} tensors of {backbone['path']} ({backbone['sha256']})")
+    if TEACHER in files:
+        teacher = files[TEACHER]
+        parts.append(f"{count[TEACHER]} of the teacher {teacher['path']} ({teacher['sha256']})")
+    parts.append(f"{count[OWN]} own")
+    who = "student" if TEACHER in files else "detector"
+    return f"{who} starts from: {', '.join(parts)}"
+
+
+def _student(detector: nn.Module) -> nn.Module:
+    return getattr(detector, "student", detector)
+
+
+def _files(model: dict, from_scratch: bool) -> dict[str, _File]:
+    files = {}
+    if not from_scratch:
+        files[BACKBONE] = _backbone_file(model.get("student", model)["backbone"])
+    if "teacher_checkpoint" in model:
+        path = model["teacher_checkpoint"]
+        files[TEACHER] = _File(path, read_checkpoint(path)["state_dict"])
+    return files
+
+
+def _backbone_file(backbone: dict) -> _File:
+    """The checkpoint of the backbone, its tensors under the names that mmcv gives them.
+
+    mmcv's PretrainedInit takes `prefix` for the part of a larger model that it loads; without one
+    it drops the `module.` of a model that was saved inside its data-parallel wrapper.
+    """
+    init = backbone.get("init_cfg")
+    if not isinstance(init, Mapping) or init.get("type") != "Pretrained":
+        raise FGDError(
+            "the student's config names no checkpoint for its backbone: expected backbone.init_cfg "
+            f"= dict(type='Pretrained', checkpoint=...), got {init!r}"
+        )
+    state = read_checkpoint(init["checkpoint"])["state_dict"]
+    part = init.get("prefix")
+    if part is None:
+        named = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    else:
+        part = part if part.endswith(".") else f"{part}."
+        named = {n.removeprefix(part): tensor for n, tensor in state.items() if n.startswith(part)}
+    return _File(init["checkpoint"], {_PREFIX + name: tensor for name, tensor in named.items()})
+
+
+def _expected(name: str, model: dict, backbone: dict[str, Tensor] | None) -> str:
+    if name.startswith(_PREFIX):
+        if backbone is None or (name not in backbone and _fits(name, _MAY_LACK)):
+            return OWN
+        return BACKBONE
+    distill = model.get("distill", {"inherit": False})
+    excepted = _fits(name, distill.get("inherit_except", ()))
+    return TEACHER if distill["inherit"] and not excepted else OWN
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _faults(
+    tensors: dict[str, Tensor], expected: dict[str, str], places: dict[str, dict[str, Tensor]]
+) -> Iterator[str]:
+    for name, tensor in tensors.items():
+        wanted = expected[name]
+        having = [place for place, values in places.items() if _same(tensor, values.get(name))]
+        if wanted in having:
+            continue
+        if name not in places[wanted]:
+            yield f"{name} is not in the {wanted}"
+        else:
+            yield f"{name} is from {having[0] if having else 'an unknown source'}, not {wanted}"
+
+
+def _same(ours: Tensor, theirs: Tensor | None) -> bool:
+    # Loading converts to the model's own precision: half-precision files are compared after it.
+    return theirs is not None and torch.equal(ours, theirs.to(ours.dtype))
+
+
+def _report(
+    tensors: dict[str, Tensor], sources: dict[str, str], files: dict[str, _File]
+) -> dict[str, Any]:
+    counts = {"tensors": dict.fromkeys(_SOURCES, 0), "parameters": dict.fromkeys(_SOURCES, 0)}
+    for name, tensor in tensors.items():
+        counts["tensors"][sources[name]] += 1
+        if isinstance(tensor, nn.Parameter):
+            counts["parameters"][sources[name]] += tensor.numel()
+    described = {
+        source: {"path": file.path, "sha256": sha256(file.path)[:8]}
+        for source, file in files.items()
+    }
+    if BACKBONE in files:
+        read = files[BACKBONE].tensors
+        # A classifier, for example, which an ImageNet checkpoint has and a detector has not.
+        described[BACKBONE]["unused"] = [n.removeprefix(_PREFIX) for n in read if n not in tensors]
+    return {
+        "summary": counts,
+        "files": described,
+        "tensors": {
+            name: {"source": sources[name], "shape": list(tensor.shape)}
+            for name, tensor in tensors.items()
+        },
+    }

@@ -1,0 +1,104 @@
+"""Commands before a training: configs, checkpoints, the gate."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from fgd.cli.group import FILE, OUT
+
+
+@click.command()
+@click.argument("suite", type=FILE)
+@click.argument("row", required=False)
+@click.option("--arm", type=click.Choice(["fgd", "baseline"]), help="With the teacher or without.")
+@click.option("--seed", type=int, help="One of the suite's; the first one by default.")
+@click.option("--teacher", help="Compose the training of this teacher instead of a row.")
+@click.option("--out", type=OUT, required=True, help="Folder for the configs.")
+def compose(
+    suite: Path,
+    row: str | None,
+    arm: str | None,
+    seed: int | None,
+    teacher: str | None,
+    out: Path,
+) -> None:
+    """Write the complete mmdet configs of a suite's row, or of its teacher.
+
+    config.py is what `fgd train` takes; student.py (a teacher's: detector.py) is a plain mmdet
+    config for evaluation and deployment. How the learning rate follows from the suite's total batch
+    is printed.
+    """
+    from fgd import recipe
+    from fgd.suite import load_suite
+
+    if (row is None) == (teacher is None) or (row is not None and arm is None):
+        raise click.UsageError("give a ROW with --arm, or --teacher NAME")
+    loaded = load_suite(suite)
+    if teacher is not None:
+        click.echo(recipe.write_teacher(loaded, teacher, out))
+    else:
+        click.echo(recipe.write_row(loaded, row, arm, out, seed))
+
+
+@click.command()
+@click.argument("name")
+@click.option("--index", type=click.Path(path_type=Path), help="Folder of metafiles (*.yml).")
+@click.option("--sha256", default="", help="First digits of the hash of a file of your own.")
+@click.option("--out", type=OUT, required=True, help="Where the checkpoint goes.")
+def download(name: str, index: Path | None, sha256: str, out: Path) -> None:
+    """Download a checkpoint and verify its hash.
+
+    NAME is a model of mmdet's zoo, a backbone as configs name it (torchvision://resnet50), a model
+    of the metafiles in --index, or the path of a file of your own, which is copied.
+    """
+    from fgd import zoo
+    from fgd.download import copy, fetch
+
+    if index is None and name.endswith(".pth") and "://" not in name:
+        copy(name, out, sha256)
+        return
+    if index is None and "://" in name:
+        address, digest = zoo.backbone_address(name)
+    else:
+        model = zoo.find(name, index)
+        address, digest = model.address, model.hash8
+    fetch(address, out, digest)
+
+
+@click.command("check-teacher")
+@click.argument("name")
+@click.argument("config", type=FILE)
+@click.argument("checkpoint", type=FILE)
+@click.option("--index", type=click.Path(path_type=Path), help="Folder of metafiles (*.yml).")
+@click.option("--ap", type=float, help="Box AP x 100 that your own teacher should reach.")
+@click.option("--tolerance", type=float, default=0.2, show_default=True, help="In AP points.")
+@click.option("--out", type=OUT, required=True, help="Report, JSON.")
+def check_teacher(
+    name: str,
+    config: Path,
+    checkpoint: Path,
+    index: Path | None,
+    ap: float | None,
+    tolerance: float,
+    out: Path,
+) -> None:
+    """Evaluate a teacher, and refuse one whose AP is below its published one.
+
+    CONFIG is the plain mmdet config of the teacher called NAME, CHECKPOINT its weights. Weights
+    that were evaluated on the same data before are not evaluated again.
+    """
+    from fgd import gate, zoo
+    from fgd.evaluate import measure
+    from fgd.files import write_json
+    from fgd.progress import log_to
+
+    log_to(sys.stdout)
+    model = zoo.find(name, index) if ap is None else None  # an unknown name is told at once
+    figures = measure(config, checkpoint, again=False)
+    if model is None:
+        report = gate.check_own(figures, name, ap, tolerance)
+    else:
+        report = gate.check_teacher(figures, model, tolerance)
+    click.echo(gate.summary(report))
+    write_json(out, report)

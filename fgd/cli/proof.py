@@ -1,0 +1,55 @@
+"""The command that rehearses rows at their full size."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+
+from fgd.cli.group import FILE, OUT
+
+
+@click.command()
+@click.argument("suites", type=FILE, nargs=-1, required=True)
+@click.option("--row", "rows", multiple=True, help="Only this row; can be given several times.")
+@click.option("--size", default=256, show_default=True, help="Of the images, in pixels.")
+@click.option("--json", "json_file", type=OUT, help="Write everything that was measured here.")
+@click.option("--markdown", type=OUT, help="Write the page here.")
+def prove(
+    suites: tuple[Path, ...],
+    rows: tuple[str, ...],
+    size: int,
+    json_file: Path | None,
+    markdown: Path | None,
+) -> None:
+    """Rehearse the rows of SUITES at full size, without data and downloads.
+
+    For each row student and teacher are built as the suite trains them; checkpoints of random
+    weights are made in a temporary folder, and one training step is run on a small image. The row
+    has to start from the right weights, every FGD level has to have its shape, and every parameter
+    its gradient. It takes a minute or two a row and up to 10 GB of memory.
+    """
+    from fgd import proof
+    from fgd.files import write_text
+    from fgd.suite import load_suite
+
+    loaded = [load_suite(path) for path in suites]
+    known = {name for suite in loaded for name in suite.rows}
+    for name in rows:
+        if name not in known:
+            raise click.UsageError(f"no row {name!r}: these suites have {', '.join(sorted(known))}")
+    proofs = {}
+    for suite in loaded:
+        for name in suite.rows:
+            if rows and name not in rows:
+                continue
+            with contextlib.redirect_stdout(sys.stderr):  # pycocotools prints
+                shown = proof.prove(suite, name, size)
+            click.echo(f"{suite.name} {name}: {proof.summary(shown)}", err=True)
+            proofs.setdefault(suite.name, []).append(shown)
+    page = proof.to_markdown(proofs)
+    if json_file is not None:
+        write_text(json_file, proof.to_json(proofs))
+    if markdown is not None:
+        write_text(markdown, page)
+    click.echo(page)

@@ -1,0 +1,95 @@
+"""Commands that train, and what follows a training."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from fgd.cli.group import FILE, OUT
+
+
+@click.command()
+@click.argument("config", type=FILE)
+@click.option("--work-dir", type=OUT, required=True, help="Training states and log; resumed from.")
+@click.option("--out", type=OUT, required=True, help="The final training state.")
+def train(config: Path, work_dir: Path, out: Path) -> None:
+    """Train or distil what CONFIG describes, resuming where an earlier run was stopped.
+
+    Under torchrun or Slurm every rank runs this command.
+    """
+    from fgd.progress import log_to
+    from fgd.train import train as run
+
+    log_to(sys.stdout)
+    run(config, work_dir, out)
+
+
+@click.command()
+@click.argument("config", type=FILE)
+def fingerprint(config: Path) -> None:
+    """Print the hash of a training: its CONFIG and the weights that it starts from."""
+    from fgd.fingerprint import fingerprint as run
+
+    click.echo(run(config))
+
+
+@click.command()
+@click.argument("checkpoint", type=FILE)
+@click.option("--name", required=True, help="The checkpoint is called NAME-<hash>.pth.")
+@click.option("--out", type=OUT, required=True, help="Link to the checkpoint, and its folder.")
+def transfer(checkpoint: Path, name: str, out: Path) -> None:
+    """Take the plain mmdet student out of a distillation checkpoint.
+
+    Takes the published FGD code's checkpoints too.
+    """
+    from fgd.transfer import transfer as run
+
+    click.echo(run(checkpoint, out, name))
+
+
+@click.command()
+@click.argument("config", type=FILE)
+@click.argument("checkpoint", type=FILE)
+@click.option("--out", type=OUT, required=True, help="Figures, JSON.")
+@click.option("--pycocotools", is_flag=True, help="Use the reference implementation (slower).")
+@click.option("--batch", type=click.IntRange(min=1), help="Images at a time; else the config's.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="bf16 and fp16: mixed precision.",
+)
+@click.option("--provenance", type=OUT, help="From what it was made, JSON.")
+@click.option("--per-class", is_flag=True, help="Add the AP of every class.")
+def evaluate(
+    config: Path,
+    checkpoint: Path,
+    out: Path,
+    pycocotools: bool,
+    batch: int | None,
+    precision: str,
+    provenance: Path | None,
+    per_class: bool,
+) -> None:
+    """Evaluate a plain mmdet checkpoint: the twelve COCO figures for boxes and masks."""
+    from fgd.evaluate import evaluate as run
+
+    report = run(config, checkpoint, out, pycocotools, batch, precision, provenance, per_class)
+    click.echo(json.dumps({kind: report[kind] for kind in ("box", "mask") if kind in report}))
+
+
+@click.command()
+@click.argument("checkpoint", type=FILE)
+@click.option("--name", required=True, help="Name of the model.")
+@click.option("--index", type=OUT, required=True, help="Folder of metafiles to publish in.")
+@click.option("--config", help="Its plain mmdet config.")
+@click.option("--eval", "evaluation", type=FILE, help="`fgd evaluate`'s JSON, for its AP.")
+def publish(
+    checkpoint: Path, name: str, index: Path, config: str | None, evaluation: Path | None
+) -> None:
+    """Publish weights as the model zoo does: NAME-<hash>.pth and a metafile NAME.yml."""
+    from fgd.publish import publish as run
+
+    click.echo(run(checkpoint, name, index, config, evaluation))

@@ -1,0 +1,97 @@
+"""Commands that look into mmdet's model zoo."""
+
+import json
+from typing import Any
+
+import click
+
+_WIDTH = 62  # of a name, so that a line has 80 letters
+
+
+@click.group()
+def zoo() -> None:
+    """Look into mmdet's model zoo for teachers and students."""
+
+
+@zoo.command("search")
+@click.argument("words", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def zoo_search(words: tuple[str, ...], as_json: bool) -> None:
+    """List the models whose name holds all WORDS, the best box AP first.
+
+    The AP is the published one on COCO val2017.
+    """
+    from fgd.zoo import models
+
+    found = models(" ".join(words))
+    if as_json:
+        click.echo(json.dumps([_entry(model) for model in found], indent=2))
+        return
+    if not found:
+        raise click.UsageError(f"no model has {' and '.join(words)} in its name")
+    click.echo(f"{'name':<{_WIDTH}}{'box AP':>9}{'mask AP':>9}")
+    for model in found:
+        name = model.name if len(model.name) < _WIDTH else f"{model.name[: _WIDTH - 2]}~"
+        click.echo(f"{name:<{_WIDTH}}{_points(model.box_ap):>9}{_points(model.mask_ap):>9}")
+
+
+@zoo.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def zoo_show(name: str, as_json: bool) -> None:
+    """Tell what a student or teacher called NAME is: AP, parameters, FPN, checkpoint.
+
+    Builds the model to count its parameters.
+    """
+    from fgd.download import cache_folder
+    from fgd.heads import heads, level_strides
+    from fgd.recipe import known_config
+    from fgd.zoo import find
+
+    model = find(name)
+    config = known_config(name).model
+    head = next(iter(heads(config).values()), {})
+    cached = cache_folder() / model.address.rsplit("/", 1)[-1]
+    entry = _entry(model) | {
+        "detector": config.type,
+        "backbone": config.backbone.type,
+        "parameters": _parameters(config),
+        "classes": head.get("num_classes"),
+        "fpn_strides": level_strides(config) if config.get("neck") else None,
+        "fpn_channels": (config.get("neck") or {}).get("out_channels"),
+        "cached": str(cached) if cached.exists() else None,
+    }
+    if as_json:
+        click.echo(json.dumps(entry, indent=2))
+        return
+    for key, value in entry.items():
+        if value is not None:
+            text = f"{value / 1e6:.1f} million" if key == "parameters" else value
+            text = ", ".join(map(str, text)) if isinstance(text, list) else text
+            click.echo(f"{key.replace('_', ' '):<14}{text}")
+
+
+def _entry(model: Any) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "box_ap": model.box_ap,
+        "mask_ap": model.mask_ap,
+        "config": None if model.config is None else str(model.config),
+        "address": model.address,
+        "sha256": model.hash8,
+    }
+
+
+def _parameters(config: Any) -> int:
+    """Of the whole detector; nothing is downloaded for it."""
+    import torch
+    from mmdet.models import build_detector
+
+    config = config.copy()
+    config.backbone = dict(config.backbone, init_cfg=None)
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_detector(config).parameters())
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

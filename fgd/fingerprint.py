@@ -1,0 +1,60 @@
+"""What makes two runs the same run."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmcv import Config
+
+from fgd.errors import FGDError
+from fgd.files import sha256
+from fgd.provenance import method_hash
+
+
+def fingerprint(config: str | Path) -> str:
+    """A hash of everything that decides a run's result.
+
+    Its settings, the weights that it starts from, the annotations, and the code of the loss. The
+    pixels are not in it: they are tens of gigabytes.
+
+    Raises:
+        FGDError: the config names a file that does not exist.
+    """
+    cfg = Config.fromfile(str(config))
+    settings = cfg._cfg_dict.to_dict()
+    # How often a line or a state is written, what follows a bad iteration, and how processes share
+    # the work, does not.
+    del settings["log"], settings["checkpoint"]
+    settings.pop("watch", None)
+    del settings["data"]["workers_per_gpu"], settings["data"]["samples_per_gpu"]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for checkpoint in starting_weights(cfg):
+        if not Path(checkpoint).is_file():
+            raise FGDError(f"{config}: names the checkpoint {checkpoint}, which does not exist")
+        digest.update(sha256(checkpoint).encode())
+    annotations = cfg.data.train.ann_file
+    if not Path(annotations).is_file():
+        raise FGDError(f"{config}: names the annotation file {annotations}, which does not exist")
+    digest.update(sha256(annotations).encode())
+    if cfg.model.type == "FGDDistiller":
+        digest.update(method_hash().encode())
+    return digest.hexdigest()
+
+
+def starting_weights(cfg: Config) -> list[str]:
+    """The checkpoints that a training starts from."""
+    return sorted(set(_checkpoints(cfg.model)))
+
+
+def _checkpoints(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("checkpoint", "teacher_checkpoint") and isinstance(item, str):
+                yield item
+            else:
+                yield from _checkpoints(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _checkpoints(item)

@@ -1,0 +1,28 @@
+"""What a detector predicts, read off its mmdet model config."""
+
+# The head behind each kind of AP, in the order of mmdet's results.
+_HEADS = {"box": "bbox_head", "mask": "mask_head"}
+
+
+def heads(model: dict) -> dict[str, dict]:
+    """A detector's head by the kind of its predictions, "box" and "mask".
+
+    Faster R-CNN has the first, Mask R-CNN both, SOLO the second alone. Of a cascade's heads it is
+    the first stage's.
+    """
+    place = model.get("roi_head") or model
+    found = {kind: place[key] for kind, key in _HEADS.items() if place.get(key)}
+    return {kind: head[0] if isinstance(head, list) else head for kind, head in found.items()}
+
+
+def level_strides(model: dict) -> list[int] | None:
+    """Pixels of the image between two places of each neck output, from the finest level.
+
+    None for a neck that this function does not know.
+    """
+    neck = model["neck"]
+    if neck["type"] == "FPN":
+        return [4 * 2 ** (neck.get("start_level", 0) + level) for level in range(neck["num_outs"])]
+    if neck["type"] == "YOLOXPAFPN":
+        return [8 * 2**level for level in range(len(neck["in_channels"]))]
+    return None

@@ -1,0 +1,71 @@
+"""Figures that were measured before, found again by what they were measured of.
+
+A teacher is shared by rows, suites and users, and its AP is asked for more than once: when it is
+published and when it is checked. The figures lie in `$FGD_CACHE/evaluations`, by default
+`~/.cache/fgd/evaluations`, under a hash of the weights' values, the model and the test data.
+"""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from mmcv import Config
+from torch import Tensor
+
+from fgd.errors import FGDError
+from fgd.files import cache_root, sha256, write_json
+
+_FORMAT = 1  # another one, when evaluation changes what it measures
+logger = logging.getLogger("fgd")
+
+
+def key(cfg: Config, weights: dict[str, Tensor], settings: dict[str, Any]) -> str:
+    """Hash of everything that decides a model's figures.
+
+    Args:
+        cfg: the model's plain mmdet config; of its test data, the annotations count by their
+            content, the images by where they lie.
+        weights: the model's whole state dict. Not the hash of their file: a training state and the
+            checkpoint that is published of it hold the same weights.
+        settings: how they are measured, as far as it shows in the figures.
+
+    Raises:
+        FGDError: there is no annotation file where the config says.
+    """
+    test = cfg.data.test.to_dict()
+    if not Path(test["ann_file"]).is_file():
+        raise FGDError(f"annotation file {test['ann_file']} is missing; the config names it")
+    test["img_prefix"] = str(Path(test["img_prefix"]).resolve())
+    test["ann_file"] = sha256(test["ann_file"])
+    parts = [_FORMAT, cfg.model.to_dict(), test, cfg.data.get("test_dataloader"), settings]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    for name in sorted(weights):
+        tensor = weights[name].cpu()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def find(key: str) -> dict[str, Any] | None:
+    """The figures that were kept under `key`, if there are any."""
+    path = _path(key)
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    logger.info("the same weights were measured on these data before: %s", path)
+    return figures
+
+
+def keep(key: str, figures: dict[str, Any]) -> None:
+    """Keep figures; a cache that cannot be written to is no reason to lose them."""
+    try:
+        write_json(_path(key), figures)
+    except OSError as error:
+        logger.warning("the figures are not kept for the next time: %s", error)
+
+
+def _path(key: str) -> Path:
+    return cache_root() / "evaluations" / f"{key[:32]}.json"

@@ -1,0 +1,125 @@
+"""Detectors of one's own: an mmdet config by its path, and for a teacher its checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmcv import Config
+
+from fgd.errors import FGDError
+
+# What is taken from a detector's config; the one that mmdet writes beside a checkpoint has it all.
+_NEEDED = ("model", "data", "optimizer", "optimizer_config", "lr_config", "runner")
+
+
+@dataclass(frozen=True)
+class OwnDetector:
+    """A detector that a row names by its files, not by a name of the model zoo.
+
+    Attributes:
+        name: the config's file name without its ending; results are filed under it.
+        config: its complete mmdet config.
+        checkpoint: a teacher's weights; None for a student, and a teacher that is to be trained.
+        sha256: hex digits that the SHA-256 of the checkpoint begins with; "" if nobody said.
+        ap: box AP in points on the suite's validation set that the teacher has to reach.
+    """
+
+    name: str
+    config: Path
+    checkpoint: Path | None = None
+    sha256: str = ""
+    ap: float = 0.0
+
+
+def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
+    """The student and the teacher of a row as far as they are files, by name.
+
+    Args:
+        content: of the row's file, as its schema allows it.
+        row: the row's file; paths in it are relative to its folder.
+
+    Raises:
+        FGDError: a file is missing, or student and teacher have the same name.
+    """
+    found = []
+    student, teacher = content["student"], content["teacher"]
+    if student.endswith(".py"):
+        config = _existing(row, "student", student)
+        found.append(OwnDetector(config.stem, config))
+    if isinstance(teacher, dict):
+        config = _existing(row, "teacher.config", teacher["config"])
+        checkpoint = _existing(row, "teacher.checkpoint", teacher["checkpoint"])
+        settings = {key: teacher[key] for key in ("sha256", "ap") if key in teacher}
+        found.append(OwnDetector(config.stem, config, checkpoint, **settings))
+    elif teacher.endswith(".py"):
+        config = _existing(row, "teacher", teacher)
+        found.append(OwnDetector(config.stem, config))
+    return merge([{detector.name: detector} for detector in found], str(row))
+
+
+def merge(groups: list[dict[str, OwnDetector]], place: str) -> dict[str, OwnDetector]:
+    """All of them by name.
+
+    Raises:
+        FGDError: two detectors have one name; `place` is the file that names both.
+    """
+    merged: dict[str, OwnDetector] = {}
+    for group in groups:
+        for name, detector in group.items():
+            if merged.setdefault(name, detector) != detector:
+                raise FGDError(
+                    f"{place}: two detectors are called {name!r}: {merged[name].config} and "
+                    f"{detector.config}, or one config with different checkpoints. Results are "
+                    "filed by a config's name: rename or copy one of them"
+                )
+    return merged
+
+
+def name_of(detector: str | dict[str, Any]) -> str:
+    """What a row's `student` or `teacher` is called: a name of the zoo, or a config's own."""
+    if isinstance(detector, dict):
+        detector = detector["config"]
+    return Path(detector).stem if detector.endswith(".py") else detector
+
+
+def load_config(detector: OwnDetector) -> Config:
+    """The config of a detector, a local backbone checkpoint in it by its absolute path.
+
+    Raises:
+        FGDError: it cannot be read, or lacks what a row needs of it.
+    """
+    config = read_config(detector.config)
+    missing = [key for key in _NEEDED if key not in config]
+    if missing:
+        raise FGDError(
+            f"{detector.config}: has no {missing[0]!r}; give a complete mmdet config, such as the "
+            "one that mmdet writes into the folder of a training"
+        )
+    init = config.model.backbone.get("init_cfg")
+    if isinstance(init, dict) and "://" not in init.get("checkpoint", "://"):
+        init.checkpoint = str(_existing(detector.config, "init_cfg.checkpoint", init.checkpoint))
+    return config
+
+
+def read_config(path: Path) -> Config:
+    """An mmdet config.
+
+    Raises:
+        FGDError: it is missing or cannot be read.
+    """
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:
+        # It is a program: anything can be raised.
+        reason = str(error).removeprefix(f"There are syntax errors in config file {path}: ")
+        raise FGDError(
+            f"{path}: cannot be read as a config ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _existing(file: Path, key: str, value: str) -> Path:
+    """The absolute path of a file that `file` names relative to its own folder."""
+    path = (file.parent / value).absolute()
+    if not path.is_file():
+        raise FGDError(f"{file}: {key} {value!r}: there is no file {path}")
+    return path

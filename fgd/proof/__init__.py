@@ -1,0 +1,6 @@
+"""A row rehearsed at its full size: one real training step, on a CPU, without downloads."""
+
+from fgd.proof.report import summary, to_json, to_markdown
+from fgd.proof.run import prove
+
+__all__ = ["prove", "summary", "to_json", "to_markdown"]

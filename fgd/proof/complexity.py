@@ -1,0 +1,55 @@
+"""How large a detector is: its parameters, and the arithmetic of one image."""
+
+from dataclasses import dataclass
+
+import torch
+from mmdet.models import build_detector
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+# An image of 1333x800 as the pipelines pad it, to multiples of 32.
+IMAGE = (800, 1344)
+_PROPOSALS = 1000
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Attributes:
+    parameters: of the whole detector, in millions.
+    gflops: of its forward pass on one image, in 10^9 multiply-adds of convolutions and matrix
+        products; mmdet's own tables count the same way (and a percent for norms and such).
+    """
+
+    parameters: float
+    gflops: float
+
+
+@torch.no_grad()
+def complexity(model: dict, image: tuple[int, int] = IMAGE) -> Complexity:
+    """Measure a detector on an image of (height, width).
+
+    Two-stage detectors count 1,000 proposals and 100 masks, as mmdet's tool does. Detections are
+    not selected.
+    """
+    detector = build_detector(dict(model, backbone=dict(model["backbone"], init_cfg=None))).eval()
+    pixels = torch.zeros(1, 3, *image)
+    with FlopCounterMode(display=False) as counter:
+        _predict(detector, pixels)
+    return Complexity(
+        parameters=round(sum(p.numel() for p in detector.parameters()) / 1e6, 2),
+        # The counter has a multiplication and an addition as two.
+        gflops=round(counter.get_total_flops() / 2e9, 1),
+    )
+
+
+def _predict(detector: nn.Module, pixels: Tensor) -> None:
+    """Everything up to the heads' outputs."""
+    features = detector.extract_feat(pixels)
+    for name in ("rpn_head", "bbox_head", "mask_head"):
+        head = getattr(detector, name, None)
+        if head is not None:
+            head(features)
+    if hasattr(detector, "roi_head"):
+        # mmdet's tool draws boxes at random, and mmcv refuses those of negative size on a CPU.
+        proposals = torch.tensor([[0.0, 0.0, 64.0, 64.0]]).repeat(_PROPOSALS, 1)
+        detector.roi_head.forward_dummy(features, proposals)

@@ -1,0 +1,119 @@
+"""What stands in for data and downloads: two small images, and checkpoints of random weights."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmcv import Config
+from mmdet.datasets import CocoDataset
+from mmdet.models import build_backbone, build_detector
+from PIL import Image
+from torch import nn
+
+from fgd import recipe, zoo
+from fgd.checkout import root
+from fgd.download import fetch
+from fgd.files import write_json, write_text
+from fgd.publish import publish
+from fgd.suite import Suite
+from fgd.transfer import write_hashed
+
+IMAGES = 2
+# Sides of the objects, as fractions of the image's: some for every FPN level.
+_SIDES = (0.08, 0.15, 0.3, 0.6, 0.9)
+_NOISE = 0.01  # keeps the teacher's tensors apart from any other initialisation's
+
+
+def rehearsal_suite(suite: Suite, row: recipe.Row, folder: Path, size: int) -> Suite:
+    """A suite of one row on two images of `size` x `size` pixels, its results in `folder`.
+
+    Detectors, recipes and pipelines stay the suite's own, but for the size of the images.
+    """
+    own = Config.fromfile(str(root() / suite.dataset))
+    classes = own.data.train.get("classes")
+    write_images(folder / "data", classes or CocoDataset.CLASSES, size)
+    files = dict(ann_file=str(folder / "data/instances.json"), img_prefix=str(folder / "data"))
+    split = dict(type=own.data.train.type, **files, **(dict(classes=classes) if classes else {}))
+    dataset = Config(
+        dict(
+            data_root="",
+            # A mosaic of four such images is cut by a border of half an image.
+            pipeline=dict(
+                own.get("pipeline", {}), img_scale=(size, size), border=(-size // 2, -size // 2)
+            ),
+            data=dict(train=split, val=split, test=split),
+        )
+    )
+    write_text(folder / "dataset.py", dataset.pretty_text)
+    return dataclasses.replace(
+        suite,
+        rows=(row.name,),
+        train_teachers=(row.teacher,) if row.teacher in suite.train_teachers else (),
+        results=str(folder / "results"),
+        dataset=str(folder / "dataset.py"),
+        data_root=None,
+        gpus=1,
+        samples_per_gpu=IMAGES,
+        workers_per_gpu=0,
+        checkpoint_interval=1,
+        log_interval=1,
+    )
+
+
+def write_images(folder: Path, classes: tuple[str, ...], size: int) -> None:
+    """Two noisy images with squares of many sizes and classes, in COCO format, with masks."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for image in range(IMAGES):
+        pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        for fraction in _SIDES:
+            side = round(fraction * size)
+            x, y = (int(v) for v in rng.integers(0, size - side, 2))
+            pixels[y : y + side, x : x + side] //= 2
+            corners = [x, y, x + side, y, x + side, y + side, x, y + side]
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=image,
+                    category_id=int(rng.integers(len(classes))) + 1,
+                    bbox=[x, y, side, side],
+                    area=side * side,
+                    segmentation=[corners],
+                    iscrowd=0,
+                )
+            )
+        Image.fromarray(pixels).save(folder / f"{image}.png")
+        images.append(dict(id=image, file_name=f"{image}.png", width=size, height=size))
+    categories = [dict(id=number, name=name) for number, name in enumerate(classes, start=1)]
+    write_json(
+        folder / "instances.json",
+        dict(images=images, annotations=annotations, categories=categories),
+    )
+
+
+def make_backbone(suite: Suite, model: dict, key: str) -> None:
+    """What `fgd download` would bring: a classifier of the backbone's kind, hashed, random."""
+    torch.manual_seed(1)
+    backbone = build_backbone(dict(model["backbone"], init_cfg=None))
+    classifier = nn.Linear(8, 8).state_dict(prefix="fc.")
+    made = Path(suite.results) / "made"
+    file = write_hashed({**backbone.state_dict(), **classifier}, made, key)
+    fetch(file.as_uri(), suite.backbone_checkpoint(key), zoo.hash_of(file.name))
+
+
+def make_teacher(suite: Suite, name: str) -> None:
+    """A teacher of random weights, published as a model zoo does and downloaded from there."""
+    torch.manual_seed(2)
+    detector = recipe.compose_teacher(suite, name).detector
+    detector.model.backbone.init_cfg = None
+    state = build_detector(detector.model).state_dict()
+    for tensor in state.values():
+        if tensor.is_floating_point():
+            tensor += _NOISE * torch.randn_like(tensor)
+    made = Path(suite.results) / "made"
+    trained = write_hashed({"state_dict": state, "meta": {}}, made, f"{name}-trained")
+    publish(trained, name, made)
+    model = zoo.find(name, made)
+    fetch(model.address, suite.teacher_checkpoint(name), model.hash8)

@@ -1,0 +1,165 @@
+"""From what a result was made: written beside it, and checked against what is there now.
+
+Without mmcv: planning asks for the method's hash, too.
+"""
+
+import ast
+import hashlib
+import json
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.files import sha256, write_json
+
+# The code that a distilled student depends on beside its config: the loss and what calls it.
+_METHOD = ("loss.py", "_plain.py", "_fused.py", "_triton.py", "distiller.py")
+_PACKAGES = ("fgd", "torch", "torchvision", "mmcv-full", "mmdet", "numpy", "opencv-python-headless")
+FILE = "provenance.json"
+
+
+@cache
+def method_hash() -> str:
+    """A hash of the loss's and the distiller's code; comments and docstrings do not count."""
+    digest = hashlib.sha256()
+    for name in _METHOD:
+        path = root() / "fgd" / name
+        if path.exists():
+            digest.update(code(path.read_text(encoding="utf-8")).encode())
+    return digest.hexdigest()
+
+
+def code(source: str) -> str:
+    """Python source without what does not run: comments, docstrings, layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def software() -> dict[str, Any]:
+    """Versions of what computes, and the checkout's commit; None where it is no git checkout."""
+    versions = {"python": python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return {"versions": versions, "commit": _commit()}
+
+
+def of_training(config: str | Path, fingerprint: str, files: list[str], data: str) -> dict:
+    """What a training's states carry with them.
+
+    Args:
+        config: the training config.
+        fingerprint: `fgd.fingerprint.fingerprint` of it.
+        files: the checkpoints that it starts from.
+        data: its annotation file.
+    """
+    return {
+        "config_sha256": sha256(config),
+        "fingerprint": fingerprint,
+        "method": method_hash(),
+        "weights": {path: sha256(path) for path in sorted(set(files))},
+        "data": {"annotations": str(data), "sha256": sha256(data)},
+        **software(),
+    }
+
+
+def write(
+    out: Path, files: dict[str, Path], training: dict[str, Any] | None, annotations: str
+) -> None:
+    """Write the provenance of an evaluation.
+
+    Args:
+        files: what it belongs to, "evaluation", "checkpoint" and "config".
+        training: the checkpoint's own `meta.fgd`; None for one of a model zoo.
+        annotations: the annotation file that it was evaluated on.
+    """
+    write_json(
+        out,
+        {
+            "files": {
+                role: {"name": path.name, "sha256": sha256(path)} for role, path in files.items()
+            },
+            "trained": training,
+            "evaluated": {
+                "data": {"annotations": annotations, "sha256": sha256(annotations)},
+                **software(),
+            },
+        },
+    )
+
+
+def verify(results: Path) -> list[tuple[str, list[str]]]:
+    """Compare a suite's results with their provenance.
+
+    Returns:
+        For each result its folder and what does not agree; an empty list for one that is as it was.
+
+    Raises:
+        FGDError: there are no results, or a provenance.json is not one.
+    """
+    found = sorted(results.glob(f"**/{FILE}"))
+    if not found:
+        raise FGDError(f"{results}: no {FILE} in it; expected a suite's results, results/<suite>")
+    return [(str(path.parent.relative_to(results)), _differences(path)) for path in found]
+
+
+def _differences(path: Path) -> list[str]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        files, evaluated = stored["files"], stored["evaluated"]["data"]
+        expected = {path.parent / entry["name"]: entry["sha256"] for entry in files.values()}
+        expected[Path(evaluated["annotations"])] = evaluated["sha256"]
+        made = (stored["trained"] or {}).get("made", {})
+        if made:
+            data = made["data"]
+            expected[Path(data["annotations"])] = data["sha256"]
+            expected |= {Path(name): digest for name, digest in made["weights"].items()}
+            expected[path.parent / "config.py"] = made["config_sha256"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FGDError(f"{path}: not a provenance of `fgd evaluate` ({error!r})") from error
+    differences = [_difference(file, digest) for file, digest in expected.items()]
+    report = path.parent / files["evaluation"]["name"]
+    if (
+        report.is_file()
+        and json.loads(report.read_text())["sha256"] != (files["checkpoint"]["sha256"])
+    ):
+        differences.append(f"{report.name} is of another checkpoint")
+    distilled = made and (stored["trained"].get("arm") == "fgd")
+    if distilled and made["method"] != method_hash():
+        differences.append("the code of the loss has changed since")
+    return [words for words in differences if words]
+
+
+def _difference(file: Path, digest: str) -> str | None:
+    if not file.is_file():
+        return f"{file} is missing"
+    return None if sha256(file) == digest else f"{file} has changed since"
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _commit() -> str | None:
+    """The commit, with `-dirty` if files of it are changed."""
+    command = ["git", "-C", str(root()), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

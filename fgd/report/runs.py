@@ -1,0 +1,113 @@
+"""What the trainings of a suite tell of themselves: their logs, costs and starting weights."""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fgd import progress
+from fgd.errors import FGDError
+from fgd.suite import Suite
+
+_POINTS = 200  # of a curve: more than a figure's width can tell apart
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training.
+
+    Attributes:
+        log: the entries of its log.jsonl, oldest first.
+        weights: the audit of its starting weights (weights.json); None if there is none.
+        total_batch: images of a step.
+        processes: that trained together.
+        device: the GPU's name, or "cpu"; None where an older log does not say.
+        wall_seconds: from launch to result, with waiting in a queue; None if nothing was timed.
+    """
+
+    log: list[dict[str, Any]]
+    weights: dict[str, Any] | None
+    total_batch: int
+    processes: int
+    device: str | None
+    wall_seconds: float | None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the iterations that led to the result."""
+        ends = [entry["iter"] for entry in self.log]
+        counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        return sum(
+            count * self.total_batch / entry["images_per_second"]
+            for count, entry in zip(counts, self.log, strict=True)
+        )
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of all its processes: GPU-hours where each has a GPU."""
+        return self.seconds * self.processes / 3600
+
+    @property
+    def images_per_second(self) -> float | None:
+        """The usual speed, over all processes: the median of the log."""
+        return median(entry["images_per_second"] for entry in self.log) if self.log else None
+
+    @property
+    def epochs(self) -> list[float]:
+        """Where each entry of the log stands, in epochs."""
+        return [entry["iter"] / entry["max_iters"] * entry["max_epochs"] for entry in self.log]
+
+    def terms(self) -> dict[str, list[float]]:
+        """The terms of the loss and their sum `loss`, by name; a value for each entry."""
+        names = [name for name in (self.log[-1] if self.log else {}) if "loss" in name]
+        return {name: [entry.get(name, float("nan")) for entry in self.log] for name in names}
+
+
+def read_run(suite: Suite, results: Path, folder: Path, benchmark: Path) -> Run:
+    """Read the training whose work folder is `folder`; nothing is required to be there."""
+    log = progress.read(results / folder)
+    last = log[-1] if log else {}
+    return Run(
+        log=log,
+        weights=_weights(results / folder / "weights.json"),
+        total_batch=suite.total_batch,
+        processes=last.get("processes", suite.gpus),
+        device=last.get("device"),
+        wall_seconds=_wall_seconds(results / "benchmarks" / benchmark),
+    )
+
+
+def thin(values: Iterable[float], points: int = _POINTS) -> list[float]:
+    """Means of neighbours, so that at most `points` values are left."""
+    values = list(values)
+    step = -(-len(values) // points) or 1
+    groups = [values[start : start + step] for start in range(0, len(values), step)]
+    return [sum(group) / len(group) for group in groups]
+
+
+def _weights(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        audit = json.loads(path.read_text(encoding="utf-8"))
+        audit["summary"]["tensors"], audit["summary"]["parameters"], audit["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FGDError(
+            f"{path}: not an audit of starting weights ({error!r}); delete it to leave it out"
+        ) from error
+    return audit
+
+
+def _wall_seconds(path: Path) -> float | None:
+    """Snakemake's benchmark of a rule, seconds."""
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        return float(lines[-1]["s"])
+    except (IndexError, KeyError, ValueError):
+        return None

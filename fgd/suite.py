@@ -1,0 +1,153 @@
+"""What a suite file says. Without mmcv and torch: a launcher that waits for days reads it, too."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.schema import validate
+from fgd.zoo import suggestion
+
+# The two trainings of a row: with its teacher, and without.
+ARMS = ("fgd", "baseline")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file; every field is described in workflow/schemas/suite.schema.yaml.
+
+    `row_files` has the files of those rows that the suite names by a path.
+    """
+
+    name: str
+    rows: tuple[str, ...]
+    results: str
+    dataset: str
+    seeds: tuple[int, ...]
+    gpus: int
+    samples_per_gpu: int
+    workers_per_gpu: int
+    checkpoint_interval: int
+    log_interval: int
+    data_root: str | None = None
+    coco_address: str | None = None
+    teacher_tolerance: float = 0.2
+    train_teachers: tuple[str, ...] = ()
+    precision: str = "fp32"
+    channels_last: bool = False
+    curves: tuple[str, ...] = ()
+    learning_rates: dict[str, float] | None = None
+    mini: dict | None = None
+    pictures: list[str] | None = None
+    cluster: dict | None = None
+    row_files: dict[str, str] = field(default_factory=dict)
+    watch: dict | None = None
+    accept_data: tuple[str, ...] = ()
+
+    @property
+    def total_batch(self) -> int:
+        """Images of one training step, over all processes."""
+        return self.gpus * self.samples_per_gpu
+
+    def trains(self, teacher: str) -> bool:
+        """Whether the suite trains and publishes a teacher itself; if not, it is downloaded."""
+        return self.mini is not None or teacher in self.train_teachers
+
+    @property
+    def seed(self) -> int:
+        """The first seed: of single runs, and of what all seeds share, teachers and backbones."""
+        return self.seeds[0]
+
+    def run_folder(self, row: str, arm: str, seed: int) -> str:
+        """Folder of one training of a row."""
+        return f"{self.results}/{row}/{self.run_name(arm, seed)}"
+
+    def run_name(self, arm: str, seed: int) -> str:
+        """A training among those of its row: "fgd" with the first seed, "fgd/seed1" with another.
+
+        A suite that gets more seeds keeps what it has.
+        """
+        return arm if seed == self.seed else f"{arm}/seed{seed}"
+
+    def teacher_checkpoint(self, name: str) -> str:
+        """Path of a teacher's weights."""
+        return f"{self.results}/teachers/{name}/teacher.pth"
+
+    def backbone_checkpoint(self, key: str) -> str:
+        """Path of a backbone's weights."""
+        return f"{self.results}/backbones/{key}.pth"
+
+
+def load_suite(path: str | Path) -> Suite:
+    """Read and check a suite file.
+
+    Raises:
+        FGDError: no such file, a key that the schema refuses, or an unknown row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in (root() / "configs" / "suites").glob("*.yaml")))
+        raise FGDError(f"{path}: no such suite file; configs/suites has {names}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise FGDError(f"{path}: not valid YAML: {error}") from error
+    validate(content, "suite", str(path))
+    if ("seed" in content) == ("seeds" in content):
+        raise FGDError(f"{path}: give either `seed`, a number, or `seeds`, a list of numbers")
+    content["rows"], row_files = _rows(path, content["rows"])
+    content["dataset"] = _dataset(path, content["dataset"])
+    content["seeds"] = content.get("seeds") or [content["seed"]]
+    content.pop("seed", None)
+    for key in ("seeds", "train_teachers", "curves"):
+        content[key] = tuple(content.get(key, ()))
+    return Suite(**content, row_files=row_files)
+
+
+def row_file(name: str) -> Path:
+    """The file of a row.
+
+    Raises:
+        FGDError: there is none of that name.
+    """
+    folder = root() / "configs" / "distillers"
+    known = {path.stem: path for path in sorted(folder.glob("*.py"))}
+    if name not in known:
+        raise FGDError(
+            f"unknown row {name!r}: configs/distillers has {', '.join(known)}"
+            f"{suggestion(name, known)}"
+        )
+    return known[name]
+
+
+def _rows(suite: Path, entries: list[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The rows' names, and the files of those that are given as a path."""
+    names, files = [], {}
+    for entry in entries:
+        if entry.endswith(".py"):
+            file = (suite.parent / entry).absolute()
+            if not file.is_file():
+                raise FGDError(f"{suite}: row {entry!r}: there is no file {file}")
+            files[file.stem] = str(file)
+            entry = file.stem
+        else:
+            row_file(entry)
+        if entry in names:
+            raise FGDError(f"{suite}: two rows are called {entry!r}; results are filed by it")
+        names.append(entry)
+    return tuple(names), files
+
+
+def _dataset(suite: Path, value: str) -> str:
+    """A config beside the suite by its absolute path; one of the repository as it is written."""
+    beside = (suite.parent / value).absolute()
+    if beside.is_file():
+        return str(beside)
+    if (root() / value).is_file():
+        return value
+    raise FGDError(
+        f"{suite}: dataset {value}: there is no such file, neither beside the suite nor in the "
+        "repository"
+    )

@@ -1,0 +1,290 @@
+"""A run that goes wrong says so: which iteration, term, level, gradient and images.
+
+Nothing waits for the device in an iteration. Each leaves one small tensor of its loss terms there,
+and all are read together where a line is logged or a state is saved, so that no state is ever saved
+behind a bad iteration. A run is a pure function of its config, so the rest can wait until something
+is wrong: the run goes back to its last state, trains up to the bad iteration again and looks at it
+in detail before the policy decides.
+"""
+
+import json
+import logging
+import math
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmcv.runner.hooks import Hook
+from torch import Tensor
+
+from fgd.errors import FGDError
+from fgd.files import write_json
+
+RECENT = 100  # iterations whose median loss a spike is measured by
+_FEWEST = 20
+_LISTED = 20  # tensors named in a diagnosis
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What follows a bad iteration; the suite's `watch` section.
+
+    Attributes:
+        nonfinite: after a loss or gradient that is not finite: "stop", "skip" (leave that batch
+            out) or "fall_back" (leave out every batch since the last state).
+        spike: after a loss of more than `factor` times its recent median; "report" only says so.
+        factor: see `spike`.
+        most: how often a run may leave batches out before it stops.
+    """
+
+    nonfinite: str = "stop"
+    spike: str = "report"
+    factor: float = 20
+    most: int = 3
+
+
+@dataclass
+class Incidents:
+    """What went wrong in a run, kept in its work folder: which batches it leaves out, and why.
+
+    Attributes:
+        left_out: iterations without a step of the optimizer, counted from 0.
+        reasons: one for each time that batches were left out.
+        examine: {"iter", "reason", "action"} of a bad iteration that is to be looked at.
+    """
+
+    left_out: list[int] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    examine: dict[str, Any] | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> "Incidents":
+        """Those of a work folder; none if it has none."""
+        file = folder / "incidents.json"
+        return cls(**json.loads(file.read_text())) if file.exists() else cls()
+
+    def save(self, folder: Path) -> None:
+        """Write them."""
+        write_json(folder / "incidents.json", asdict(self))
+
+
+class GoBack(Exception):
+    """The run has to go back to its last state; its incidents say why."""
+
+
+class Watch(Hook):
+    """Finds bad iterations; registered after the optimizer's step, before what logs and saves.
+
+    Args:
+        folder: the run's work folder.
+        policy: what to do.
+        incidents: of this run so far.
+        intervals: of log lines and saved states, in iterations.
+        meta: of the states to come; the recent losses are kept in it, for a resumed run.
+        begun_at: iteration of the state that the run was resumed from; 0 without one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        policy: Policy,
+        incidents: Incidents,
+        intervals: tuple[int, ...],
+        meta: dict[str, Any],
+        begun_at: int,
+        logger: logging.Logger,
+    ) -> None:
+        self._folder = folder
+        self._policy = policy
+        self._incidents = incidents
+        self._intervals = intervals
+        self._meta = meta
+        self._last_state = begun_at
+        self._logger = logger
+        self._waiting: dict[int, Tensor] = {}
+        self._names: list[str] = []
+        self._recent = deque(meta.get("recent_losses", ()), maxlen=RECENT)
+
+    def leaves_out(self, runner: Any, batch: dict[str, Any]) -> bool:
+        """Whether the coming iteration is left out; one that is to be examined is looked at first.
+
+        Raises:
+            FGDError: the policy is to stop.
+        """
+        wanted = self._incidents.examine
+        if wanted is not None and wanted["iter"] == runner.iter:
+            self._examine(runner, batch, wanted)
+        return runner.iter in self._incidents.left_out
+
+    def after_train_iter(self, runner: Any) -> None:
+        """Called by the runner.
+
+        Raises:
+            GoBack: something went wrong.
+        """
+        if terms := runner.outputs["terms"]:
+            self._names = list(terms)
+            values = [value.detach().float() for value in terms.values()]
+            self._waiting[runner.iter] = torch.stack(values)
+        due = any(self.every_n_iters(runner, n) for n in self._intervals)
+        if (due or self.is_last_iter(runner)) and self._waiting:
+            self._look(runner)
+            self._meta["recent_losses"] = list(self._recent)
+            if self.every_n_iters(runner, self._intervals[-1]):
+                self._last_state = runner.iter + 1
+
+    def _look(self, runner: Any) -> None:
+        """Read what the iterations since the last look left on the device, of all ranks."""
+        values = _of_all_ranks(
+            torch.stack(list(self._waiting.values()))
+        )  # ranks, iterations, terms
+        iterations, self._waiting = list(self._waiting), {}
+        # With float16 a gradient may overflow: its scaler leaves the step out, and scales less.
+        scaled = {"grad_norm"} if runner.model.precision.scaler.is_enabled() else set()
+        for iteration, terms in zip(iterations, values.transpose(0, 1), strict=True):
+            bad = [n for n, v in zip(self._names, terms.T, strict=True) if not v.isfinite().all()]
+            bad = [n for n in bad if n not in scaled]
+            # A bad term makes its sum and the gradient bad: it is the one to be named.
+            bad = [n for n in bad if n not in ("loss", "grad_norm")] or bad
+            if bad:
+                kinds = {n: terms[:, self._names.index(n)].tolist() for n in bad}
+                reason = ", ".join(f"{n} is {_first_bad(v)}" for n, v in kinds.items())
+                self._act(runner, iteration, reason, self._policy.nonfinite)
+            loss = terms[:, self._names.index("loss")].mean().item()
+            usual = median(self._recent) if len(self._recent) >= _FEWEST else math.inf
+            self._recent.append(loss)
+            if loss > self._policy.factor * usual:
+                reason = f"loss is {loss:.4g}, {loss / usual:.0f} times its recent median"
+                self._act(runner, iteration, reason, self._policy.spike)
+
+    def _act(self, runner: Any, iteration: int, reason: str, action: str) -> None:
+        if action == "report":
+            self._logger.warning("iteration %d: %s", iteration + 1, reason)
+            return
+        self._logger.warning(
+            "iteration %d: %s. Going back to the last state to look at it", iteration + 1, reason
+        )
+        self._incidents.examine = dict(iter=iteration, reason=reason, action=action)
+        raise GoBack
+
+    def _examine(self, runner: Any, batch: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Take the step's gradient, write down what is wrong with it, and decide."""
+        self._incidents.examine = None
+        file = self._folder / "diagnosis" / f"iter_{runner.iter + 1:07d}.json"
+        reports = _objects_of_all_ranks(_diagnosis(runner, batch))
+        if runner.rank == 0:
+            write_json(file, {**wanted, "lr": runner.current_lr()[0], "ranks": reports})
+            self._keep_state(file)
+        again = [r for r in reports if r["terms_not_finite"] or r["gradients_not_finite"]]
+        if "times its recent median" not in wanted["reason"] and not again:
+            self._logger.warning("it did not happen again; the run goes on. See %s", file)
+            self._save_incidents(runner)
+            return
+        told = f"iteration {runner.iter + 1}: {wanted['reason']}{_summary(again)}. See {file}"
+        if wanted["action"] == "stop":
+            raise FGDError(
+                f"{told}. Its last state is kept. Find out why (learning rate, data, precision), "
+                "or let the suite's `watch` section leave such batches out"
+            )
+        if len(self._incidents.reasons) >= self._policy.most:
+            raise FGDError(
+                f"{told}. The run has left batches out {self._policy.most} times already "
+                "(watch.most): something is wrong with it"
+            )
+        first = runner.iter if wanted["action"] == "skip" else self._last_state
+        self._incidents.left_out += range(first, runner.iter + 1)
+        self._incidents.reasons.append(f"iteration {runner.iter + 1}: {wanted['reason']}")
+        self._save_incidents(runner)
+        self._logger.warning("%s. Left out: iterations %d to %d", told, first + 1, runner.iter + 1)
+        if first < runner.iter:
+            raise GoBack
+
+    def _save_incidents(self, runner: Any) -> None:
+        self._meta["left_out"] = list(self._incidents.left_out)
+        if runner.rank == 0:
+            self._incidents.save(self._folder)
+
+    def _keep_state(self, file: Path) -> None:
+        """The state from which the iteration can be trained again, beside its diagnosis."""
+        state = self._folder / f"iter_{self._last_state:07d}.pth"
+        kept = file.with_suffix(".from.pth")
+        if state.exists() and not kept.exists():
+            os.link(state, kept)
+
+
+def _diagnosis(runner: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """One rank's losses by term and level, its bad gradients and weights, and its images."""
+    losses: dict[str, Any] = {}
+    detector = runner.model.module
+    hook = detector.register_forward_hook(lambda module, inputs, out: losses.update(out))
+    outputs = runner.model.train_step(batch, runner.optimizer)
+    hook.remove()
+    runner.optimizer.zero_grad()
+    outputs["loss"].backward()
+    terms = dict(_by_level(losses))
+    parameters = dict(detector.named_parameters())
+    gradients = {n: p.grad for n, p in parameters.items() if p.grad is not None}
+    runner.optimizer.zero_grad()
+    return {
+        "rank": runner.rank,
+        "images": _images(batch),
+        # As text: JSON has no NaN.
+        "terms": {name: f"{value:.6g}" for name, value in terms.items()},
+        "terms_not_finite": [name for name, value in terms.items() if not math.isfinite(value)],
+        "gradients_not_finite": _not_finite(gradients),
+        "weights_not_finite": _not_finite(parameters),
+    }
+
+
+def _by_level(losses: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    for name, value in losses.items():
+        if isinstance(value, Tensor):
+            yield name, value.mean().item()
+        else:
+            for level, item in enumerate(value):
+                yield f"{name}, level {level}", item.mean().item()
+
+
+def _not_finite(tensors: dict[str, Tensor]) -> list[str]:
+    return [name for name, t in tensors.items() if not t.isfinite().all()][:_LISTED]
+
+
+def _images(batch: dict[str, Any]) -> list[str]:
+    metas = batch["img_metas"]
+    return [meta.get("ori_filename") or str(meta.get("filename")) for meta in metas]
+
+
+def _summary(reports: list[dict[str, Any]]) -> str:
+    if not reports:
+        return ""
+    first = reports[0]
+    what = first["terms_not_finite"] or [f"gradient of {n}" for n in first["gradients_not_finite"]]
+    more = f" and {len(what) - 1} more" if len(what) > 1 else ""
+    return f" ({what[0]}{more}; images {', '.join(first['images'])})"
+
+
+def _first_bad(values: list[float]) -> str:
+    return str(next(value for value in values if not math.isfinite(value)))
+
+
+def _of_all_ranks(values: Tensor) -> Tensor:
+    """(iterations, terms) of every rank as (ranks, iterations, terms), on the CPU."""
+    if not dist.is_initialized():
+        return values[None].cpu()
+    gathered = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, values)
+    return torch.stack(gathered).cpu()
+
+
+def _objects_of_all_ranks(value: Any) -> list[Any]:
+    if not dist.is_initialized():
+        return [value]
+    gathered = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, value)
+    return gathered

@@ -1,0 +1,1 @@
+"""What the project promises about faults, counted; `make reliability` writes it down."""

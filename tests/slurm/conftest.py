@@ -1,0 +1,72 @@
+"""A real Slurm for the tests, and the table of faults at their end."""
+
+import os
+import subprocess
+import sys
+import time
+
+# As the ranks have it; two threads on two busy cores would wait for each other most of the time.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+
+from fgd import compat
+
+compat.quiet()
+
+from slurm_project import TESTBED, Project  # noqa: E402
+
+sys.path.insert(0, str(TESTBED.parent))
+import settings  # noqa: E402  (the testbed's; it is a script's, not a package's)
+
+_FAULTS: list[tuple[str, ...]] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def testbed():
+    """Slurm's daemons, two nodes; one that was up before stays up."""
+    was_up = settings.STATE.exists()
+    done = subprocess.run([sys.executable, TESTBED, "up"], capture_output=True, text=True)
+    if done.returncode == settings.MACHINE_LACKS:
+        # No root, a Slurm of somebody else, or packages that cannot be installed: its words tell.
+        pytest.skip(f"this machine cannot have a Slurm testbed: {done.stderr.strip()}")
+    # A testbed that this machine can have, and that does not come up, is a failure of ours.
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield
+    if not was_up:
+        subprocess.run([sys.executable, TESTBED, "down"], check=True)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Project:
+    """A small distillation, its data, its teacher and what it gives undisturbed."""
+    return Project(tmp_path_factory.mktemp("slurm"))
+
+
+@pytest.fixture(autouse=True)
+def clean_slate(testbed):
+    """A test that failed leaves no job and no drained node to the next one."""
+    yield
+    if subprocess.run(["squeue", "--noheader"], capture_output=True, text=True).stdout:
+        subprocess.run(["scancel", "--user=root"])
+        time.sleep(3)
+    subprocess.run([sys.executable, TESTBED, "up"], capture_output=True)
+
+
+@pytest.fixture
+def report_fault():
+    """Takes a line of the table: fault, nodes, largest difference, jobs, requeues, seconds."""
+    return lambda *cells: _FAULTS.append(tuple(map(str, cells)))
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Print what each fault did."""
+    if not _FAULTS:
+        return
+    head = ("fault", "nodes", "difference", "jobs", "requeues", "seconds")
+    rows = [head, *_FAULTS]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    terminalreporter.section("faults: the student against the undisturbed run's")
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        terminalreporter.write_line("  ".join(cells).rstrip())

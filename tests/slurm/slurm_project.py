@@ -1,0 +1,231 @@
+"""A distillation small enough to be run a dozen times, and a way to watch and disturb it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import yaml
+from mmdet.models import build_detector
+
+from fgd import progress, recipe
+from fgd.mini import digits
+from fgd.suite import load_suite
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+TESTBED = ROOT / "cluster" / "testbed" / "testbed.py"
+ROW = "retinanet_r50"
+
+
+class Run:
+    """One training on Slurm, in a folder of its own."""
+
+    def __init__(self, folder: Path, suite: Path, config: Path) -> None:
+        self.folder = folder
+        self.work_dir = folder / "fgd" / "run"
+        self.out = folder / "fgd" / "trained.pth"
+        self.suite, self.config = suite, config
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> "Run":
+        """Start the launcher, in a process group of its own as a terminal would."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [BIN / "fgd-cluster", "train", self.suite, ROW, self.config, "--on=slurm"]
+        command += ["--work-dir", self.work_dir, "--out", self.out]
+        log = (self.folder / "log.txt").open("a")
+        self.process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        return self
+
+    @property
+    def text(self) -> str:
+        """What the launchers have printed."""
+        return (self.folder / "log.txt").read_text()
+
+    @property
+    def attempts(self) -> list[dict]:
+        """The training's jobs."""
+        file = self.folder / "fgd" / "jobs" / "job.json"
+        return json.loads(file.read_text())["attempts"] if file.exists() else []
+
+    @property
+    def job_id(self) -> str:
+        """Of the newest job."""
+        return self.attempts[-1]["job_id"]
+
+    @property
+    def iteration(self) -> int:
+        """The last one that was logged."""
+        entries = progress.read(self.work_dir)
+        return entries[-1]["iter"] if entries else 0
+
+    def reach(self, iteration: int, seconds: float = 120) -> None:
+        """Wait until training has come so far."""
+        self.wait_for(lambda: self.iteration >= iteration, seconds)
+
+    def wait_for(self, condition, seconds: float = 120) -> None:
+        """Wait until something holds while the launcher runs."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"the launcher has ended:\n{self.text}"
+            assert time.monotonic() < end, f"waited {seconds} s:\n{self.text}"
+            time.sleep(0.1)
+
+    def restart_now(self) -> None:
+        """Let a requeued job start at once: Slurm lets it wait for two minutes."""
+        job_id = self.job_id
+        self.wait_for(lambda: "JobState=PENDING" in show(job_id))
+        scontrol("update", f"jobid={job_id}", "StartTime=now")
+
+    def never_wait(self) -> None:
+        """Let the job start at once whenever it was requeued, until the launcher ends."""
+        while self.process.poll() is None:
+            if self.attempts and "JobState=PENDING" in show(self.job_id):
+                # It may have started in the meantime.
+                subprocess.run(
+                    ["scontrol", "update", f"jobid={self.job_id}", "StartTime=now"],
+                    capture_output=True,
+                )
+            time.sleep(1)
+
+    def finish(self, seconds: float = 900) -> "Run":
+        """Wait for the launcher's success."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            subprocess.run(["scancel", self.job_id])  # not to disturb the tests after this one
+            raise AssertionError(f"not done in {seconds} s:\n{self.text}") from None
+        assert code == 0, self.text
+        return self
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Signal the launcher's process group and wait for its end."""
+        os.killpg(self.process.pid, number)
+        return self.process.wait(60)
+
+    def student(self) -> dict[str, torch.Tensor]:
+        """The trained weights."""
+        return torch.load(self.out)["state_dict"]
+
+    def ranks(self) -> list[int]:
+        """Process numbers of the job's tasks on this machine, by rank."""
+        found = {}
+        listed = subprocess.run(
+            ["pgrep", "-f", "python.* -m submitit.core._submit"], capture_output=True, text=True
+        )
+        for pid in listed.stdout.split():
+            try:
+                text = Path(f"/proc/{pid}/environ").read_text(errors="replace")
+                name = Path(f"/proc/{pid}/comm").read_text()
+            except OSError:  # it has just ended
+                continue
+            variables = dict(item.partition("=")[::2] for item in text.split("\0"))
+            # The batch shell and srun have the words in their command lines, too.
+            if "python" in name and variables.get("SLURM_JOB_ID") == self.job_id:
+                found[int(variables["SLURM_PROCID"])] = int(pid)
+        return [pid for _, pid in sorted(found.items())]
+
+
+class Project:
+    """The training that is disturbed, on one node and on two."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        digits.write(folder / "data", train=40, val=4, size=64)
+        self._undisturbed: dict[tuple[int, int], dict] = {}
+        self._count = 0
+
+    def suite(self, nodes: int = 1, samples: int = 4, **cluster) -> Path:
+        """A suite file of the mini suite, on so many nodes."""
+        content = yaml.safe_load((ROOT / "configs/suites/mini.yaml").read_text())
+        content |= dict(
+            results=str(self.folder / "results"),
+            data_root=str(self.folder / "data"),
+            samples_per_gpu=samples,
+            checkpoint_interval=10,
+            log_interval=1,
+        )
+        content["mini"]["student"]["epochs"] = 1
+        content["cluster"] = dict(
+            nodes=nodes, gpus_per_node=1, cpus_per_task=1, mem_gb=4, timeout_min=30, poll_s=0.5
+        )
+        content["cluster"] |= cluster
+        self._count += 1
+        path = self.folder / f"suite{self._count}.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def config(self, suite: Path, epochs: int) -> Path:
+        """The row's training config, with random weights where downloads would be."""
+        loaded = load_suite(suite)
+        composed = recipe.compose(loaded, recipe.load_row(ROW), "fgd")
+        composed.training.runner.max_epochs = epochs
+        torch.manual_seed(0)
+        self._save(composed.detector.model.backbone, composed.detector.model)
+        teacher = recipe.compose_teacher(loaded, recipe.load_row(ROW).teacher).training.model
+        path = Path(composed.training.model.teacher_checkpoint)
+        if not path.exists():
+            teacher.backbone.init_cfg = None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"state_dict": build_detector(teacher).state_dict()}, path)
+        # One file a length, so that every run of it has the same fingerprint.
+        config = self.folder / f"config_{epochs}_{loaded.total_batch}.py"
+        if not config.exists():
+            composed.training.dump(str(config))
+        return config
+
+    def _save(self, backbone: dict, model: dict) -> None:
+        path = Path(backbone["init_cfg"]["checkpoint"])
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            plain = dict(model, backbone=dict(backbone, init_cfg=None))
+            torch.save({"state_dict": build_detector(plain).backbone.state_dict()}, path)
+
+    def run(self, name: str, nodes: int = 1, epochs: int = 20, **settings) -> Run:
+        """A training of 10 iterations an epoch; not yet started."""
+        suite = self.suite(nodes, **settings)
+        return Run(self.folder / f"{name}_{nodes}", suite, self.config(suite, epochs))
+
+    def undisturbed(self, nodes: int, epochs: int = 20) -> dict[str, torch.Tensor]:
+        """The student of a run that nothing happens to."""
+        if (nodes, epochs) not in self._undisturbed:
+            run = self.run(f"undisturbed{epochs}", nodes, epochs).start().finish()
+            self._undisturbed[nodes, epochs] = run.student()
+        return self._undisturbed[nodes, epochs]
+
+
+def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """The largest relative difference of two students; 0 if every bit agrees."""
+    assert a.keys() == b.keys()
+    pairs = ((a[key].double(), b[key].double()) for key in a)
+    return max(float((x - y).abs().max() / y.abs().max().clamp(min=1e-12)) for x, y in pairs)
+
+
+def scontrol(*arguments: str) -> None:
+    """Run scontrol."""
+    subprocess.run(["scontrol", *arguments], check=True, capture_output=True)
+
+
+def show(job_id: str) -> str:
+    """What scontrol says of a job; empty while it does not answer."""
+    command = ["scontrol", "show", "job", "--oneliner", job_id]
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def queue() -> str:
+    """What is left in Slurm's queue."""
+    return subprocess.run(
+        ["squeue", "--noheader"], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def operate(*arguments: str) -> None:
+    """Run the testbed's script."""
+    subprocess.run([sys.executable, TESTBED, *arguments], check=True, capture_output=True)

@@ -1,0 +1,188 @@
+"""What clusters do to jobs: after each, the undisturbed run's student and one chain of jobs."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from slurm_project import Project, Run, difference, operate, queue, scontrol, show
+
+# Two ranks add gradients in one order, always; the tolerance is the contract's.
+TOLERANCE = {1: 0.0, 2: 1e-5}
+
+
+@pytest.fixture
+def survives(project: Project, report_fault):
+    """Disturbs a run, lets it end, and compares its student with the undisturbed run's."""
+
+    def check(fault: str, run: Run, nodes: int, disturb, epochs: int = 20) -> Run:
+        expected = project.undisturbed(nodes, epochs)
+        started = time.monotonic()
+        run.start()
+        disturb(run)
+        run.finish()
+        error = difference(run.student(), expected)
+        ids = [attempt["job_id"] for attempt in run.attempts]
+        requeues = sum(int(_restarts(job_id)) for job_id in ids)
+        seconds = f"{time.monotonic() - started:.0f}"
+        report_fault(fault, nodes, f"{error:.1g}", ", ".join(ids), requeues, seconds)
+        assert error <= TOLERANCE[nodes]
+        assert queue() == ""
+        _logged_once(run, epochs)
+        return run
+
+    return check
+
+
+def _restarts(job_id: str) -> str:
+    return show(job_id).split("Restarts=")[1].split()[0]
+
+
+def _logged_once(run: Run, epochs: int) -> None:
+    """No iteration was repeated or left out in the log."""
+    from fgd import progress
+
+    iterations = [entry["iter"] for entry in progress.read(run.work_dir)]
+    assert iterations == list(range(1, 10 * epochs + 1))
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_requeue_by_an_administrator(project, survives, nodes):
+    def disturb(run):
+        run.reach(45)
+        scontrol("requeue", run.job_id)
+        run.restart_now()
+
+    run = survives("scontrol requeue", project.run("requeue", nodes), nodes, disturb)
+    assert len(run.attempts) == 1
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_rank_is_killed(project, survives, nodes):
+    def disturb(run):
+        run.reach(45)
+        os.kill(run.ranks()[-1], signal.SIGKILL)
+
+    run = survives("SIGKILL of a rank", project.run("rank", nodes), nodes, disturb)
+    assert len(run.attempts) == 2
+    assert "was killed" in run.text
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_node_dies(project, survives, nodes):
+    def disturb(run):
+        run.reach(45)
+        node = "n1" if nodes == 1 else "n2"
+        if nodes == 1:
+            node = show(run.job_id).split(" NodeList=")[1].split()[0]
+        operate("kill-node", node)
+        job_id = run.job_id
+        run.wait_for(lambda: "Restarts=0" not in show(job_id), 120)
+        operate("start-node", node)
+        # As Slurm would, which lets the job wait for two minutes: its controller (22.05) can crash
+        # when the job starts before its old start on the node is forgotten.
+        time.sleep(20)
+        run.restart_now()
+
+    run = survives("SIGKILL of a slurmd", project.run("node", nodes), nodes, disturb)
+    # Slurm's own late order to end the old start can hit the new one; a second job goes on then.
+    assert len(run.attempts) <= 2
+
+
+def test_the_controller_restarts(project, survives):
+    def disturb(run):
+        run.reach(45)
+        operate("restart-controller")
+
+    run = survives("slurmctld restarted", project.run("controller", 2), 2, disturb)
+    assert len(run.attempts) == 1
+
+
+def test_the_controller_is_killed(project, survives):
+    def disturb(run):
+        run.reach(45)
+        # The testbed starts it anew, as systemd does.
+        subprocess.run(["pkill", "-KILL", "-x", "slurmctld"], check=True)
+
+    run = survives("SIGKILL of slurmctld", project.run("controller_killed", 1), 1, disturb)
+    assert len(run.attempts) == 1
+
+
+def test_preemption_is_not_counted(project, survives):
+    def disturb(run):
+        run.reach(45)
+        # As Slurm does when it preempts: TERM to all, which is passed over, then submitit's signal.
+        subprocess.run(["scancel", "--signal=TERM", run.job_id], check=True)
+        subprocess.run(["scancel", "--signal=USR2", run.job_id], check=True)
+        run.restart_now()
+
+    # A time-out would end it; a preemption does not.
+    run = project.run("preempted", 2, max_timeouts=0, timeout_min=60)
+    survives("preempted", run, 2, disturb)
+    assert len(run.attempts) == 1
+
+
+def test_the_time_limit_is_reached_twice(project, survives):
+    run = project.run("timeout", 1, 150, timeout_min=1, signal_delay_s=10)
+    survives("time limit", run, 1, Run.never_wait, 150)
+    assert len(run.attempts) == 1
+    assert int(_restarts(run.job_id)) >= 2
+
+
+def test_a_time_limit_reached_too_often_ends_the_training(project):
+    run = project.run("too_often", 1, 250, timeout_min=1, signal_delay_s=10, max_timeouts=0)
+    run.start()
+    assert run.process.wait(200) == 2
+    assert "cluster.max_timeouts (0)" in run.text
+    assert queue() == ""
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_launcher_is_killed(project, survives, nodes):
+    def disturb(run):
+        run.reach(45)
+        run.kill()
+        run.start()
+
+    run = survives("SIGKILL of the launcher", project.run("launcher", nodes), nodes, disturb)
+    assert len(run.attempts) == 1
+    assert "found job" in run.text
+
+
+def test_the_launcher_is_killed_and_the_job_ends_meanwhile(project, survives):
+    def disturb(run):
+        run.reach(45)
+        run.kill()
+        while not (run.work_dir / "final.pth").exists():
+            time.sleep(0.2)
+        run.start()
+
+    run = survives("launcher away till the end", project.run("away", 2), 2, disturb)
+    assert len(run.attempts) == 1
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_ctrl_c_cancels_and_the_next_run_resumes(project, survives, nodes):
+    def disturb(run):
+        run.reach(45)
+        assert run.kill(signal.SIGINT) != 0
+        cancelled = run.job_id
+        assert f"job {cancelled} is cancelled" in run.text
+        while queue():
+            time.sleep(0.2)
+        run.start()
+
+    run = survives("Ctrl-C", project.run("ctrl_c", nodes), nodes, disturb)
+    assert len(run.attempts) == 2
+
+
+def test_ctrl_c_can_leave_the_job(project, survives):
+    def disturb(run):
+        run.reach(45)
+        assert run.kill(signal.SIGINT) != 0
+        run.start()
+
+    run = project.run("ctrl_c_leaves", 1, cancel_on_interrupt=False)
+    survives("Ctrl-C, job left", run, 1, disturb)
+    assert len(run.attempts) == 1

@@ -1,0 +1,82 @@
+"""From what a result was made, and whether it still is."""
+
+import json
+
+import pytest
+from detectors import training_config
+
+from fgd import provenance
+from fgd.errors import FGDError
+from fgd.evaluate import evaluate
+from fgd.fingerprint import fingerprint
+from fgd.train import train
+from fgd.transfer import transfer
+
+SOURCE = '''
+"""What the module says."""
+
+def f(x):  # a comment
+    """What the function says."""
+    return x + 1
+'''
+
+
+def test_the_method_is_its_code_without_words():
+    same = "def f(x):\n    return (x\n        + 1)\n"
+    assert provenance.code(SOURCE) == provenance.code(same)
+    assert provenance.code(SOURCE) != provenance.code(SOURCE.replace("+ 1", "+ 2"))
+    compile(provenance.code('class A:\n    """Only words."""'), "", "exec")
+
+
+@pytest.fixture
+def configs(tiny_suite, tmp_path):
+    """A training config, and the plain one of its student."""
+    from fgd import recipe
+
+    training_config(tiny_suite, "retinanet_r50", "fgd").dump(str(tmp_path / "config.py"))
+    row = recipe.load_row("retinanet_r50")
+    recipe.compose(tiny_suite, row, "fgd").detector.dump(str(tmp_path / "student.py"))
+    return tmp_path / "config.py", tmp_path / "student.py"
+
+
+def test_the_fingerprint_follows_data_and_loss(configs, monkeypatch, tiny_data):
+    first = fingerprint(configs[0])
+    with monkeypatch.context() as changed:
+        changed.setattr("fgd.fingerprint.method_hash", lambda: "another")
+        assert fingerprint(configs[0]) != first
+    (annotations,) = tiny_data.rglob("*train*.json")
+    text = annotations.read_text()
+    annotations.write_text(text + " ")
+    assert fingerprint(configs[0]) != first
+    annotations.write_text(text)
+    assert fingerprint(configs[0]) == first
+
+
+def test_a_result_is_verified(configs, tmp_path):
+    config, student = configs
+    train(config, tmp_path / "run", tmp_path / "trained.pth")
+    transfer(tmp_path / "trained.pth", tmp_path / "student.pth", "x")
+    written = tmp_path / provenance.FILE
+    evaluate(student, tmp_path / "student.pth", tmp_path / "eval.json", provenance=written)
+    assert provenance.verify(tmp_path) == [(".", [])]
+    made = json.loads(written.read_text())["trained"]["made"]
+    assert made["fingerprint"] == fingerprint(config)
+    assert made["method"] == provenance.method_hash()
+    assert len(made["weights"]) == 2
+    assert made["versions"]["torch"]
+
+    config.write_text(config.read_text() + "\n")
+    (tmp_path / "eval.json").unlink()
+    ((_, differences),) = provenance.verify(tmp_path)
+    assert differences == [
+        f"{tmp_path}/eval.json is missing",
+        f"{tmp_path}/config.py has changed since",
+    ]
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(FGDError, match=r"no provenance\.json in it"):
+        provenance.verify(tmp_path)
+    (tmp_path / provenance.FILE).write_text("{}")
+    with pytest.raises(FGDError, match="not a provenance"):
+        provenance.verify(tmp_path)

@@ -1,0 +1,118 @@
+"""What a training step does beside computing: precision, waiting, writing."""
+
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+from detectors import training_config
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.train import state, train
+from fgd.train.background import Background, Snapshot
+from fgd.train.precision import Precision
+
+
+@pytest.fixture
+def config_of(tiny_suite, tmp_path):
+    """Writes the training config of a row with some settings changed, and returns its path."""
+
+    def write(row="retinanet_r50", **changes):
+        torch.manual_seed(0)
+        config = training_config(tiny_suite, row, "fgd")
+        config.merge_from_dict(changes)
+        config.dump(str(tmp_path / "config.py"))
+        return tmp_path / "config.py"
+
+    return write
+
+
+def final(path) -> dict:
+    return torch.load(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "precision"),
+    [("retinanet_r50", "fp16"), ("reppoints_r50", "bf16"), ("mask_rcnn_r50", "bf16")],
+)
+def test_mixed_precision_trains_float32_weights_and_resumes_exactly(
+    config_of, tmp_path, row, precision
+):
+    config = config_of(row, precision=precision)
+    train(config, tmp_path / "run", tmp_path / "whole.pth")
+    # As if it had been killed after the state before the last.
+    max((tmp_path / "run").glob("iter_*.pth")).unlink()
+    train(config, tmp_path / "run", tmp_path / "resumed.pth")
+    whole, resumed = final(tmp_path / "whole.pth"), final(tmp_path / "resumed.pth")
+    floating = [v for v in whole["state_dict"].values() if v.is_floating_point()]
+    assert {value.dtype for value in floating} == {torch.float32}
+    for name, value in whole["state_dict"].items():
+        assert value.isfinite().all(), name
+        assert torch.equal(value, resumed["state_dict"][name]), name
+    assert whole["scaler"] == resumed["scaler"]
+    assert bool(whole["scaler"]) == (precision == "fp16")
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(FGDError, match="precision 'fp8': expected fp32, bf16, fp16"):
+        Precision("fp8", torch.device("cpu"))
+
+
+def test_our_code_reads_no_value_from_the_device_but_for_a_log_line(config_of, tmp_path):
+    """Reading one value makes the host wait for the device; mmdet does it, we do not."""
+    reads = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is torch.ops.aten._local_scalar_dense.default:
+                frame = next(f for f in reversed(traceback.extract_stack()) if is_a_caller(f))
+                reads.add((frame.filename, frame.name))
+            return function(*args, **(kwargs or {}))
+
+    def is_a_caller(frame):
+        # torch's optimizers and loaders read counters of the host's.
+        return "torch/_" not in frame.filename and frame.name != "__torch_dispatch__"
+
+    config = config_of("faster_rcnn_r50", **{"log.interval": 100, "checkpoint.interval": 100})
+    with Watch():
+        train(config, tmp_path / "run", tmp_path / "out.pth")
+    assert reads, "mmdet's own are seen"
+    ours = {Path(file).name for file, _ in reads if file.startswith(str(root() / "fgd"))}
+    # At the last iteration a line is logged, and the watch looks at what it says.
+    assert ours <= {"log.py", "watch.py"}
+
+
+def test_a_state_that_cannot_be_written_stops_training(config_of, tmp_path, monkeypatch):
+    def fail(content, path):
+        raise FGDError(f"{path.name}: the disk is full")
+
+    monkeypatch.setattr(state, "write_state", fail)
+    with pytest.raises(FGDError, match=r"iter_0000002\.pth: the disk is full"):
+        train(config_of(), tmp_path / "run", tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_the_writer_does_one_thing_at_a_time_and_ends_when_all_is_done():
+    done = []
+
+    def slowly(number):
+        time.sleep(0.05)
+        done.append(number)
+
+    with Background() as background:
+        for number in range(3):
+            background.start(slowly, number)
+            assert done == list(range(number))
+    assert done == [0, 1, 2]
+
+
+def test_a_snapshot_is_not_changed_by_the_next_step():
+    weight = torch.zeros(3)
+    taken = Snapshot({"a": [weight, {"b": weight}], "iter": 7})
+    weight += 1
+    content = taken.content()
+    assert content["iter"] == 7
+    assert not content["a"][0].any() and not content["a"][1]["b"].any()

@@ -1,0 +1,102 @@
+"""A run that goes wrong: found, named, looked at, and what the policy makes of it."""
+
+import json
+
+import pytest
+import torch
+from detectors import training_config
+
+from fgd.distiller import FGDDistiller
+from fgd.errors import FGDError
+from fgd.loss import FGDLoss
+from fgd.train import train
+from fgd.train.sampling import derive_seed
+
+
+@pytest.fixture
+def config(tiny_suite, tmp_path):
+    def write(**changes):
+        torch.manual_seed(0)
+        config = training_config(tiny_suite, "retinanet_r50", "fgd")
+        config.merge_from_dict(changes)
+        config.dump(str(tmp_path / "config.py"))
+        return tmp_path / "config.py"
+
+    return write
+
+
+@pytest.fixture
+def break_at(monkeypatch):
+    """Let one iteration's loss of FPN level 2 be multiplied; the iteration is told by its seed."""
+
+    def break_at(iteration, factor):
+        seed = derive_seed(0, iteration, 0)
+        forward, losses = FGDLoss.forward, FGDDistiller.forward_train
+
+        def forward_train(self, *args, **kwargs):
+            self.distill_losses["loss_fgd_fpn_2"].broken = torch.initial_seed() == seed
+            return losses(self, *args, **kwargs)
+
+        def broken(self, *args, **kwargs):
+            value = forward(self, *args, **kwargs)
+            return value * factor if getattr(self, "broken", False) else value
+
+        monkeypatch.setattr(FGDDistiller, "forward_train", forward_train)
+        monkeypatch.setattr(FGDLoss, "forward", broken)
+
+    return break_at
+
+
+def state(path):
+    return torch.load(path, weights_only=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config, break_at, tmp_path):
+    break_at(2, float("nan"))
+    with pytest.raises(FGDError) as error:
+        train(config(), tmp_path / "run", tmp_path / "out.pth")
+    text = str(error.value)
+    assert "iteration 3: loss_fgd_fpn_2 is nan" in text
+    assert "watch" in text
+    file = tmp_path / "run/diagnosis/iter_0000003.json"
+    (report,) = json.loads(file.read_text())["ranks"]
+    assert report["terms_not_finite"] == ["loss_fgd_fpn_2"]
+    assert all(name.startswith("student.") for name in report["gradients_not_finite"])
+    assert report["gradients_not_finite"]
+    assert report["weights_not_finite"] == []
+    assert len(report["images"]) == 2
+    assert all(name.endswith(".jpg") or name.endswith(".png") for name in report["images"])
+    assert state(file.with_suffix(".from.pth"))["meta"]["iter"] == 2
+    assert not (tmp_path / "out.pth").exists()
+    assert not (tmp_path / "run/iter_0000004.pth").exists()
+
+
+@pytest.mark.parametrize(("policy", "left_out"), [("skip", [3]), ("fall_back", [2, 3])])
+def test_batches_are_left_out_and_counted(config, break_at, tmp_path, policy, left_out):
+    break_at(3, float("inf"))
+    path = config(watch=dict(nonfinite=policy))
+    train(path, tmp_path / "run", tmp_path / "out.pth")
+    end = state(tmp_path / "out.pth")
+    assert end["meta"]["iter"] == 10
+    assert end["meta"]["left_out"] == left_out
+    assert all(t.isfinite().all() for t in end["state_dict"].values() if t.is_floating_point())
+    incidents = json.loads((tmp_path / "run/incidents.json").read_text())
+    assert incidents["left_out"] == left_out
+    assert incidents["examine"] is None
+
+
+def test_batches_are_left_out_only_so_often(config, break_at, tmp_path):
+    break_at(2, float("nan"))
+    with pytest.raises(FGDError, match=r"0 times already \(watch.most\)"):
+        train(config(watch=dict(nonfinite="skip", most=0)), tmp_path / "run", tmp_path / "out.pth")
+
+
+def test_a_spike_is_told_and_training_goes_on(config, break_at, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("fgd.train.watch._FEWEST", 3)
+    break_at(6, 1e7)
+    with caplog.at_level("INFO", logger="fgd"):
+        train(config(), tmp_path / "run", tmp_path / "out.pth")
+    assert "iteration 7: loss is " in caplog.text
+    assert "times its recent median" in caplog.text
+    assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
+    assert len(state(tmp_path / "out.pth")["meta"]["recent_losses"]) == 10

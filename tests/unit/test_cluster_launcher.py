@@ -1,0 +1,538 @@
+"""The launcher's promises: one job at a time, found again, tried again only where that helps."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from submitit.core.utils import cloudpickle_dump
+
+from cluster import launcher, record
+from cluster.executors import EXECUTORS, task_paths
+from cluster.launcher import Training, launch
+from cluster.record import Record
+from cluster.settings import ClusterSettings
+from cluster.slurm import JobState
+from cluster.task import TrainingTask
+from fgd import progress
+from fgd.errors import FGDError
+
+SETTINGS = ClusterSettings(poll_s=0, max_restarts=2)
+
+PENDING = JobState("PENDING", reason="Resources")
+RUNNING = JobState("RUNNING", nodes="n1")
+COMPLETED = JobState("COMPLETED", exit_code="0:0")
+FAILED = JobState("FAILED", exit_code="1:0")
+NODE_FAIL = JobState("NODE_FAIL", exit_code="1:0")
+CANCELLED = JobState("CANCELLED", exit_code="0:15")
+UNKNOWN = JobState("UNKNOWN")
+GONE = JobState("GONE")
+COMPLETING = JobState("COMPLETING", nodes="n1")
+
+
+class Place:
+    """A place where jobs run as a test says: each goes through states, and stays in its last one.
+
+    Args:
+        final: the file that a job writes before it completes.
+    """
+
+    def __init__(self, final):
+        self.final = final
+        self.coming = []  # of the jobs that will be submitted, their states
+        self.jobs = {}  # by id, the states that are still to be seen
+        self.submitted = []  # (task, settings, name)
+        self.cancelled = []
+        self.ending = []  # of a cancelled job, its states before the last
+        self.lost_ids = []
+        self.asked_for_lost = []
+
+    def submit(self, task, settings, name, folder):
+        self.submitted.append((task, settings, name))
+        states = self.coming.pop(0)
+        if isinstance(states, Exception):
+            raise states
+        job_id = str(100 + len(self.submitted))
+        self.jobs[job_id] = list(states)
+        return job_id
+
+    def state(self, job_id, folder):
+        states = self.jobs[job_id]
+        state = states.pop(0) if len(states) > 1 else states[0]
+        if state is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        if state.state == "COMPLETED" and self.final is not None:
+            self.final.parent.mkdir(exist_ok=True)
+            self.final.write_text(f"trained by {job_id}")
+        return state
+
+    def cancel(self, job_id):
+        self.cancelled.append(job_id)
+        self.jobs[job_id] = [*self.ending, CANCELLED]
+
+    def how_to_end(self, job_id):
+        return f"end {job_id}"
+
+    def lost(self, name):
+        self.asked_for_lost.append(name)
+        return self.lost_ids
+
+
+@pytest.fixture
+def training(tmp_path):
+    arm = tmp_path / "fgd"
+    return Training("mini.fcos_r50.fgd", arm / "config.py", arm / "run", arm / "trained.pth")
+
+
+@pytest.fixture
+def place(training, tmp_path, monkeypatch):
+    """In Slurm's place; the recipe's fingerprint is "abc", and there are no commands of Slurm."""
+    place = Place(training.final)
+    monkeypatch.setitem(EXECUTORS, "slurm", place)
+    monkeypatch.setattr(launcher, "_fingerprint", lambda config: "abc")
+    monkeypatch.setattr(launcher, "_APPEARING_S", 0)
+    monkeypatch.setattr(launcher.time, "sleep", lambda seconds: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return place
+
+
+@pytest.fixture
+def told():
+    """What the launcher says."""
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda entry: lines.append(entry.getMessage())
+    logger = logging.getLogger("fgd.cluster")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def earlier(training, job_id, end=None, fingerprint="abc"):
+    """The record that an earlier launcher left."""
+    log = Record(fingerprint, "slurm", "1 node x 1 GPU")
+    attempt = log.begin(training.name)
+    attempt.job_id, attempt.end = job_id, end
+    log.save(training.jobs)
+    return attempt
+
+
+def ends(training):
+    """Of every job that the record knows, oldest first."""
+    return [attempt.end for attempt in record.load(training.jobs).attempts]
+
+
+# --- One job ---
+
+
+def test_a_training_is_submitted_once_and_its_result_appears(training, place):
+    place.coming = [[PENDING, RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+    assert training.out.read_text() == "trained by 101"
+    assert ends(training) == ["completed"]
+    assert place.cancelled == []
+
+
+def test_a_job_is_given_whole_paths_the_settings_and_the_name_of_the_record(
+    training, place, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    relative = Training("x", Path("fgd/config.py"), Path("fgd/run"), Path("fgd/trained.pth"))
+    place.coming = [[COMPLETED]]
+    launch(relative, SETTINGS, "slurm")
+    task, settings, name = place.submitted[0]
+    assert task == TrainingTask(training.config, training.work_dir, training.final)
+    assert settings is SETTINGS
+    assert name == record.load(training.jobs).current.name
+
+
+def test_the_record_is_written_before_the_job_is_submitted(training, place):
+    known = []
+
+    def submit(task, settings, name, folder):
+        known.extend(json.loads(record.path(folder).read_text())["attempts"])
+        raise FGDError("enough")
+
+    place.submit = submit
+    with pytest.raises(FGDError, match="enough"):
+        launch(training, SETTINGS, "slurm")
+    assert [(attempt["job_id"], attempt["end"]) for attempt in known] == [(None, None)]
+
+
+def test_news_of_the_job_and_every_line_of_the_training_are_told_once(training, place, told):
+    entry = {"max_iters": 40, "epoch": 1, "max_epochs": 1, "lr": 0.1, "loss": 1.0}
+    entry |= {"images_per_second": 10, "eta_seconds": 5}
+    ask = place.state
+
+    def state(job_id, folder):
+        found = ask(job_id, folder)
+        training.work_dir.mkdir(exist_ok=True)
+        if found == RUNNING and len(progress.read(training.work_dir)) < 2:
+            iteration = 20 * (1 + len(progress.read(training.work_dir)))
+            progress.append(training.work_dir, entry | {"iter": iteration})
+        return found
+
+    place.state = state
+    place.coming = [[PENDING, PENDING, RUNNING, RUNNING, RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert [line for line in told if line.startswith("job 101")] == [
+        "job 101: pending (Resources)",
+        "job 101: running on n1",
+        "job 101: completed",
+    ]
+    assert [line.split("  ")[1] for line in told if "loss" in line] == ["iter 20/40", "iter 40/40"]
+
+
+# --- A job that is there already ---
+
+
+def test_a_running_job_is_followed_and_not_submitted_again(training, place):
+    earlier(training, "7")
+    place.jobs["7"] = [RUNNING, COMPLETED]
+    launch(training, SETTINGS, "slurm")
+    assert place.submitted == []
+    assert training.out.read_text() == "trained by 7"
+    assert ends(training) == ["completed"]
+
+
+def test_a_job_that_finished_while_nobody_watched_is_not_submitted_again(training, place):
+    earlier(training, "7")
+    place.jobs["7"] = [COMPLETED]
+    launch(training, SETTINGS, "slurm")
+    assert place.submitted == []
+    assert training.out.exists()
+
+
+def test_a_finished_job_is_not_submitted_again_though_the_output_was_removed(training, place):
+    place.coming = [[COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    training.out.unlink()
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+    assert training.out.read_text() == "trained by 101"
+
+
+def test_a_finished_job_that_slurm_has_forgotten_is_not_asked_for(training, place):
+    earlier(training, "7", end="completed")
+    training.work_dir.mkdir()
+    training.final.write_text("trained by 7")
+    launch(training, SETTINGS, "slurm")  # nothing is known of job 7
+    assert place.submitted == []
+    assert training.out.read_text() == "trained by 7"
+
+
+def test_a_job_that_slurm_has_forgotten_and_that_left_nothing_is_followed_by_another(
+    training, place
+):
+    earlier(training, "7")
+    place.jobs["7"] = [GONE]
+    place.coming = [[RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert ends(training) == ["gone", "completed"]
+    assert training.out.read_text() == "trained by 101"
+
+
+def test_a_result_that_comes_in_sight_late_is_waited_for(training, place, monkeypatch):
+    monkeypatch.setattr(launcher, "_APPEARING_S", 30)
+    place.final = None
+    place.coming = [[RUNNING, COMPLETED]]
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 5:
+            training.work_dir.mkdir()
+            training.final.write_text("written on another node")
+
+    monkeypatch.setattr(launcher.time, "sleep", sleep)
+    launch(training, SETTINGS, "slurm")
+    assert training.out.read_text() == "written on another node"
+
+
+def test_a_training_whose_result_was_removed_is_trained_again(training, place):
+    earlier(training, "7", end="completed")
+    place.final = None
+    place.jobs["7"] = [COMPLETED]
+    place.coming = [FGDError("trained again")]
+    with pytest.raises(FGDError, match="trained again"):
+        launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+
+
+def test_a_job_that_lost_its_node_while_nobody_watched_is_followed_by_another(training, place):
+    earlier(training, "7")
+    place.jobs["7"] = [NODE_FAIL]
+    place.coming = [[RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+    assert ends(training) == ["node_fail, exit 1:0", "completed"]
+
+
+def test_a_job_that_failed_while_nobody_watched_is_told_once_and_then_tried_again(training, place):
+    earlier(training, "7")
+    place.jobs["7"] = [CANCELLED]
+    place.coming = [[COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert training.out.read_text() == "trained by 101"
+    assert ends(training)[0].startswith("cancelled")
+
+
+def test_a_launcher_that_died_while_submitting_leaves_no_second_job(training, place):
+    name = earlier(training, None).name
+    place.lost_ids = ["7"]
+    place.coming = [[COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert place.asked_for_lost == [name]
+    assert place.cancelled == ["7"]
+    assert len(place.submitted) == 1
+    assert ends(training) == ["its launcher died while submitting it", "completed"]
+
+
+def test_a_job_that_was_lost_is_cancelled_though_the_recipe_has_changed(training, place):
+    earlier(training, None, fingerprint="old")
+    place.lost_ids = ["7"]
+    place.coming = [[COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert place.cancelled == ["7"]
+    assert training.out.read_text() == "trained by 101"
+
+
+@pytest.mark.parametrize("fingerprint", ["abc", "old"])
+def test_a_cancelled_job_ends_before_the_next_is_submitted(training, place, told, fingerprint):
+    earlier(training, "7", end="cancelled by Ctrl-C", fingerprint=fingerprint)
+    place.jobs["7"] = [COMPLETING, COMPLETING, CANCELLED]
+    place.coming = [[COMPLETED]]
+    submit = place.submit
+
+    def submit_after_its_end(*arguments):
+        assert place.jobs["7"] == [CANCELLED]
+        return submit(*arguments)
+
+    place.submit = submit_after_its_end
+    launch(training, SETTINGS, "slurm")
+    assert told[0].startswith("waiting for job 7 to end")
+    assert training.out.read_text() == "trained by 101"
+
+
+def test_a_cancelled_job_that_does_not_end_is_not_waited_for_for_ever(
+    training, place, told, monkeypatch
+):
+    monkeypatch.setattr(launcher, "_ENDING_S", 0)
+    earlier(training, "7", end="cancelled by Ctrl-C")
+    place.jobs["7"] = [UNKNOWN]
+    place.coming = [[COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert "job 7 has still not ended" in told
+    assert training.out.exists()
+
+
+def test_a_second_launcher_is_refused(training, place):
+    with (
+        record.only_launcher(training.jobs),
+        pytest.raises(FGDError, match="another launcher watches"),
+    ):
+        launch(training, SETTINGS, "slurm")
+    assert place.submitted == []
+
+
+# --- A job of another recipe ---
+
+
+def test_another_recipe_is_refused_while_its_predecessor_runs(training, place):
+    earlier(training, "7", fingerprint="old")
+    place.jobs["7"] = [RUNNING]
+    with pytest.raises(FGDError, match=r"slurm job 7 \(running on n1\) still trains.*`end 7`"):
+        launch(training, SETTINGS, "slurm")
+    assert (place.submitted, place.cancelled) == ([], [])
+    assert record.load(training.jobs).fingerprint == "old"
+
+
+def test_another_place_is_refused_while_the_job_runs(training, place):
+    earlier(training, "7")
+    place.jobs["7"] = [PENDING]
+    with pytest.raises(FGDError, match="slurm job 7"):
+        launch(training, SETTINGS, "local")
+    assert place.submitted == []
+
+
+@pytest.mark.parametrize("end", [None, "completed"])
+def test_another_recipe_is_trained_when_its_predecessor_has_ended(training, place, end):
+    earlier(training, "7", end=end, fingerprint="old")
+    place.jobs["7"] = [CANCELLED]
+    place.coming = [[COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert training.out.read_text() == "trained by 101"
+    assert record.load(training.jobs).fingerprint == "abc"
+
+
+# --- Deaths ---
+
+
+def test_a_job_that_lost_its_node_is_followed_by_another(training, place):
+    place.coming = [[RUNNING, NODE_FAIL], [RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 2
+    assert ends(training) == ["node_fail, exit 1:0", "completed"]
+    assert training.out.read_text() == "trained by 102"
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+def test_a_job_is_restarted_as_often_as_the_settings_allow(training, place, restarts):
+    settings = ClusterSettings(poll_s=0, max_restarts=restarts)
+    place.coming = [[NODE_FAIL]] * 10
+    with pytest.raises(FGDError, match=r"mini\.fcos_r50\.fgd: job .* a node failed"):
+        launch(training, settings, "slurm")
+    assert len(place.submitted) == 1 + restarts
+
+
+def test_a_job_that_slurm_requeues_is_not_submitted_again(training, place):
+    place.coming = [[RUNNING, NODE_FAIL, PENDING, RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+
+
+def test_a_controller_that_does_not_answer_is_waited_for_and_told_of_once(training, place, told):
+    place.coming = [[RUNNING, UNKNOWN, UNKNOWN, RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+    assert training.out.exists()
+    assert told.count("job 101: unknown (Slurm does not answer)") == 1
+
+
+def test_an_error_of_the_training_is_not_tried_again(training, place):
+    place.coming = [[RUNNING, FAILED]]
+    training.jobs.mkdir(parents=True)
+    cloudpickle_dump(
+        ("error", "ValueError: the box has no width"),
+        task_paths(training.jobs, "101", 0).result_pickle,
+    )
+    with pytest.raises(FGDError, match="the box has no width"):
+        launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+    assert ends(training) == ["failed, exit 1:0"]
+
+
+def test_a_job_without_a_result_has_not_completed(training, place):
+    place.final = None
+    place.coming = [[RUNNING, COMPLETED]]
+    with pytest.raises(FGDError, match="job 101 ended as COMPLETED"):
+        launch(training, SETTINGS, "slurm")
+    assert not training.out.exists()
+
+
+# --- Jobs that do not start ---
+
+
+def test_a_job_that_will_never_start_is_cancelled(training, place):
+    place.coming = [[PENDING, JobState("PENDING", reason="PartitionTimeLimit")]]
+    with pytest.raises(FGDError, match=r"job 101 would wait for ever.*cluster\.timeout_min"):
+        launch(training, SETTINGS, "slurm")
+    assert place.cancelled == ["101"]
+    assert ends(training) == ["refused"]
+
+
+def test_after_a_job_that_would_never_start_another_can_be_submitted(training, place):
+    place.coming = [[JobState("PENDING", reason="PartitionTimeLimit")], [COMPLETED]]
+    with pytest.raises(FGDError):
+        launch(training, SETTINGS, "slurm")
+    launch(training, SETTINGS, "slurm")
+    assert ends(training) == ["refused", "completed"]
+
+
+def test_a_job_that_is_held_is_told_of_and_found_again_when_it_was_released(training, place):
+    place.coming = [[JobState("PENDING", reason="launch_failed_requeued_held")]]
+    with pytest.raises(FGDError, match="scontrol release 101"):
+        launch(training, SETTINGS, "slurm")
+    assert place.cancelled == []
+    place.jobs["101"] = [RUNNING, COMPLETED]
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+    assert training.out.exists()
+
+
+def test_a_job_that_slurm_refuses_is_recorded_and_can_be_submitted_again(training, place):
+    place.coming = [FGDError("Slurm refuses cluster.partition (gpus)"), [COMPLETED]]
+    with pytest.raises(FGDError, match=r"mini\.fcos_r50\.fgd: Slurm refuses cluster\.partition"):
+        launch(training, SETTINGS, "slurm")
+    assert ends(training) == ["refused"]
+    launch(training, SETTINGS, "slurm")
+    assert ends(training) == ["refused", "completed"]
+    assert place.asked_for_lost == []
+
+
+# --- Ctrl-C ---
+
+
+def test_ctrl_c_cancels_the_job(training, place):
+    place.coming = [[RUNNING, KeyboardInterrupt]]
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, SETTINGS, "slurm")
+    assert place.cancelled == ["101"]
+    assert ends(training) == ["cancelled by Ctrl-C"]
+
+
+def test_after_ctrl_c_the_job_ends_before_the_launcher(training, place, told):
+    place.coming = [[RUNNING, KeyboardInterrupt]]
+    place.ending = [COMPLETING, COMPLETING]
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, SETTINGS, "slurm")
+    assert place.jobs["101"] == [CANCELLED]
+    assert told[-1].startswith("waiting for job 101 to end")
+
+
+def test_a_second_ctrl_c_does_not_wait(training, place):
+    place.coming = [[RUNNING, KeyboardInterrupt]]
+    place.ending = [COMPLETING, KeyboardInterrupt, COMPLETING]
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, SETTINGS, "slurm")
+    assert place.jobs["101"] == [COMPLETING, CANCELLED]
+    assert ends(training) == ["cancelled by Ctrl-C"]
+
+
+def test_after_ctrl_c_the_same_again_submits_a_new_job(training, place):
+    place.coming = [[RUNNING, KeyboardInterrupt], [COMPLETED]]
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, SETTINGS, "slurm")
+    launch(training, SETTINGS, "slurm")
+    assert training.out.read_text() == "trained by 102"
+
+
+def test_ctrl_c_leaves_the_job_where_the_settings_say_so(training, place, told):
+    settings = ClusterSettings(poll_s=0, cancel_on_interrupt=False)
+    place.coming = [[RUNNING, KeyboardInterrupt, RUNNING, COMPLETED]]
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, settings, "slurm")
+    assert (place.cancelled, ends(training)) == ([], [None])
+    assert "job 101 goes on" in told[-1]
+    launch(training, settings, "slurm")
+    assert len(place.submitted) == 1
+    assert training.out.read_text() == "trained by 101"
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_ctrl_c_while_submitting_cancels_what_was_submitted(training, place, cancel):
+    def submit(task, settings, name, folder):
+        raise KeyboardInterrupt
+
+    place.submit = submit
+    place.lost_ids = ["7"]
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, ClusterSettings(poll_s=0, cancel_on_interrupt=cancel), "slurm")
+    assert place.cancelled == ["7"]
+    assert ends(training) == ["cancelled by Ctrl-C"]
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_ctrl_c_before_anything_was_submitted(training, place, told, cancel):
+    def submit(task, settings, name, folder):
+        raise KeyboardInterrupt
+
+    place.submit = submit
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, ClusterSettings(poll_s=0, cancel_on_interrupt=cancel), "slurm")
+    assert told == ["interrupted; no job was submitted"]
+    assert ends(training) == ["cancelled by Ctrl-C"]

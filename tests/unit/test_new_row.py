@@ -1,0 +1,234 @@
+"""Rows on one's own data: what `fgd new-row` writes and refuses, and what a row's files may be."""
+
+import json
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import own_data
+
+from fgd import recipe
+from fgd.cli import main
+from fgd.errors import FGDError
+from fgd.suite import load_suite
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory) -> Path:
+    """What the user brings."""
+    folder = tmp_path_factory.mktemp("brought")
+    own_data.write_all(folder)
+    return folder
+
+
+@pytest.fixture
+def run(brought, tmp_path, monkeypatch):
+    """Runs `fgd new-row` with further or other options, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: str, without: tuple[str, ...] = ()):
+        command = own_data.new_row(brought)[1:]
+        kept = [word for word in command if word.split("=")[0] not in without]
+        result = CliRunner().invoke(main, [*kept, *options], catch_exceptions=False)
+        return result.exit_code, result.output
+
+    return run
+
+
+def test_the_written_row_is_composed_for_the_users_data(run, tmp_path):
+    status, said = run("--lr=0.02")
+    assert status == 0, said
+    assert "12 training and 6 validation images, 3 classes: round, straight, mixed" in said
+    assert "16 channels in the student, 24 in the teacher" in said
+    assert sorted(path.name for path in (tmp_path / "own").iterdir()) == [
+        "dataset.py",
+        "mine.py",
+        "own.yaml",
+    ]
+    suite = load_suite("own/own.yaml")
+    training, detector = recipe.compose(suite, recipe.load_row("mine", suite), "fgd")
+    assert detector.model.bbox_head.num_classes == 3  # the student's own config says 80
+    assert detector.data.train.classes == own_data.CLASSES
+    assert detector.data.train.pipeline[2].img_scale == (160, 160)
+    assert training.model.distill.levels == [0, 1, 2, 3, 4]
+    assert training.optimizer.lr == pytest.approx(0.02 * 2 / 16)
+    assert training.model.student.backbone.init_cfg.checkpoint == (
+        "results/own/backbones/resnet18x8.pth"
+    )
+    plan = recipe.plan(suite)
+    assert plan.teachers["teacher"].own.checkpoint.name == "teacher.pth"
+    assert Path(plan.backbones["resnet18x8"]).is_file()
+
+
+def test_a_second_row_joins_the_suite(run):
+    assert run()[0] == 0
+    data = ("--train", "--train-images", "--val", "--val-images", "--img-scale", "--name")
+    status, said = run("--name=second", "--levels=1,2", without=data)
+    assert status == 0, said
+    suite = load_suite("own/own.yaml")
+    assert set(suite.rows) == {"mine", "second"}
+    assert recipe.load_row("second", suite).distill["levels"] == [1, 2]
+
+
+def test_a_teacher_of_the_zoo_is_trained_on_the_users_classes(run):
+    teacher = ["--teacher=retinanet_r18_fpn_1x_coco", "--train-teacher"]
+    status, said = run(*teacher, without=("--teacher", "--teacher-checkpoint"))
+    assert status == 0, said
+    suite = load_suite("own/own.yaml")
+    assert suite.trains("retinanet_r18_fpn_1x_coco")
+    trained = recipe.compose_teacher(suite, "retinanet_r18_fpn_1x_coco").training
+    assert trained.model.bbox_head.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--levels=0,7"], "level 7: student and teacher have the FPN levels 0 to 4 in common"),
+        (["--levels=0,x"], "expected whole numbers with commas between them"),
+        (["--inherit"], "the student cannot inherit the teacher's neck and head"),
+        (["--name=a b"], "'a b' may hold letters, digits, _ and - alone"),
+        (["--out=coco"], "'coco' is a suite of configs/suites"),
+        (["--student=retinanet_r50_fpn_1x"], "did you mean 'retinanet_r50_fpn_1x_coco'"),
+        (["--val=nowhere.json"], "annotation file nowhere.json is missing"),
+        (["--train-teacher"], "a teacher that is to be trained has no checkpoint"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(run, tmp_path, options, message):
+    status, said = run(*options)
+    assert status == 2
+    assert message in " ".join(said.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_strides_are_compared_on_the_built_detectors(run, brought):
+    path = brought / "two_stage.py"
+    own_data.write_detector(path, "faster_rcnn_r50_fpn_1x_coco", 16, backbone="resnet18x8.pth")
+    status, said = run(f"--student={path}")
+    assert status == 2
+    assert "level 0 has stride 4 in the student" in said
+
+
+def test_a_student_from_random_weights_has_to_be_meant(run, brought):
+    path = brought / "raw.py"
+    own_data.write_detector(path, "retinanet_r50_fpn_1x_coco", 16)
+    status, said = run(f"--student={path}")
+    assert status == 2
+    assert "names no checkpoint for its backbone" in said
+    assert run(f"--student={path}", "--from-scratch")[0] == 0
+
+
+def test_a_checkpoint_of_another_model_is_refused(run, brought):
+    torch.save({"state_dict": {"backbone.x": torch.zeros(1)}}, brought / "other.pth")
+    status, said = run(f"--teacher-checkpoint={brought / 'other.pth'}")
+    assert status == 2
+    assert "does not fit the model that its config describes" in said
+
+
+def test_classes_in_another_order_are_refused(run, brought):
+    state = torch.load(brought / "teacher.pth")
+    state["meta"]["CLASSES"] = own_data.CLASSES[::-1]
+    torch.save(state, brought / "reversed.pth")
+    status, said = run(f"--teacher-checkpoint={brought / 'reversed.pth'}")
+    assert status == 2
+    assert "trained with the classes in the order mixed, straight, round" in said
+
+
+def test_validation_data_of_other_classes_are_refused(run, brought):
+    content = json.loads((brought / "data/test.json").read_text())
+    content["categories"].append({"id": 99, "name": "else"})
+    content["annotations"][0]["category_id"] = 99
+    (brought / "data/more.json").write_text(json.dumps(content))
+    status, said = run(f"--val={brought / 'data/more.json'}")
+    assert status == 2
+    assert "has 1 objects of categories that" in said
+
+
+def test_without_a_terminal_nothing_is_asked(run):
+    status, said = run(without=("--student",))
+    assert status == 2
+    assert "give --student" in said
+
+
+def test_in_a_terminal_what_is_missing_is_asked(brought, tmp_path):
+    command = [w for w in own_data.new_row(brought) if not w.startswith(("--name", "--student"))]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(tmp_path)
+        os.execv(command[0], command)
+    os.write(terminal, f"asked\n{brought / 'student.py'}\n".encode())
+    said = b""
+    while chunk := _read(terminal):
+        said += chunk
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, said
+    assert b"Name of the row:" in said
+    assert (tmp_path / "own/asked.py").is_file()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def _changed_suite(change) -> Path:
+    path = Path("own/own.yaml")
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_errors_in_ones_own_files_name_the_file(run):
+    assert run()[0] == 0
+    row = Path("own/mine.py")
+    text = row.read_text()
+    for wrong, message in [
+        (text + "(\n", r"mine\.py: cannot be read as a config \(SyntaxError: '\(' was never"),
+        (text.replace("teacher.pth", "no.pth"), r"teacher\.checkpoint .*no\.pth'.*no file"),
+        (text.replace("teacher.py'", "student.py'"), r"two detectors are called 'student'"),
+    ]:
+        row.write_text(wrong)
+        with pytest.raises(FGDError, match=message):
+            recipe.plan(load_suite("own/own.yaml"))
+    row.write_text(text)
+    path = _changed_suite(lambda suite: suite.update(rows=["other.py"]))
+    with pytest.raises(FGDError, match=r"row 'other\.py': there is no file"):
+        load_suite(path)
+
+
+def test_a_teacher_of_other_classes_is_refused(run, brought):
+    config = own_data.write_detector(
+        brought / "teacher80.py", "retinanet_r101_fpn_1x_coco", 24, classes=80
+    )
+    own_data.write_checkpoint(brought / "teacher80.pth", config)
+    status, said = run(
+        f"--teacher={brought / 'teacher80.py'}",
+        f"--teacher-checkpoint={brought / 'teacher80.pth'}",
+    )
+    assert status == 2
+    assert "teacher80 tells 80 classes apart, and the data set" in said
+
+
+def test_an_own_teacher_keeps_its_file_and_its_promise(brought, tmp_path, monkeypatch):
+    before = (brought / "teacher.pth").stat().st_mtime_ns
+    runner = CliRunner()
+    copy = ["download", str(brought / "teacher.pth"), f"--out={tmp_path / 'copy.pth'}"]
+    assert runner.invoke(main, copy).exit_code == 0
+    assert (brought / "teacher.pth").stat().st_mtime_ns == before
+    assert runner.invoke(main, [*copy, "--sha256=00000000"]).exit_code == 2
+    figures = {"box": {"AP": 0.3}, "sha256": "0" * 64}
+    monkeypatch.setattr("fgd.evaluate.measure", lambda *_, **__: figures)
+    files = [str(brought / name) for name in ("teacher.py", "teacher.pth")]
+    check = ["check-teacher", "teacher", *files, f"--out={tmp_path / 'c'}"]
+    assert runner.invoke(main, [*check, "--ap=30.1"]).exit_code == 0
+    refused = runner.invoke(main, [*check, "--ap=31"])
+    assert refused.exit_code == 2
+    assert "box AP 30.00, 1.00 below the 31.0 that its row says" in refused.output

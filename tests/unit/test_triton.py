@@ -1,0 +1,93 @@
+"""The GPU kernels of the loss: what the plain path gives, and compiled without a GPU.
+
+Without a GPU they run on Triton's interpreter (see conftest.py).
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fgd import _fused
+from fgd.loss import FGDLoss
+
+pytest.importorskip("triton", reason="Triton has no wheel for this platform")
+from fgd import _triton
+
+# Triton's interpreter makes numbers of NumPy arrays in a way that NumPy means to refuse.
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def outcome(loss: FGDLoss, student: Tensor, teacher: Tensor) -> list[Tensor]:
+    """The student's gradient, the others, and the parts."""
+    generator = torch.Generator().manual_seed(1)
+    corner = 40 * torch.rand(5, 2, generator=generator)
+    boxes = torch.cat([corner, corner + 20 * torch.rand(5, 2, generator=generator)], dim=1)
+    boxes = boxes.to(DEVICE)
+    student = student.clone().requires_grad_()
+    arguments = student, teacher, [boxes[:4], boxes[4:]], [(64, 60), (64, 64)]
+    inputs = student, *loss.parameters()
+    gradients = torch.autograd.grad(loss(*arguments), inputs, materialize_grads=True)
+    assert gradients[0].dtype == student.dtype
+    return [*gradients, *loss.parts(*arguments)]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_kernels_give_what_the_plain_path_gives(monkeypatch, dtype, layout):
+    torch.manual_seed(0)
+    loss = FGDLoss(24, 24, alpha=1.0, beta=1.0, gamma=1.0, lambda_=1.0).to(DEVICE)
+    for parameter in loss.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    student, teacher = (
+        torch.randn(2, 24, 19, 29).to(DEVICE, dtype, memory_format=layout) for _ in range(2)
+    )
+    monkeypatch.setattr(_triton, "_PROGRAMS", 4)  # several tiles each, the last cut short
+    monkeypatch.setattr(_fused, "passes_for", lambda features: _fused._plain)
+    plain = outcome(loss, student, teacher)
+    monkeypatch.setattr(_fused, "passes_for", lambda features: _triton)
+    ours = outcome(loss, student, teacher)
+    # Sums are in float32 on both paths; only the student's gradient is rounded to its own type.
+    tolerances = [max(1e-4, torch.finfo(dtype).eps)] + [1e-4] * (len(plain) - 1)
+    for mine, expected, tolerance in zip(ours, plain, tolerances, strict=True):
+        error = (mine.float() - expected.float()).abs().max()
+        assert error <= tolerance * expected.float().abs().max() + 1e-5
+
+
+def test_kernels_prove_themselves_before_they_are_used(monkeypatch, recwarn):
+    works = _fused._triton_works.__wrapped__
+    assert works(DEVICE)
+    monkeypatch.setattr(_triton, "_walk", lambda *_: (16, 1, 1))  # leaves pixels out
+    assert not works(DEVICE)
+    monkeypatch.setattr(_triton, "reduce", lambda *_: 1 / 0)
+    assert not works(DEVICE)
+    messages = [str(warning.message) for warning in recwarn]
+    assert any("wrong on this device" in message for message in messages)
+    assert any("division by zero" in message for message in messages)
+
+
+def test_the_cpu_takes_the_plain_path():
+    assert _fused.passes_for(torch.zeros(1, 4, 9)) is _fused._plain
+
+
+def test_kernels_compile_to_machine_code_and_stay_in_registers():
+    """Needs no GPU. A kernel that does not fit into registers would not reach the bandwidth."""
+    from triton.backends import backends
+
+    if "nvidia" not in backends:
+        pytest.skip("this Triton has no backend for NVIDIA's GPUs")
+    script = Path(__file__).with_name("compile_kernels.py")
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    compiled = json.loads(result.stdout)
+    assert {name.split()[0] for name in compiled} == {
+        "_reduce_kernel",
+        "_merge_kernel",
+        "_gradient_kernel",
+    }
+    assert set(compiled.values()) == {0}, "bytes of stack a thread"
