@@ -50,6 +50,12 @@ def judge(folder: Path, job_id: str, state: JobState, settings: ClusterSettings)
     )
 
 
+def all_finished(folder: Path, job_id: str, tasks: int) -> bool:
+    """Whether every rank of a job has left its success, whatever Slurm makes of their ends."""
+    results = [task_paths(folder, job_id, rank).result_pickle for rank in range(tasks)]
+    return all(path.exists() and submitit_result(path)[0] == "success" for path in results)
+
+
 def hopeless(state: JobState, settings: ClusterSettings) -> str | None:
     """Why a waiting job will never start; None if it may."""
     if state.reason not in _HOPELESS:
@@ -121,6 +127,9 @@ _HOPELESS = {
 _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
 # srun's words when the controller does not answer, which it does again after a moment.
 _NOT_STARTED = ("Unable to create step", "Unable to confirm allocation")
+# srun's words for a rank that got the signal of a time limit or of a preemption while it could not
+# handle it: in its first seconds, before submitit runs.
+_NOT_READY = ("User defined signal",)
 # submitit's first words in a rank's output.
 _STARTED = "Starting with"
 
@@ -178,6 +187,8 @@ def _explain(
             return "Slurm's controller did not answer when its ranks were to start", True
         if killed and all(error.lost_peer for error in errors):
             return f"rank {killed[0]} was killed; its siblings cannot go on without it", True
+        if not errors and _says(folder, job_id, _NOT_READY):
+            return "it was told to leave its nodes before its ranks had started", True
         if any("timed-out too many times" in error.words for error in errors):
             return (
                 f"it reached its time limit more often than cluster.max_timeouts "

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import failure, record
@@ -134,7 +134,7 @@ def _attach(
     attempt = log.current
     if attempt is None or attempt.end is not None:
         return None
-    state = place.state(attempt.job_id, training.jobs)
+    state = _state(training, settings, place, attempt.job_id)
     logger.info("found job %s: %s", attempt.job_id, state.text)
     if state.state == "COMPLETED" and not _appears(training.final):
         attempt.end = "completed, but its result was removed"
@@ -167,6 +167,16 @@ def _submit(training: Training, settings: ClusterSettings, place: Executor, log:
     return attempt
 
 
+def _state(
+    training: Training, settings: ClusterSettings, place: Executor, job_id: str
+) -> JobState:
+    """Of a job; one whose ranks had all finished did not fail, though one was killed as it left."""
+    state = place.state(job_id, training.jobs)
+    if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, settings.tasks):
+        return replace(state, state="COMPLETED")
+    return state
+
+
 def _follow(
     training: Training, settings: ClusterSettings, place: Executor, log: Record
 ) -> JobState:
@@ -178,7 +188,7 @@ def _follow(
     job_id, previous = log.current.job_id, None
     with closing(Follower(training.name, job_id, training.work_dir)) as follower:
         while True:
-            state = place.state(job_id, training.jobs)
+            state = _state(training, settings, place, job_id)
             follower.report(state)
             if state.is_waiting:
                 _refuse_endless_wait(training, settings, place, log, state)

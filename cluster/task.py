@@ -1,6 +1,7 @@
 """What every rank of a job runs."""
 
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,9 @@ class TrainingTask:
         compat.quiet()
         log_to(sys.stdout)
         train(self.config, self.work_dir, self.out, patience_s=_LEAVING_S)
+        # Nothing is left to be saved. While it ends, Python gives signals their default action back
+        # (but not to ignored ones): submitit's would kill the rank, and its job would have failed.
+        signal.signal(getattr(signal, f"SIG{JobEnvironment.USR_SIG}"), signal.SIG_IGN)
 
     def _show_devices(self) -> None:
         """submitit hides all GPUs from its local tasks: show those that the launcher saw.

@@ -62,6 +62,13 @@ def test_ranks_that_a_silent_controller_did_not_start_are_worth_another_try(tmp_
     assert "controller did not answer" in verdict.text
 
 
+def test_ranks_that_had_to_leave_before_they_had_started_are_worth_another_try(tmp_path):
+    leave(tmp_path, 0, out="", err="srun: error: n1: task 0: User defined signal 2")
+    verdict = judge(tmp_path, JOB, KILLED, TWO_RANKS)
+    assert verdict.worth_another_try
+    assert "before its ranks had started" in verdict.text
+
+
 def test_a_killed_rank_is_worth_another_try(tmp_path):
     leave(tmp_path, 0, LOST_PEER)
     leave(tmp_path, 1, out=f"{STARTED}iter 40/375\niter 60/375\n")

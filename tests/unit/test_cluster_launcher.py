@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from fgd import progress
 from fgd.errors import FGDError
 
 SETTINGS = ClusterSettings(poll_s=0, max_restarts=2)
+TWO_RANKS = replace(SETTINGS, nodes=2, gpus_per_node=1)
 
 PENDING = JobState("PENDING", reason="Resources")
 RUNNING = JobState("RUNNING", nodes="n1")
@@ -185,6 +187,33 @@ def test_news_of_the_job_and_every_line_of_the_training_are_told_once(training, 
         "job 101: completed",
     ]
     assert [line.split("  ")[1] for line in told if "loss" in line] == ["iter 20/40", "iter 40/40"]
+
+
+def succeed(training, job_id, *ranks):
+    """The results of a job's ranks, as submitit writes them."""
+    training.jobs.mkdir(parents=True, exist_ok=True)
+    for rank in ranks:
+        cloudpickle_dump(("success", None), task_paths(training.jobs, job_id, rank).result_pickle)
+
+
+def test_a_job_whose_ranks_had_all_finished_did_not_fail(training, place):
+    # A signal killed one of them while its process ended.
+    training.final.parent.mkdir(parents=True)
+    training.final.write_text("trained by 101")
+    succeed(training, "101", 0, 1)
+    place.coming = [[RUNNING, FAILED]]
+    launch(training, TWO_RANKS, "slurm")
+    assert training.out.read_text() == "trained by 101"
+    assert ends(training) == ["completed"]
+
+
+def test_a_job_of_which_one_rank_had_finished_failed(training, place):
+    training.final.parent.mkdir(parents=True)
+    training.final.write_text("trained by 101")
+    succeed(training, "101", 0)
+    place.coming = [[RUNNING, FAILED]]
+    with pytest.raises(FGDError, match="job 101 ended as FAILED"):
+        launch(training, TWO_RANKS, "slurm")
 
 
 # --- A job that is there already ---

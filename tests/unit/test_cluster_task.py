@@ -1,6 +1,9 @@
-"""What a rank does before it trains: which GPUs it sees."""
+"""What a rank does around its training: which GPUs it sees, how it ends."""
 
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -27,8 +30,10 @@ def devices(monkeypatch):
     def run(task, executor, given):
         job = {"SUBMITIT_LOCAL_JOB_ID": "17", "SLURM_JOB_ID": "17"}
         environment = {"SUBMITIT_EXECUTOR": executor, "CUDA_VISIBLE_DEVICES": given, **job}
+        before = signal.getsignal(signal.SIGUSR2)
         with mock.patch.dict(os.environ, environment):
             task()
+        signal.signal(signal.SIGUSR2, before)
         return seen.pop()
 
     return run
@@ -42,3 +47,28 @@ def test_on_this_machine_a_rank_sees_the_launchers_gpus(devices, launchers):
 
 def test_on_slurm_a_rank_sees_what_slurm_gives_it(devices):
     assert devices(TASK, "slurm", "0,1") == "0,1"
+
+
+# A rank as submitit runs it: with its own handler of the signal, which Python forgets at the end.
+RANK = """
+import os, signal
+import fgd.train
+from cluster.task import TrainingTask
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+signal.signal(signal.SIGUSR2, lambda *_: None)
+fgd.train.train = lambda *_, **__: print("trained")
+late = Late()
+TrainingTask("config.py", "run", "final.pth")()
+"""
+
+
+def test_the_signal_of_a_time_limit_does_not_kill_a_rank_that_is_done():
+    job = {"SUBMITIT_EXECUTOR": "slurm", "SUBMITIT_LOCAL_JOB_ID": "17", "SLURM_JOB_ID": "17"}
+    done = subprocess.run(
+        [sys.executable, "-c", RANK], env=os.environ | job, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "trained\n"), done.stderr
