@@ -92,8 +92,10 @@ def up(nodes: int, gpus: int) -> None:
     _refuse_foreign()
     _install()
     if not settings.STATE.exists():
-        names = [f"n{number}" for number in range(1, nodes + 1)]
-        _write_settings(names, gpus)
+        _write_settings([f"n{number}" for number in range(1, nodes + 1)], gpus)
+    elif not _alive("slurmctld"):
+        # The machine was started anew, and may have another name and another /etc/hosts.
+        _write_settings(**_state())
     state = _state()
     names = state["names"]
     if (len(names), state["gpus"]) != (nodes, gpus):
@@ -121,10 +123,7 @@ def down() -> None:
         time.sleep(1)
     for pidfile in settings.pidfiles():
         _stop(pidfile)
-    if HOSTS_MARK in HOSTS.read_text():
-        lines = HOSTS.read_text().splitlines(keepends=True)
-        # Not by renaming: in a container /etc/hosts is a mount.
-        HOSTS.write_text("".join(line for line in lines if HOSTS_MARK not in line))
+    _write_hosts([])
     for file in (settings.SLURM_CONF, settings.GRES_CONF, settings.DBD_CONF):
         file.unlink(missing_ok=True)
     shutil.rmtree(settings.ROOT)
@@ -213,10 +212,6 @@ def _install() -> None:
         _run(["apt-get", "update", "-qq"])
         options = ["-y", "-qq", "--no-install-recommends"]
         _run(["apt-get", "install", *options, *PACKAGES], DEBIAN_FRONTEND="noninteractive")
-    except subprocess.CalledProcessError as error:
-        raise MachineLacks(
-            f"apt-get could not install {' '.join(PACKAGES)}:\n{error.stdout}"
-        ) from error
     finally:
         if ours:
             policy.unlink()
@@ -236,12 +231,20 @@ def _write_settings(names: list[str], gpus: int) -> None:
     settings.GRES_CONF.write_text(settings.gres_conf(names, gpus))
     settings.DBD_CONF.write_text(settings.dbd_conf())
     settings.DBD_CONF.chmod(0o600)
-    hosts = HOSTS.read_text()
-    with HOSTS.open("a") as file:
-        file.write("" if hosts.endswith("\n") else "\n")
-        file.writelines(f"127.0.0.1 {name} {HOSTS_MARK}\n" for name in names)
+    _write_hosts(names)
     # Last: it says that all the rest is there.
     settings.STATE.write_text(json.dumps({"names": names, "gpus": gpus}))
+
+
+def _write_hosts(names: list[str]) -> None:
+    """Let /etc/hosts have these nodes of the testbed, and no others."""
+    before = HOSTS.read_text()
+    lines = [line for line in before.splitlines() if HOSTS_MARK not in line]
+    lines += [f"127.0.0.1 {name} {HOSTS_MARK}" for name in names]
+    after = "".join(f"{line}\n" for line in lines)
+    if after != before:
+        # Not by renaming: in a container /etc/hosts is a mount.
+        HOSTS.write_text(after)
 
 
 # --- Daemons ---

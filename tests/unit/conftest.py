@@ -1,5 +1,26 @@
 """What is quick: functions, and small detectors that are built and not trained."""
 
+import subprocess
+
+import pytest
 from small_suite import own_cache, tiny_data, tiny_suite
 
 __all__ = ["own_cache", "tiny_data", "tiny_suite"]
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Makes a disk of a size ("100k") that can be filled; its folder."""
+    folder = tmp_path / "disk"
+
+    def mount(size):
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"this machine mounts no tmpfs: {done.stderr.strip()}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", folder], check=True)

@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import subprocess
 
 import pytest
 import torch
@@ -95,15 +94,9 @@ def test_a_sealed_state_that_is_sealed_again_stays_the_same(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(disk):
     """A disk of 100 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", folder])
-    if done.returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    return disk("100k")
 
 
 def test_a_full_disk_stops_the_run_with_the_state_before_intact(small_disk, capfd):

@@ -18,6 +18,9 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "ROOT", tmp_path / "testbed")
     for name in ("SLURM_CONF", "DBD_CONF", "GRES_CONF"):
         monkeypatch.setattr(settings, name, tmp_path / f"{name}.conf")
+    monkeypatch.setattr(settings, "STATE", tmp_path / "testbed" / "state.json")
+    monkeypatch.setattr(testbed, "HOSTS", tmp_path / "hosts")
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost")
     monkeypatch.setattr(testbed, "_running", lambda daemon: set())
     return tmp_path
 
@@ -45,3 +48,30 @@ def test_gpus_and_nodes_are_as_many_as_asked_for():
     assert text.count("\nNodeName=") == 3
     assert text.count("Gres=gpu:4") == 3
     assert settings.gres_conf(["n1"], 0).strip() == settings.MARK
+
+
+def test_packages_that_cannot_be_installed_are_no_reason_to_skip(machine, monkeypatch):
+    def fail(command, **_):
+        raise testbed.subprocess.CalledProcessError(100, command, "E: Unable to locate package")
+
+    places = {"apt-get": "/usr/bin/apt-get"}
+    monkeypatch.setattr(testbed.shutil, "which", lambda name, path=None: places.get(name))
+    monkeypatch.setattr(testbed, "Path", lambda _: machine / "policy-rc.d")
+    monkeypatch.setattr(testbed, "_run", fail)
+    # `main` prints apt-get's words and ends with 1; with another status the tests would be skipped.
+    with pytest.raises(testbed.subprocess.CalledProcessError):
+        testbed._install()
+    assert not (machine / "policy-rc.d").exists()
+
+
+def test_a_machine_with_another_name_gets_new_settings(machine, monkeypatch):
+    monkeypatch.setattr(testbed.socket, "gethostname", lambda: "before")
+    testbed._write_settings(["n1", "n2"], 2)
+    (machine / "hosts").write_text("127.0.0.1 localhost\n")  # made anew by a container
+    monkeypatch.setattr(testbed.socket, "gethostname", lambda: "after.example")
+    testbed._write_settings(**testbed._state())
+    assert "NodeHostname=after " in settings.SLURM_CONF.read_text()
+    nodes = [line.split()[1] for line in (machine / "hosts").read_text().splitlines()]
+    assert nodes == ["localhost", "n1", "n2"]
+    testbed._write_hosts([])
+    assert (machine / "hosts").read_text() == "127.0.0.1 localhost\n"
