@@ -16,7 +16,7 @@ OPERATORS := $(if $(filter 0,$(CUDA)),cpu,cuda)
 $(INSTALLED): always
 endif
 
-.PHONY: help setup demo mini full test test-slurm test-full lint docs tutorial bench reliability
+.PHONY: help setup demo mini study full test test-slurm test-full lint docs tutorial bench reliability
 .PHONY: audit lock always
 
 help: ## list the targets
@@ -33,6 +33,11 @@ demo: setup ## two rows of the results table on the mini set, with their baselin
 
 mini: setup ## all eight rows on the mini set
 	$(SNAKEMAKE) --config suite=mini
+
+study: setup ## three seeds and the ablations on the mini set (an hour), docs/results-mini.md
+	$(SNAKEMAKE) --config suite=study
+	.venv/bin/fgd study configs/suites/study.yaml --results results/study \
+		--command "make study" --out docs/results-mini.md
 
 full: setup ## rehearse every row at full size (CPU), write docs/full-size.md
 	.venv/bin/fgd prove configs/suites/{coco,more,yolox}.yaml \

@@ -60,8 +60,10 @@ def lines(suite: Suite) -> list[Line]:
             found.append(_with_ap(Line(name, "teacher", stage), folder / "eval.json"))
         else:
             found.append(_line(name, "teacher", work, folder / "eval.json"))
-    for name in plan.rows:
+    for name, row in plan.rows.items():
         for run in (suite.run_name(arm, seed) for arm in ARMS for seed in suite.seeds):
+            if row.folder(run) != f"{name}/{run}":
+                continue  # a baseline that it shares, which is a line of the other row
             folder = results / name / run
             found.append(_line(name, run, folder, folder / "eval.json"))
     return found

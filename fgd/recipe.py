@@ -43,6 +43,7 @@ class Row:
     published: dict
     base_batch: int = rate.BASE_BATCH
     from_scratch: bool = False
+    baseline_of: str | None = None
     own: dict[str, OwnDetector] = field(default_factory=dict)
 
 
@@ -51,15 +52,23 @@ class RowPlan:
     """What a row is made of.
 
     Attributes:
+        name: of the row.
+        baseline: the row that trains the baseline; another one's if `baseline_of` says so.
         student, teacher: names of detectors.
         backbone: key of the backbone that the student starts from; None for one from scratch.
         kinds: of AP that the student has, "box", "mask" or both.
     """
 
+    name: str
+    baseline: str
     student: str
     teacher: str
     backbone: str | None
     kinds: tuple[str, ...]
+
+    def folder(self, run: str) -> str:
+        """Where a training ("fgd", "baseline/seed1") lies in the suite's results."""
+        return f"{self.baseline if run.split('/')[0] == 'baseline' else self.name}/{run}"
 
 
 @dataclass(frozen=True)
@@ -189,6 +198,7 @@ def plan(suite: Suite) -> Plan:
         student = _load_detector(suite, row.student, owned, learns=True).model
         teacher = _load_teacher(suite, row.teacher, owned).model
         _check(suite, row, student, teacher)
+        _check_baseline(suite, row)
         _check_backbone(row, student)
         needed = [_backbone_checkpoint(student)]
         if suite.trains(row.teacher):
@@ -199,7 +209,14 @@ def plan(suite: Suite) -> Plan:
         teachers[row.teacher] = TeacherPlan(
             suite.trains(row.teacher), *keys[1:], own=owned.get(row.teacher)
         )
-        rows[name] = RowPlan(row.student, row.teacher, keys[0], tuple(heads(student)))
+        rows[name] = RowPlan(
+            name=name,
+            baseline=row.baseline_of or name,
+            student=row.student,
+            teacher=row.teacher,
+            backbone=keys[0],
+            kinds=tuple(heads(student)),
+        )
     _check_train_teachers(suite, teachers)
     return Plan(rows, teachers, backbones)
 
@@ -474,6 +491,25 @@ def _check_classes(suite: Suite, row: Row, student: dict, teacher: dict) -> None
                 "give your own checkpoint, or let the suite train it (train_teachers); in a mini "
                 "suite the number is mini.size.classes"
             )
+
+
+def _check_baseline(suite: Suite, row: Row) -> None:
+    """Whether the row's student, trained alone, is the student of the row that it names."""
+    if row.baseline_of is None:
+        return
+    place = f"row {row.name}: baseline_of {row.baseline_of!r}"
+    if row.baseline_of not in suite.rows:
+        raise FGDError(f"{place}: the suite has no such row; it has {', '.join(suite.rows)}")
+    other = load_row(row.baseline_of, suite)
+    if other.baseline_of is not None:
+        raise FGDError(f"{place}: that row has no baseline of its own; name {other.baseline_of!r}")
+    ours, theirs = (compose(suite, each, "baseline").detector.to_dict() for each in (row, other))
+    differing = sorted(key for key in ours if ours[key] != theirs[key])
+    if differing:
+        raise FGDError(
+            f"{place}: the two students are not trained alike, they differ in "
+            f"{', '.join(differing)}. Leave the key out, and the row trains a baseline of its own"
+        )
 
 
 def _check_stated_rates(suite: Suite) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -90,10 +91,7 @@ def load_suite(path: str | Path) -> Suite:
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in (root() / "configs" / "suites").glob("*.yaml")))
         raise FGDError(f"{path}: no such suite file; configs/suites has {names}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise FGDError(f"{path}: not valid YAML: {error}") from error
+    content = _read(path)
     validate(content, "suite", str(path))
     if ("seed" in content) == ("seeds" in content):
         raise FGDError(f"{path}: give either `seed`, a number, or `seeds`, a list of numbers")
@@ -120,6 +118,49 @@ def row_file(name: str) -> Path:
             f"{suggestion(name, known)}"
         )
     return known[name]
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> Any:
+    """A suite file over its `base`, if it names one; what is no mapping is the schema's to refuse.
+
+    Args:
+        above: files that have led here.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise FGDError(f"{path}: not valid YAML: {error}") from error
+    except OSError as error:
+        raise FGDError(f"{path}, the base of {above[-1]}: {error.strerror}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("base"), str):
+        return content
+    base_path = path.parent / content.pop("base")
+    if path in above:
+        raise FGDError(f"{path}: this suite is its own base")
+    base = _read(base_path, (*above, path))
+    if not isinstance(base, dict):
+        raise FGDError(f"{base_path}, the base of {path}: not a suite")
+    # Its paths are relative to itself.
+    if isinstance(base.get("dataset"), str) and (base_path.parent / base["dataset"]).is_file():
+        base["dataset"] = str((base_path.parent / base["dataset"]).absolute())
+    if isinstance(base.get("rows"), list):
+        base["rows"] = [
+            str((base_path.parent / row).absolute()) if str(row).endswith(".py") else row
+            for row in base["rows"]
+        ]
+    for one, other in (("seed", "seeds"), ("seeds", "seed")):
+        if one in content:
+            base.pop(other, None)
+    return _merged(base, content)
+
+
+def _merged(base: dict, content: dict) -> dict:
+    """Sections key by key; anything else, lists too, in place of the base's."""
+    merged = base | content
+    for key in base.keys() & content.keys():
+        if isinstance(base[key], dict) and isinstance(content[key], dict):
+            merged[key] = _merged(base[key], content[key])
+    return merged
 
 
 def _rows(suite: Path, entries: list[str]) -> tuple[tuple[str, ...], dict[str, str]]:

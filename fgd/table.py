@@ -54,8 +54,8 @@ class Figures:
     """AP in points, with one decimal; None where nothing was measured or published.
 
     Of a suite with several seeds, baseline and FGD are means over the runs that there are, with the
-    sample standard deviation (of at least two runs). The gain's is that of the differences between
-    the runs of one seed.
+    sample standard deviation (of at least two runs). The gain's is that of `gains`, the differences
+    between the runs of one seed.
     """
 
     teacher_ap: float | None
@@ -68,6 +68,7 @@ class Figures:
     gain_std: float | None = None
     baseline_runs: int = 0
     fgd_runs: int = 0
+    gains: tuple[float | None, ...] = ()
 
     @property
     def gain(self) -> float | None:
@@ -89,6 +90,8 @@ class Row:
         measured: the eval.json of "teacher", "baseline" and "fgd", of further seeds of
             "baseline/seed1" and so on; None until there is one.
         configs: SHA-256 of the training configs, by the same names.
+        folders: of the trainings in the suite's results; another row's for a baseline that it
+            shares.
     """
 
     name: str
@@ -97,6 +100,7 @@ class Row:
     figures: dict[str, Figures]
     measured: dict[str, dict | None]
     configs: dict[str, str | None]
+    folders: dict[str, str]
 
     @property
     def missing(self) -> list[str]:
@@ -144,8 +148,9 @@ def collect(suite: Suite, results: Path) -> Table:
             teachers[row.teacher] = _detector(row.teacher, composed.detector.model)
         student = recipe.compose(suite, row, "baseline").detector.model
         runs = [suite.run_name(arm, seed) for seed in suite.seeds for arm in reversed(ARMS)]
+        folders = {run: plan.folder(run) for run in runs}
         measured = {"teacher": _read_report(results / "teachers" / row.teacher / "eval.json")} | {
-            run: _read_report(results / name / run / "eval.json") for run in runs
+            run: _read_report(results / folder / "eval.json") for run, folder in folders.items()
         }
         rows.append(
             Row(
@@ -154,7 +159,10 @@ def collect(suite: Suite, results: Path) -> Table:
                 teacher=teachers[row.teacher],
                 figures={k: _figures(k, suite, measured, row.published) for k in plan.kinds},
                 measured=measured,
-                configs={run: _hash(results / name / run / "config.py") for run in runs},
+                configs={
+                    run: _hash(results / folder / "config.py") for run, folder in folders.items()
+                },
+                folders=folders,
             )
         )
     settings = json.dumps(asdict(suite), sort_keys=True).encode()
@@ -177,7 +185,7 @@ def to_markdown(table: Table) -> str:
         f"# FGD, suite {table.suite}",
         f"AP x 100 on {table.data}{counted}. Settings: {table.settings[:8]}.\n{_GAIN_NOTE}",
         *_seeds(table),
-        _aligned(_main_header(table), _main_lines(table), left=3),
+        main_table(table),
         _SMALL_NOTE if table.small else _FULL_NOTE,
         *_unfinished(table),
         *_checkpoints(table),
@@ -196,7 +204,7 @@ def to_csv(table: Table) -> str:
             "student": row.student.name,
             "teacher": row.teacher.name,
             "teacher_backbone": row.teacher.backbone,
-            **_all_figures(figures),
+            **{key: value for key, value in _all_figures(figures).items() if key != "gains"},
             "missing": " ".join(row.missing),
         }
         for row in table.rows
@@ -218,6 +226,11 @@ def to_json(table: Table) -> str:
         for row in table.rows
     ]
     return json.dumps(asdict(table) | {"rows": rows}, indent=2) + "\n"
+
+
+def main_table(table: Table) -> str:
+    """The results as a Markdown table, a line a row and kind of AP."""
+    return aligned(_main_header(table), _main_lines(table), left=3)
 
 
 def _seeds(table: Table) -> list[str]:
@@ -290,10 +303,10 @@ def _checkpoints(table: Table) -> list[str]:
     if not lines:
         return []
     header = ["Row", "Teacher", "Baseline", "FGD"]
-    return ["## Checkpoints", "First digits of their SHA-256.", _aligned(header, lines, left=4)]
+    return ["## Checkpoints", "First digits of their SHA-256.", aligned(header, lines, left=4)]
 
 
-def _aligned(header: list[str], lines: list[list[str]], left: int) -> str:
+def aligned(header: list[str], lines: list[list[str]], left: int) -> str:
     """A Markdown table whose columns line up; the first `left` ones are flush left."""
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
 
@@ -340,6 +353,7 @@ def _figures(kind: str, suite: Suite, measured: dict[str, dict | None], publishe
         **{f"{arm}_std": _deviation(by_seed.values()) for arm, by_seed in aps.items()},
         **{f"{arm}_runs": len(_there(by_seed.values())) for arm, by_seed in aps.items()},
         gain_std=_deviation(gains),
+        gains=tuple(None if gain is None else round(gain, 1) for gain in gains),
         published_baseline=published.get(f"baseline{suffix}"),
         published_fgd=published.get(f"fgd{suffix}"),
     )

@@ -53,6 +53,7 @@ for command in (
     results.table,
     results.plot,
     results.report,
+    results.study,
     results.verify,
     zoo.zoo,
     new_row.new_row,

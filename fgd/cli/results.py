@@ -55,6 +55,20 @@ def report(suite: Path, results: Path, out: Path) -> None:
 
 
 @click.command()
+@click.argument("suite", type=FILE)
+@_RESULTS
+@click.option("--out", type=OUT, required=True, help="The page, Markdown; its plot is beside it.")
+@click.option("--command", default="fgd study", help="What the page says that it was made by.")
+def study(suite: Path, results: Path, out: Path, command: str) -> None:
+    """Write what FGD gained in a suite of several seeds: mean, spread, a plot."""
+    from fgd.report.study import write_study
+    from fgd.suite import load_suite
+
+    write_study(load_suite(suite), results, out, command)
+    click.echo(out)
+
+
+@click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 def verify(results: Path) -> None:
     """Compare a suite's RESULTS with what they were made from: their provenance.json files."""

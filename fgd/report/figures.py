@@ -39,10 +39,19 @@ def write_figures(table: Table, runs: dict[str, dict[str, Run]], folder: Path) -
         "losses": all_losses_figure(table, runs, PAPER),
     }
     return [
-        _write(figure, folder / f"{name}.{kind}")
+        write_figure(figure, folder / f"{name}.{kind}")
         for name, figure in figures.items()
         for kind in ("pdf", "svg")
     ]
+
+
+def write_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PDF or SVG, as the path ends; returns the path."""
+    kind = path.suffix[1:]
+    dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    with matplotlib.rc_context(_SETTINGS), atomic_path(path) as temporary:
+        figure.savefig(temporary, format=kind, metadata=dated[kind])
+    return path
 
 
 def inline_svg(figure: Figure, name: str) -> str:
@@ -71,11 +80,3 @@ def _on_page(value: str, name: str) -> str:
     for colour, themed in _THEME.items():
         value = value.replace(colour, themed)
     return value
-
-
-def _write(figure: Figure, path: Path) -> Path:
-    kind = path.suffix[1:]
-    dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    with matplotlib.rc_context(_SETTINGS), atomic_path(path) as temporary:
-        figure.savefig(temporary, format=kind, metadata=dated[kind])
-    return path

@@ -27,7 +27,7 @@ from fgd.report.plots import (
     main_kind,
     sizes_figure,
 )
-from fgd.report.runs import Run, read_run
+from fgd.report.runs import Run, device_hours, read_run
 from fgd.suite import ARMS, Suite
 from fgd.table import Row, Table, collect
 
@@ -97,7 +97,7 @@ def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:
             for number, row in enumerate(table.rows)
         ],
         costs=list(_costs(table, runs)),
-        hours=_total_hours(suite, table, runs, results),
+        hours=device_hours(suite, table, results),
         unit="GPU-hours" if _on_gpus(runs) else "process-hours",
         files=list(_links(results, _SUITE_FILES, base)),
         software=software(),
@@ -112,12 +112,20 @@ def read_runs(suite: Suite, table: Table, results: Path) -> dict[str, dict[str, 
     return {
         row.name: {
             arm: read_run(
-                suite, results, Path(row.name, arm, "run"), Path(rules[arm], f"{row.name}.tsv")
+                suite,
+                results,
+                Path(row.folders[arm], "run"),
+                Path(rules[arm], f"{row.folders[arm].split('/')[0]}.tsv"),
             )
             for arm in ARMS
         }
         for row in table.rows
     }
+
+
+def _trained_by(row: Row) -> list[str]:
+    """The arms that a row trains itself: not a baseline that it shares."""
+    return [arm for arm in ("baseline", "fgd") if row.folders[arm] == f"{row.name}/{arm}"]
 
 
 _SUITE_FILES = {
@@ -156,7 +164,9 @@ def _section(
         "curves": {arm: _svg(figure, f"{arm}{number}") for arm, figure in curves.items() if figure},
         "pictures": list(_pictures(row.name, results, base)),
         "weights": {arm: runs[arm].weights for arm in ARMS if runs[arm].weights},
-        "files": {arm: list(_links(results / row.name / arm, _ROW_FILES, base)) for arm in ARMS},
+        "files": {
+            arm: list(_links(results / row.folders[arm], _ROW_FILES, base)) for arm in ARMS
+        },
         "teacher_files": list(
             _links(results / "teachers" / row.teacher.name, _TEACHER_FILES, base)
         ),
@@ -170,7 +180,7 @@ _TEACHER_FILES = {
 
 def _costs(table: Table, runs: dict[str, dict[str, Run]]) -> Iterator[dict[str, Any]]:
     for row in table.rows:
-        for arm in ("baseline", "fgd"):
+        for arm in _trained_by(row):
             report = row.measured[arm]
             run = runs[row.name][arm]
             if run.log:
@@ -182,21 +192,6 @@ def _costs(table: Table, runs: dict[str, dict[str, Run]]) -> Iterator[dict[str, 
                     if report and report.get("seconds")
                     else None,
                 }
-
-
-def _total_hours(
-    suite: Suite, table: Table, runs: dict[str, dict[str, Run]], results: Path
-) -> dict[str, float]:
-    """Device hours of the students' trainings, and of the teachers' where the suite trains them."""
-    names = dict.fromkeys(row.teacher.name for row in table.rows)
-    teachers = [
-        read_run(suite, results, Path("training/teachers", name, "run"), Path("none"))
-        for name in names
-    ]
-    return {
-        "students": sum(run.device_hours for arms in runs.values() for run in arms.values()),
-        "teachers": sum(run.device_hours for run in teachers),
-    }
 
 
 def _on_gpus(runs: dict[str, dict[str, Run]]) -> bool:

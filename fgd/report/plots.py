@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from fgd.report.runs import Run, thin
-from fgd.table import Row, Table
+from fgd.table import Figures, Row, Table
 
 SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
 # By the model of a row: distinguishable in grey, and by people who do not see red or green apart.
@@ -40,11 +40,7 @@ PAPER = Style(ink="#1f2430", grid="#dfe2e8")
 
 def ap_figure(table: Table, style: Style) -> Figure:
     """The table as a picture: every row from its baseline to FGD, and where its teacher is."""
-    lines = [
-        (row.name if kind == main_kind(row) else f"{row.name}, {kind}", figures)
-        for row in table.rows
-        for kind, figures in row.figures.items()
-    ]
+    lines = _lines(table)
     figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.95)
     for place, (_, figures) in enumerate(lines):
         _from_to(axes, place, figures.teacher_ap, figures.baseline_ap, figures.fgd_ap)
@@ -58,6 +54,21 @@ def ap_figure(table: Table, style: Style) -> Figure:
     _name_lines(axes, [name for name, _ in lines])
     axes.set_xlabel("AP")
     _legend_above(axes, style)
+    return figure
+
+
+def gains_figure(table: Table, style: Style) -> Figure:
+    """What every row gained: a point for each seed, a stroke for their mean."""
+    lines = _lines(table)
+    figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.75)
+    axes.axvline(0, color=style.ink, lw=0.8)
+    for place, (_, figures) in enumerate(lines):
+        there = [gain for gain in figures.gains if gain is not None]
+        axes.scatter(there, [place] * len(there), 30, COLOURS["fgd"], alpha=0.6, linewidths=0)
+        if figures.gain is not None:
+            axes.scatter([figures.gain], [place], 120, style.ink, marker="|", linewidths=2)
+    _name_lines(axes, [name for name, _ in lines])
+    axes.set_xlabel("AP gained over the baseline")
     return figure
 
 
@@ -138,6 +149,15 @@ def own_loss(run: Run) -> list[float]:
 def is_distillation(term: str) -> bool:
     """Whether a term of the loss is FGD's."""
     return term.startswith("loss_fgd")
+
+
+def _lines(table: Table) -> list[tuple[str, Figures]]:
+    """A line a row and kind of AP, with its name."""
+    return [
+        (row.name if kind == main_kind(row) else f"{row.name}, {kind}", figures)
+        for row in table.rows
+        for kind, figures in row.figures.items()
+    ]
 
 
 def _draw_terms(axes: Axes, run: Run, style: Style) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from fgd import progress
 from fgd.errors import FGDError
 from fgd.suite import Suite
+from fgd.table import Table
 
 _POINTS = 200  # of a curve: more than a figure's width can tell apart
 
@@ -78,6 +79,21 @@ def read_run(suite: Suite, results: Path, folder: Path, benchmark: Path) -> Run:
         device=last.get("device"),
         wall_seconds=_wall_seconds(results / "benchmarks" / benchmark),
     )
+
+
+def device_hours(suite: Suite, table: Table, results: Path) -> dict[str, float]:
+    """Hours of all processes: "students", with every seed, and "teachers" that the suite trains."""
+    folders = {
+        "students": {folder for row in table.rows for folder in row.folders.values()},
+        "teachers": {f"training/teachers/{row.teacher.name}" for row in table.rows},
+    }
+    return {
+        who: sum(
+            read_run(suite, results, Path(folder, "run"), Path("none")).device_hours
+            for folder in sorted(group)
+        )
+        for who, group in folders.items()
+    }
 
 
 def thin(values: Iterable[float], points: int = _POINTS) -> list[float]:

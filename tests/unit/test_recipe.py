@@ -88,6 +88,8 @@ def test_coco_plan():
     plan = recipe.plan(SUITES["coco"])
     assert plan.rows == {
         row: recipe.RowPlan(
+            row,
+            row,
             facts["student"],
             facts["teacher"],
             facts["backbone"],
@@ -211,7 +213,12 @@ def test_more_plan_trains_the_teacher_that_no_zoo_has():
     plan = recipe.plan(MORE)
     assert plan.rows == {
         facts["row"]: recipe.RowPlan(
-            facts["student"], facts["teacher"], facts["backbone"], tuple(facts["kinds"])
+            facts["row"],
+            facts["row"],
+            facts["student"],
+            facts["teacher"],
+            facts["backbone"],
+            tuple(facts["kinds"]),
         )
         for facts in FACTS["more"]
     }
@@ -300,6 +307,73 @@ def test_seeds_change_the_seed_alone(tmp_path):
     assert suite.run_folder("a", "fgd", 5) == "results/mini/a/fgd/seed5"
     with pytest.raises(FGDError, match="suite mini has no seed 4: it has 3, 5"):
         recipe.compose(suite, row, "fgd", 4)
+
+
+def _ablation(folder, content):
+    """A suite of a row and of one that is made from it."""
+    (folder / "ablation.py").write_text(
+        f"_base_ = '{root()}/configs/distillers/retinanet_r50.py'\n{content}\n"
+    )
+    rows = ["retinanet_r50", "fcos_r50", "ablation.py"]
+    return load_suite(write_suite(folder, lambda suite: suite.update(rows=rows)))
+
+
+def test_a_row_can_share_the_baseline_of_another(tmp_path):
+    suite = _ablation(tmp_path, "baseline_of = 'retinanet_r50'\ndistill = dict(gamma=0.)")
+    row = recipe.plan(suite).rows["ablation"]
+    assert row.folder("fgd/seed1") == "ablation/fgd/seed1"
+    assert row.folder("baseline/seed1") == "retinanet_r50/baseline/seed1"
+    ablation = recipe.load_row("ablation", suite)
+    distill = recipe.compose(suite, ablation, "fgd").training.model.distill
+    assert (distill.gamma, distill.alpha) == (0, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("baseline_of = 'retinanet'", "the suite has no such row; it has retinanet_r50, fcos_r50"),
+        ("baseline_of = 'ablation'", "that row has no baseline of its own"),
+        ("baseline_of = 'fcos_r50'", "not trained alike, they differ in data, model"),
+    ],
+)
+def test_a_baseline_that_cannot_be_shared_is_refused(tmp_path, content, words):
+    suite = _ablation(tmp_path, content)
+    with pytest.raises(FGDError, match=f"row ablation: baseline_of .*{words}"):
+        recipe.plan(suite)
+
+
+# --- Suites made from others ---
+
+
+def _suite_file(folder, file, **content):
+    path = folder / f"{file}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_suite_can_stand_on_another(tmp_path):
+    (tmp_path / "below").mkdir()
+    base = write_suite(tmp_path / "below", lambda suite: None)
+    (tmp_path / "below" / "mine.py").write_text(
+        f"_base_ = '{root()}/configs/distillers/retinanet_r50.py'\n"
+    )
+    _suite_file(tmp_path / "below", "rows", base=base.name, rows=["mine.py"])
+    mini = {"schedule": {"grad_clip": 7}, "student": {"epochs": 9}}
+    top = _suite_file(tmp_path, "top", base="below/rows.yaml", seeds=[1, 2], name="top", mini=mini)
+    suite, mini = load_suite(top), load_suite(base)
+    assert (suite.name, suite.seeds, suite.rows) == ("top", (1, 2), ("mine",))
+    assert suite.row_files["mine"] == str(tmp_path / "below" / "mine.py")
+    assert suite.mini["schedule"] == mini.mini["schedule"] | {"grad_clip": 7}
+    assert suite.mini["student"] == {"epochs": 9}
+    assert suite.mini["detectors"] == mini.mini["detectors"]
+
+
+def test_a_base_that_is_not_there_or_comes_back_to_itself_is_named(tmp_path):
+    with pytest.raises(FGDError, match=r"nowhere.yaml, the base of .*a.yaml: No such file"):
+        load_suite(_suite_file(tmp_path, "a", base="nowhere.yaml"))
+    _suite_file(tmp_path, "b", base="a.yaml")
+    with pytest.raises(FGDError, match="this suite is its own base"):
+        load_suite(_suite_file(tmp_path, "a", base="b.yaml"))
 
 
 def test_results_and_data_can_be_elsewhere(tmp_path):

@@ -287,7 +287,9 @@ def row_files(wildcards):
     """Everything that pictures of a row are drawn from."""
     folder = f"results/{wildcards.suite}"
     teacher = f"{folder}/teachers/{row(wildcards).teacher}"
-    fgd, baseline = (f"{folder}/{wildcards.row}/{arm}" for arm in ("fgd", "baseline"))
+    fgd, baseline = (
+        f"{folder}/{row(wildcards).folder(arm)}" for arm in ("fgd", "baseline")
+    )
     return {
         "teacher_config": f"{teacher}/detector.py",
         "teacher": f"{teacher}/teacher.pth",
@@ -323,9 +325,13 @@ def evaluations(wildcards):
     loaded, rows = suite(wildcards), plan(wildcards).rows
     shown = DEMO_ROWS if wildcards.get("table") == "demo" else rows
     runs = [loaded.run_name(arm, seed) for arm in ARMS for seed in loaded.seeds]
-    models = [f"{name}/{run}" for name in shown for run in runs]
-    models += dict.fromkeys(f"teachers/{rows[name].teacher}" for name in shown)
-    return [f"results/{wildcards.suite}/{model}/eval.json" for model in models]
+    models = [rows[name].folder(run) for name in shown for run in runs]
+    models += [f"teachers/{rows[name].teacher}" for name in shown]
+    # Rows share teachers, and some share a baseline.
+    return [
+        f"results/{wildcards.suite}/{model}/eval.json"
+        for model in dict.fromkeys(models)
+    ]
 
 
 def teacher_checks(wildcards):

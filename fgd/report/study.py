@@ -1,0 +1,82 @@
+"""A page on what distillation gained: every row's gain, its spread over seeds, and a plot."""
+
+from pathlib import Path
+
+from fgd.errors import FGDError
+from fgd.files import write_text
+from fgd.provenance import software
+from fgd.report.figures import write_figure
+from fgd.report.plots import PAPER, gains_figure
+from fgd.report.runs import device_hours
+from fgd.suite import Suite
+from fgd.table import Table, aligned, collect, main_table
+
+
+def write_study(suite: Suite, results: Path, out: Path, command: str) -> None:
+    """Write the page `out`, Markdown, and beside it its plot, an SVG of the same name.
+
+    Args:
+        results: folder of the suite's results, all of which have to be there.
+        command: what a reader types to get the same.
+
+    Raises:
+        FGDError: the suite has one seed alone, or not all of it is done.
+    """
+    if len(suite.seeds) < 2:
+        raise FGDError(f"suite {suite.name} has one seed: a spread needs `seeds`, two or more")
+    table = collect(suite, results)
+    unfinished = [row.name for row in table.rows if row.missing]
+    if unfinished:
+        raise FGDError(f"suite {suite.name} is not done: {', '.join(unfinished)}")
+    plot = write_figure(gains_figure(table, PAPER), out.with_suffix(".svg"))
+    write_text(out, _page(table, device_hours(suite, table, results), command, plot.name))
+
+
+def _page(table: Table, hours: dict[str, float], command: str, plot: str) -> str:
+    versions = software()["versions"]
+    images = {report["images"] for row in table.rows for report in row.measured.values()}
+    parts = [
+        f"# What FGD gains, suite {table.suite}",
+        f"Written by `{command}` from what it measured. Every number is AP x 100 on the "
+        f"{' or '.join(map(str, sorted(images)))} validation images of {table.data}. The baseline "
+        "is the same student, trained alike without a teacher; ± is the standard deviation over "
+        f"the seeds {', '.join(map(str, table.seeds))}, of the gain over its pairs of equal seed. "
+        "Teachers and backbones are trained once, with the first seed.",
+        main_table(table),
+        f"![What every row gained, a point for each seed]({plot})",
+        "FGD minus the baseline, seed by seed:",
+        _by_seed(table),
+        _verdict(table),
+        f"Training took {hours['students']:.1f} process-hours for the students and "
+        f"{hours['teachers']:.1f} for the teachers, with torch {versions['torch']} and mmdet "
+        f"{versions['mmdet']}. Sizes and schedules are those of `configs/suites/{table.suite}.yaml`"
+        "; of COCO these numbers say nothing.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _by_seed(table: Table) -> str:
+    header = ["Row", *(f"seed {seed}" for seed in table.seeds), "mean"]
+    lines = [
+        [row.name if kind == "box" else f"{row.name}, {kind}"]
+        + [f"{gain:+.1f}" for gain in (*figures.gains, figures.gain)]
+        for row in table.rows
+        for kind, figures in row.figures.items()
+    ]
+    return aligned(header, lines, left=1)
+
+
+def _verdict(table: Table) -> str:
+    """In words: where every seed gained, where none did, and where it depends on the seed."""
+    groups: dict[str, list[str]] = {"every": [], "some": [], "no": []}
+    for row in table.rows:
+        for kind, figures in row.figures.items():
+            above = sum(gain > 0 for gain in figures.gains)
+            which = "every" if above == len(figures.gains) else "some" if above else "no"
+            groups[which].append(f"{row.name} ({kind})")
+    words = {"every": "with every seed", "some": "with some seeds only", "no": "with no seed"}
+    return "\n".join(
+        f"- Above the baseline {words[which]}: {', '.join(names)}."
+        for which, names in groups.items()
+        if names
+    )
