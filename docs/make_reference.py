@@ -29,20 +29,19 @@ def text() -> str:
     for name in ("suite", "row"):
         schema = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
         parts += [f"## {schema['title']}".replace("<", "&lt;"), schema["description"]]
-        parts += ["\n".join(_table(schema, schema, ""))]
+        parts += ["\n".join(_table(schema, ""))]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(schema: dict, whole: dict, prefix: str) -> Iterator[str]:
+def _table(schema: dict, prefix: str) -> Iterator[str]:
     yield "| key | what it is | value |"
     yield "|-----|------------|-------|"
-    yield from _lines(schema, whole, prefix)
+    yield from _lines(schema, prefix)
 
 
-def _lines(schema: dict, whole: dict, prefix: str) -> Iterator[str]:
+def _lines(schema: dict, prefix: str) -> Iterator[str]:
     required = schema.get("required", [])
     for key, entry in schema.get("properties", {}).items():
-        entry = _resolved(entry, whole)
         name = f"{prefix}{key}"
         needed = "" if key not in required or "." in name else " **(required)**"
         said = (
@@ -51,15 +50,10 @@ def _lines(schema: dict, whole: dict, prefix: str) -> Iterator[str]:
         yield f"| `{name}`{needed} | {said} | {_value(entry)} |"
         # A row's own wishes repeat the section that they stand in.
         if name != "cluster.rows":
-            yield from _lines(entry, whole, f"{name}.")
+            yield from _lines(entry, f"{name}.")
             more = entry.get("additionalProperties")
             if isinstance(more, dict):
-                yield from _lines(_resolved(more, whole), whole, f"{name}.<name>.")
-
-
-def _resolved(entry: dict, whole: dict) -> dict:
-    reference = entry.get("$ref", "").removeprefix("#/$defs/")
-    return whole["$defs"][reference] | entry if reference else entry
+                yield from _lines(more, f"{name}.<name>.")
 
 
 def _value(entry: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from fgd.errors import FGDError
 from fgd.files import write_text
 from fgd.transfer import plain_checkpoint, write_hashed
 
@@ -15,6 +16,7 @@ def publish(
     index: str | Path,
     config: str | None = None,
     evaluation: str | Path | None = None,
+    least_ap: float = 0.0,
 ) -> Path:
     """Write `<name>-<hash>.pth` and `<name>.yml`, a metafile as `fgd.zoo.find` reads it.
 
@@ -23,23 +25,41 @@ def publish(
         index: folder of both files.
         config: path of the model's plain mmdet config; a backbone has none.
         evaluation: `fgd evaluate`'s JSON, for the published AP.
+        least_ap: what its first AP has to be, in points.
 
     Returns:
         The path of the metafile.
+
+    Raises:
+        FGDError: the AP is lower. The gate before distilling compares a teacher with its published
+            AP; of one that is published here, this is the only judge.
     """
     index = Path(index)
+    metrics = {} if evaluation is None else _metrics(evaluation)
+    kind, ap = next(iter(metrics.items()), ("AP", least_ap))
+    if ap < least_ap:
+        raise FGDError(
+            f"{name}: its training ended at {kind} {ap}, and the suite asks for {least_ap:g} "
+            "(mini.teacher.least_ap): it would teach nobody. Look at the loss in the log beside "
+            f"{checkpoint}. If it jumped and stayed up, lower the rate or grad_clip "
+            "(mini.schedule, or `lr` of this detector); if it was still falling, raise its `epochs`"
+        )
     weights = write_hashed(plain_checkpoint(checkpoint), index, name)
     entry = {"Name": name, "Weights": weights.resolve().as_uri()}
     if config is not None:
         entry["Config"] = config
-    if evaluation is not None:
-        figures = json.loads(Path(evaluation).read_text())
-        metrics = {
-            f"{kind} AP": round(100 * figures[kind]["AP"], 1)
-            for kind in ("box", "mask")
-            if kind in figures
-        }
+    if metrics:
         entry["Results"] = [{"Task": "Object Detection", "Metrics": metrics}]
     metafile = index / f"{name}.yml"
     write_text(metafile, yaml.safe_dump({"Models": [entry]}, sort_keys=False))
     return metafile
+
+
+def _metrics(evaluation: str | Path) -> dict[str, float]:
+    """AP in points under the names that metafiles have for it."""
+    figures = json.loads(Path(evaluation).read_text())
+    return {
+        f"{kind} AP": round(100 * figures[kind]["AP"], 1)
+        for kind in ("box", "mask")
+        if kind in figures
+    }

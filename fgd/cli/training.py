@@ -86,10 +86,16 @@ def evaluate(
 @click.option("--index", type=OUT, required=True, help="Folder of metafiles to publish in.")
 @click.option("--config", help="Its plain mmdet config.")
 @click.option("--eval", "evaluation", type=FILE, help="`fgd evaluate`'s JSON, for its AP.")
+@click.option("--least-ap", type=float, default=0.0, help="Refuse it below this AP x 100.")
 def publish(
-    checkpoint: Path, name: str, index: Path, config: str | None, evaluation: Path | None
+    checkpoint: Path,
+    name: str,
+    index: Path,
+    config: str | None,
+    evaluation: Path | None,
+    least_ap: float,
 ) -> None:
     """Publish weights as the model zoo does: NAME-<hash>.pth and a metafile NAME.yml."""
     from fgd.publish import publish as run
 
-    click.echo(run(checkpoint, name, index, config, evaluation))
+    click.echo(run(checkpoint, name, index, config, evaluation, least_ap))

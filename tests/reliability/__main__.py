@@ -63,7 +63,8 @@ def tiny(folder: Path) -> tuple[Any, dict[str, Any]]:
     content |= dict(samples_per_gpu=2, checkpoint_interval=1, log_interval=1)
     mini = content["mini"]
     mini["size"]["fc_channels"] = 16
-    mini["student"]["epochs"] = mini["teacher"]["epochs"] = 2
+    mini["student"]["epochs"] = 2
+    mini["teacher"] = {"epochs": 2}
     for detector in mini["detectors"].values():
         detector.pop("epochs", None)
     path = folder / "suite.yaml"

@@ -85,3 +85,14 @@ def test_published_weights_are_found_by_the_zoo(tmp_path):
     assert (model.box_ap, model.mask_ap) == (39.5, 20.0)
     assert model.address.startswith("file://")
     assert model.address.endswith(f"my_teacher-{model.hash8}.pth")
+
+
+def test_a_teacher_that_learned_too_little_is_not_published(tmp_path):
+    source = save(tmp_path / "iter.pth", STUDENT)
+    evaluation = tmp_path / "eval.json"
+    evaluation.write_text('{"box": {"AP": 0.0371}}')
+    arguments = source, "wreck", tmp_path / "zoo", "configs/wreck.py", evaluation
+    with pytest.raises(FGDError, match=r"wreck: its training ended at box AP 3.7, .* asks for 20"):
+        publish(*arguments, least_ap=20)
+    assert not (tmp_path / "zoo").exists()
+    assert publish(*arguments, least_ap=3.7).exists()

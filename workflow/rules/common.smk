@@ -174,6 +174,12 @@ def teacher_promise(wildcards):
     return index(wildcards, "teachers") if own is None else f"--ap {own.ap}"
 
 
+def least_ap(wildcards):
+    """What a teacher that the suite trains has to reach to be published."""
+    mini = suite(wildcards).mini
+    return mini["teacher"].get("least_ap", 0) if mini else 0
+
+
 def backbone(wildcards, key):
     """The file of a backbone; nothing where there is none, for a detector from scratch."""
     return suite(wildcards).backbone_checkpoint(key) if key else []

@@ -103,11 +103,13 @@ rule publish_teacher:
         runtime=10,
     params:
         index=subpath(output[0], parent=True),
+        least_ap=least_ap,
     message:
         "Publish teacher {wildcards.teacher} in {params.index}"
     shell:
         "fgd publish {input.checkpoint:q} --name {wildcards.teacher:q} --config {input.config:q}"
-        " --eval {input.evaluation:q} --index {params.index:q} > {log:q} 2>&1"
+        " --eval {input.evaluation:q} --index {params.index:q} --least-ap {params.least_ap}"
+        " > {log:q} 2>&1"
 
 
 rule download_teacher:
