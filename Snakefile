@@ -21,6 +21,10 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    check_account()
+
+
 # On a cluster these run on the login node: they wait for a job of their own (the launcher's), need
 # the network, which compute nodes often lack, or take seconds.
 localrules:

@@ -179,14 +179,15 @@ def refusal(words: str, settings: ClusterSettings) -> str:
         if pattern in said.lower():
             return f"Slurm refuses cluster.{key} ({getattr(settings, key)}): {said}; {hint}"
     if "node configuration" in said.lower():  # the last words of many refusals
-        return _no_such_nodes(said, settings)
+        return f"Slurm has no such nodes: {said}. {nodes_asked_for(settings)}"
     return f"Slurm refuses the job: {said}. Its settings are in the suite's `cluster:` section"
 
 
-def _no_such_nodes(said: str, settings: ClusterSettings) -> str:
+def nodes_asked_for(settings: ClusterSettings) -> str:
+    """Everything that a node has to have, and how to see what the cluster has."""
     return (
-        f"Slurm has no such nodes: {said}. Asked for were cluster.nodes {settings.nodes}, each "
-        f"with gpus_per_node {settings.gpus_per_node}, {settings.tasks_per_node} tasks of "
+        f"Asked for were cluster.nodes {settings.nodes}, each with "
+        f"gpus_per_node {settings.gpus_per_node}, {settings.tasks_per_node} tasks of "
         f"cpus_per_task {settings.cpus_per_task}, mem_gb {settings.mem_gb}"
         f"{f', constraint {settings.constraint}' if settings.constraint else ''}; "
         "`sinfo --Node --format='%N %c %m %G %f'` shows what there is"

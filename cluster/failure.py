@@ -8,7 +8,7 @@ from typing import NamedTuple
 from submitit.core.utils import JobPaths
 
 from cluster import slurm
-from cluster.executors import submitit_result, task_paths
+from cluster.executors import nodes_asked_for, submitit_result, task_paths
 from cluster.settings import ClusterSettings
 from cluster.slurm import JobState
 
@@ -58,6 +58,11 @@ def all_finished(folder: Path, job_id: str, tasks: int) -> bool:
 
 def hopeless(state: JobState, settings: ClusterSettings) -> str | None:
     """Why a waiting job will never start; None if it may."""
+    if state.reason == "PartitionConfig":  # of nodes, processors, memory and GPUs alike
+        return (
+            f"would wait for ever ({state.reason}): the partition has no such nodes. "
+            f"{nodes_asked_for(settings)}"
+        )
     if state.reason not in _HOPELESS:
         return None
     key, hint = _HOPELESS[state.reason]
@@ -105,7 +110,6 @@ _ADVICE = {
 # By Slurm's reason for letting a job wait: the setting that cannot be met.
 _HOPELESS = {
     "PartitionNodeLimit": ("nodes", "`sinfo --summarize` shows how many the partition has"),
-    "PartitionConfig": ("nodes", "`sinfo --summarize` shows how many the partition has"),
     "PartitionTimeLimit": ("timeout_min", "`sinfo --format='%P %l'` shows the limits"),
     "BadConstraints": ("constraint", "`sinfo --format='%n %f'` shows the nodes' features"),
     "InvalidAccount": ("account", "`sacctmgr show associations user=$USER` lists yours"),

@@ -37,7 +37,7 @@ def pidfiles() -> list[Path]:
 
 def slurm_conf(host: str, names: list[str], gpus: int) -> str:
     """slurm.conf: every node is this machine, under another name and port."""
-    cpus = max(4, os.cpu_count() or 1)
+    cpus = max(4, gpus, os.cpu_count() or 1)  # a process a GPU has room
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     memory = int(pages * page / 2**20 * 0.9)  # each may have the whole machine's
     nodes = "\n".join(

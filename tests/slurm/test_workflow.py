@@ -24,7 +24,8 @@ class Workflow:
         suite["cluster"] |= {"poll_s": 1}
         mini = suite["mini"]
         mini["backbone"]["iterations"] = 1
-        mini["student"]["epochs"] = mini["teacher"]["epochs"] = 1
+        mini["student"]["epochs"] = 1
+        mini["teacher"] = {"epochs": 1}
         for detector in mini["detectors"].values():
             detector.pop("epochs", None)
         (folder / "mini.yaml").write_text(yaml.safe_dump(suite))
@@ -96,6 +97,22 @@ def test_the_status_tells_where_every_training_stands(finished: Workflow):
 
 def test_a_second_run_has_nothing_to_do(finished: Workflow):
     assert "Nothing to be done" in finished.run()
+
+
+def test_an_account_that_slurm_does_not_know_is_refused_at_once(finished: Workflow):
+    suite = finished.folder / "mini.yaml"
+    text = suite.read_text()
+    content = yaml.safe_load(text)
+    content["cluster"]["account"] = "vison"
+    suite.write_text(yaml.safe_dump(content))
+    (finished.folder / "results/mini/table.md").unlink()
+    process = finished.start()
+    said, _ = process.communicate(timeout=60)
+    suite.write_text(text)
+    assert process.returncode != 0
+    assert "mini.yaml: cluster.account (vison): The given account vison appears to be" in said
+    assert "Traceback" not in said
+    finished.run()
 
 
 def test_a_killed_snakemake_finds_its_job_again(finished: Workflow):

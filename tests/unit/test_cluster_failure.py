@@ -248,6 +248,13 @@ def test_a_job_that_will_never_start_names_the_setting(reason, named):
     assert said.startswith(f"would wait for ever ({reason}): {named} cannot be met; ")
 
 
+def test_a_job_that_no_node_is_large_enough_for_names_all_that_was_asked_of_one():
+    # Slurm says the same of too few nodes, processors, GPUs and memory.
+    settings = ClusterSettings(nodes=2, gpus_per_node=4, cpus_per_task=8, mem_gb=100)
+    said = hopeless(JobState("PENDING", reason="PartitionConfig"), settings)
+    assert "cluster.nodes 2, each with gpus_per_node 4, 4 tasks of cpus_per_task 8, mem_gb" in said
+
+
 @pytest.mark.parametrize(
     "reason",
     ["", "Resources", "Priority", "BeginTime", "ReqNodeNotAvail", "PartitionDown"],

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from functools import cache, wraps
 from pathlib import Path
@@ -364,6 +365,35 @@ def digest(wildcards):
         )
     text = json.dumps([config.to_dict() for config in configs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@explained
+def check_account():
+    """Whether Snakemake's Slurm executor will submit jobs under the suite's account.
+
+    It asks when it submits, in a thread whose errors nobody hears, and then waits for ever.
+    """
+    if workflow.executor_plugin.name != "slurm":
+        return
+    from snakemake_executor_plugin_slurm.accounts import test_account
+
+    account = (load_suite(SUITE)[0].cluster or {}).get("account")
+    place = f"{SUITE_FILES[SUITE]}: cluster.account"
+    if not account and shutil.which("sacct") is None:
+        raise FGDError(
+            f"{place}: none is given, and Snakemake's Slurm executor asks `sacct` for your last "
+            "one, which is not on this machine. Is this the cluster's login node? Where there is "
+            "no accounting, see docs/cluster.md"
+        )
+    try:
+        if account:
+            test_account(account, logger)
+    except (WorkflowError, FileNotFoundError) as error:
+        said = " ".join(str(error).removeprefix("WorkflowError:").split()).rstrip(".")
+        raise FGDError(
+            f"{place} ({account}): {said}. Name one of yours, or leave it out if your cluster "
+            "wants none"
+        ) from None
 
 
 # A wrong suite is refused before anything is planned.
