@@ -39,6 +39,7 @@ PACKAGES = (
 )
 HOSTS = Path("/etc/hosts")
 HOSTS_MARK = "# FGD's Slurm testbed"
+_PASSING_S = 3
 
 
 class TestbedError(Exception):
@@ -184,14 +185,22 @@ def _refuse_foreign() -> None:
                 f"{file} was not written by the testbed: this machine has a Slurm already, "
                 "which is left alone"
             )
-    ours = {_pid(path.stem) for path in settings.pidfiles()}
     for daemon in ("slurmctld", "slurmdbd", "slurmd"):
-        others = _running(daemon) - ours
+        others = _foreign(daemon)
+        if others:
+            # A daemon that has just been started has processes that end at once.
+            time.sleep(_PASSING_S)
+            others &= _foreign(daemon)
         if others:
             raise MachineLacks(
                 f"{daemon} runs (process {min(others)}) and was not started by the testbed; "
                 "it is left alone"
             )
+
+
+def _foreign(daemon: str) -> set[int]:
+    """The processes of a daemon's name that are not ours."""
+    return _running(daemon) - {_pid(path.stem) for path in settings.pidfiles()}
 
 
 def _install() -> None:
@@ -429,9 +438,17 @@ def _stop(pidfile: Path) -> None:
         return
     _signal(pid, signal.SIGTERM)
     try:
-        _wait_for(f"{pidfile.stem} to end", lambda: not _alive(pidfile.stem), 30)
+        # Not until its file is gone: slurmdbd removes that first.
+        _wait_for(f"{pidfile.stem} to end", lambda: not _runs(pid), 30)
     except TestbedError:
         _signal(pid, signal.SIGKILL)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _signal(pid: int, number: int) -> None:

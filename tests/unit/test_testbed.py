@@ -22,6 +22,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(testbed, "HOSTS", tmp_path / "hosts")
     (tmp_path / "hosts").write_text("127.0.0.1 localhost")
     monkeypatch.setattr(testbed, "_running", lambda daemon: set())
+    monkeypatch.setattr(testbed, "_PASSING_S", 0)
     return tmp_path
 
 
@@ -41,6 +42,12 @@ def test_a_daemon_of_somebody_else_is_left_alone(machine, monkeypatch):
     monkeypatch.setattr(testbed, "_running", lambda daemon: {4242} if daemon == "slurmd" else set())
     with pytest.raises(testbed.MachineLacks, match=r"slurmd runs \(process 4242\)"):
         testbed._refuse_foreign()
+
+
+def test_a_process_that_passes_is_no_daemon(machine, monkeypatch):
+    seen = [{4242}]
+    monkeypatch.setattr(testbed, "_running", lambda daemon: seen.pop() if seen else set())
+    assert testbed._refuse_foreign() is None
 
 
 def test_gpus_and_nodes_are_as_many_as_asked_for():
