@@ -1,0 +1,85 @@
+"""The study's suite, and the page on its gains."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fgd import recipe
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.report.study import write_study
+from fgd.suite import load_suite
+
+ABLATIONS = ("inherit_alone", "fgd_alone", "focal_only", "global_only", "attention_off")
+
+
+@pytest.fixture(scope="module")
+def suite():
+    return load_suite(root() / "configs/suites/study.yaml")
+
+
+@pytest.fixture
+def results(suite, tmp_path):
+    """Two seeds of a row that gains with one of them, and of an ablation that never does."""
+    for name, aps in {
+        "teachers/retinanet_x101_64x4d_fpn_1x_coco": [0.4],
+        "retinanet_r50/baseline": [0.30, 0.32],
+        "retinanet_r50/fgd": [0.35, 0.31],
+        "focal_only/fgd": [0.29, 0.30],
+    }.items():
+        for seed, ap in enumerate(aps):
+            folder = tmp_path / name / (f"seed{seed}" if seed else "")
+            folder.mkdir(parents=True, exist_ok=True)
+            report = {"sha256": "0123456789", "images": 300, "box": {"AP": ap}}
+            (folder / "eval.json").write_text(json.dumps(report))
+    return tmp_path
+
+
+@pytest.fixture
+def two_rows(suite):
+    return replace(suite, rows=("retinanet_r50", "focal_only"), seeds=(0, 1))
+
+
+def test_ablations_differ_in_what_they_are_called_after(suite):
+    whole, *ablations = (
+        recipe.compose(suite, recipe.load_row(name, suite), "fgd").training.model.distill
+        for name in ("retinanet_r50", *ABLATIONS)
+    )
+    changes = [{k: each[k] for k in whole if each[k] != whole[k]} for each in ablations]
+    assert changes == [
+        {"alpha": 0, "beta": 0, "gamma": 0, "lambda_": 0},
+        {"inherit": False},
+        {"lambda_": 0},
+        {"alpha": 0, "beta": 0, "gamma": 0},
+        {"gamma": 0},
+    ]
+
+
+def test_ablations_share_one_baseline_and_claim_nothing_published(suite):
+    plan = recipe.plan(suite)
+    assert {plan.rows[name].baseline for name in ABLATIONS} == {"retinanet_r50"}
+    assert all(recipe.load_row(name, suite).published == {} for name in ABLATIONS)
+
+
+def test_a_page_has_every_seeds_gain_and_says_where_there_is_none(two_rows, results, tmp_path):
+    out = tmp_path / "docs" / "gains.md"
+    write_study(two_rows, results, out, "make study")
+    page = out.read_text()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    assert ["retinanet_r50", "+5.0", "-1.0", "+2.0"] in cells
+    assert ["focal_only", "-1.0", "-2.0", "-1.5"] in cells
+    assert "Above the baseline with some seeds only: retinanet_r50 (box)." in page
+    assert "Above the baseline with no seed: focal_only (box)." in page
+    assert "with every seed" not in page
+    assert "(gains.svg)" in page
+    assert "retinanet_r50" in (tmp_path / "docs" / "gains.svg").read_text()
+
+
+def test_an_unfinished_study_has_no_page(two_rows, results, tmp_path):
+    (results / "focal_only/fgd/seed1/eval.json").unlink()
+    with pytest.raises(FGDError, match="suite study is not done: focal_only"):
+        write_study(two_rows, results, tmp_path / "gains.md", "make study")
+    with pytest.raises(FGDError, match="needs `seeds`, two or more"):
+        write_study(replace(two_rows, seeds=(0,)), results, tmp_path / "gains.md", "make study")
+    assert not (tmp_path / "gains.md").exists()
