@@ -124,7 +124,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> Any:
     """A suite file over its `base`, if it names one; what is no mapping is the schema's to refuse.
 
     Args:
-        above: files that have led here.
+        above: the files that have led here.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -134,24 +134,29 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> Any:
         raise FGDError(f"{path}, the base of {above[-1]}: {error.strerror}") from error
     if not isinstance(content, dict) or not isinstance(content.get("base"), str):
         return content
-    base_path = path.parent / content.pop("base")
-    if path in above:
+    if path.resolve() in (file.resolve() for file in above):
         raise FGDError(f"{path}: this suite is its own base")
+    base_path = path.parent / content.pop("base")
     base = _read(base_path, (*above, path))
     if not isinstance(base, dict):
         raise FGDError(f"{base_path}, the base of {path}: not a suite")
-    # Its paths are relative to itself.
-    if isinstance(base.get("dataset"), str) and (base_path.parent / base["dataset"]).is_file():
-        base["dataset"] = str((base_path.parent / base["dataset"]).absolute())
-    if isinstance(base.get("rows"), list):
-        base["rows"] = [
-            str((base_path.parent / row).absolute()) if str(row).endswith(".py") else row
-            for row in base["rows"]
-        ]
+    _make_absolute(base, base_path.parent.absolute())
     for one, other in (("seed", "seeds"), ("seeds", "seed")):
         if one in content:
             base.pop(other, None)
     return _merged(base, content)
+
+
+def _make_absolute(content: dict, folder: Path) -> None:
+    """Let the paths of a suite that are relative to its folder mean the same from another one."""
+    dataset, rows = content.get("dataset"), content.get("rows")
+    if isinstance(dataset, str) and (folder / dataset).is_file():
+        content["dataset"] = str(folder / dataset)
+    if isinstance(rows, list):
+        content["rows"] = [
+            str(folder / row) if isinstance(row, str) and row.endswith(".py") else row
+            for row in rows
+        ]
 
 
 def _merged(base: dict, content: dict) -> dict:

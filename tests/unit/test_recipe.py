@@ -373,7 +373,7 @@ def test_a_base_that_is_not_there_or_comes_back_to_itself_is_named(tmp_path):
         load_suite(_suite_file(tmp_path, "a", base="nowhere.yaml"))
     _suite_file(tmp_path, "b", base="a.yaml")
     with pytest.raises(FGDError, match="this suite is its own base"):
-        load_suite(_suite_file(tmp_path, "a", base="b.yaml"))
+        load_suite(_suite_file(tmp_path, "a", base=f"../{tmp_path.name}/b.yaml"))
 
 
 def test_results_and_data_can_be_elsewhere(tmp_path):
