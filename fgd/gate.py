@@ -22,7 +22,8 @@ def check_teacher(
         {"teacher", "sha256", "tolerance", and for "box" and "mask": measured and published AP}
 
     Raises:
-        FGDError: it is another file than the zoo's, or an AP is too low.
+        FGDError: it is another file than the zoo's, an AP is too low, or nothing was published that
+            could be compared.
     """
     if not figures["sha256"].startswith(model.hash8):
         raise FGDError(
@@ -42,17 +43,24 @@ def check_teacher(
                 "from a wrong teacher: check that the data are those of the published figure "
                 "(COCO val2017) and that its checkpoint and config are the zoo's"
             )
+    if not report.keys() & {"box", "mask"}:
+        found = " and ".join(kind for kind in ("box", "mask") if kind in figures)
+        raise FGDError(
+            f"teacher {model.name} was measured by its {found} AP, and the zoo publishes none for "
+            "it: whether it is the published one cannot be told. Name it in the row by its files, "
+            "config and checkpoint, with the `ap` that it should reach"
+        )
     return report
 
 
 def check_own(
     figures: dict[str, Any], name: str, ap: float, tolerance: float = TOLERANCE
 ) -> dict[str, Any]:
-    """Compare the measured AP of the user's own teacher with the box AP that its row says.
+    """Compare the measured AP of the user's own teacher with the AP that its row says.
 
     Args:
         figures: `fgd evaluate`'s report of the teacher.
-        ap: in points; 0 where the row does not say one.
+        ap: in points, of boxes, or of masks where it has no boxes; 0 where the row says none.
         tolerance: how far below it may be, in points.
 
     Returns:
@@ -61,10 +69,11 @@ def check_own(
     Raises:
         FGDError: the AP is too low.
     """
-    measured = 100 * figures["box"]["AP"]
+    kind = "box" if "box" in figures else "mask"
+    measured = 100 * figures[kind]["AP"]
     if measured < ap - tolerance:
         raise FGDError(
-            f"teacher {name} has box AP {measured:.2f}, {ap - measured:.2f} below the {ap} that "
+            f"teacher {name} has {kind} AP {measured:.2f}, {ap - measured:.2f} below the {ap} that "
             f"its row says (tolerated: {tolerance}). A student would learn from a wrong teacher: "
             "check that checkpoint and config belong together, that the classes stand in the order "
             "it was trained with, and that its test pipeline normalises as in training"
@@ -73,7 +82,7 @@ def check_own(
         "teacher": name,
         "sha256": figures["sha256"],
         "tolerance": tolerance,
-        "box": {"measured": round(measured, 2), "published": ap},
+        kind: {"measured": round(measured, 2), "published": ap},
     }
 
 
@@ -84,4 +93,4 @@ def summary(report: dict[str, Any]) -> str:
         for kind in ("box", "mask")
         if kind in report
     ]
-    return f"teacher {report['teacher']}: {', '.join(parts) or 'no AP to compare with'}"
+    return f"teacher {report['teacher']}: {', '.join(parts)}"

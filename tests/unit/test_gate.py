@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fgd.errors import FGDError
-from fgd.gate import check_teacher
+from fgd.gate import check_own, check_teacher
 from fgd.zoo import ZooModel
 
 TEACHER = ZooModel("cascade", Path("c.py"), "file:///c.pth", "12345678", box_ap=46.0, mask_ap=39.5)
@@ -14,6 +14,11 @@ TEACHER = ZooModel("cascade", Path("c.py"), "file:///c.pth", "12345678", box_ap=
 def figures(box: float, mask: float | None = None) -> dict:
     kinds = {"box": box} | ({} if mask is None else {"mask": mask})
     return {"sha256": "12345678"} | {kind: {"AP": ap / 100} for kind, ap in kinds.items()}
+
+
+def masks(ap: float) -> dict:
+    """Of a detector without boxes, as SOLO."""
+    return {"sha256": "12345678", "mask": {"AP": ap / 100}}
 
 
 def test_a_teacher_within_the_tolerance_passes():
@@ -37,3 +42,16 @@ def test_a_worse_teacher_is_refused_with_the_difference(measured, words):
 
 def test_the_tolerance_can_be_widened():
     assert check_teacher(figures(45.0), TEACHER, tolerance=1.5)["tolerance"] == 1.5
+
+
+def test_a_teacher_with_nothing_to_compare_does_not_pass():
+    boxes_alone = ZooModel("fcos", Path("c.py"), "file:///c.pth", "12345678", 39.1, None)
+    with pytest.raises(FGDError, match="measured by its mask AP, and the zoo publishes none"):
+        check_teacher(masks(39.0), boxes_alone)
+
+
+def test_ones_own_teacher_is_compared_by_what_it_predicts():
+    assert check_own(masks(33.0), "solo", 33.1)["mask"] == {"measured": 33.0, "published": 33.1}
+    with pytest.raises(FGDError, match=r"teacher solo has mask AP 30.00, 3.10 below the 33.1"):
+        check_own(masks(30.0), "solo", 33.1)
+    assert check_own(figures(40.0, 20.0), "mine", 40.0)["box"]["measured"] == 40.0
