@@ -58,11 +58,11 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/snakefmt --check Snakefile workflow/rules
 	.venv/bin/snakemake --lint
-	.venv/bin/mkdocs build --quiet --strict --site-dir .site
+	.venv/bin/mkdocs build --strict --site-dir .site
 
 docs: setup ## write the reference from the schemas, build the pages in .site, check links
 	.venv/bin/python docs/make_reference.py
-	.venv/bin/mkdocs build --quiet --strict --site-dir .site
+	.venv/bin/mkdocs build --strict --site-dir .site
 
 tutorial: setup ## the tutorial's commands as written, at their real size
 	FGD_TUTORIAL=full .venv/bin/pytest tests/workflow/test_tutorial.py
