@@ -39,7 +39,7 @@ def test_every_command_of_fgd_in_a_page_exists_with_its_options(page):
 
 
 def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path):
-    mkdocs = [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--quiet"]
+    mkdocs = [Path(sys.executable).with_name("mkdocs"), "build", "--strict"]
     built = subprocess.run(
         [*mkdocs, "--site-dir", tmp_path / "site"], cwd=root(), capture_output=True, text=True
     )
