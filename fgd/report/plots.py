@@ -23,6 +23,7 @@ SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
 # By the model of a row: distinguishable in grey, and by people who do not see red or green apart.
 COLOURS = {"teacher": "#9aa3b2", "baseline": "#e8973a", "fgd": "#2f7fd6"}
 NAMES = {"teacher": "teacher", "baseline": "baseline", "fgd": "FGD"}
+_WORDS = 8  # points of AP that a gain's number covers
 _WIDTH = 4.8  # inches, of a figure that stands beside another
 _TERMS = ("#2f7fd6", "#e8973a", "#3aa86b", "#b45fc4", "#d1495b", "#7a8b2a", "#4fb3bf", "#a0714f")
 
@@ -46,6 +47,8 @@ def ap_figure(table: Table, style: Style) -> Figure:
         _from_to(axes, place, figures.teacher_ap, figures.baseline_ap, figures.fgd_ap)
         if figures.gain is not None:
             right = max(figures.fgd_ap, figures.baseline_ap)
+            if right <= (figures.teacher_ap or 0) < right + _WORDS:
+                right = figures.teacher_ap
             words = f"{figures.gain:+.1f}".replace("-", "\u2212")  # a minus
             axes.annotate(
                 words, (right, place), (7, 0), textcoords="offset points", va="center",

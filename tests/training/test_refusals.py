@@ -41,7 +41,9 @@ def teacher(tiny_suite, tmp_path):
     """A published teacher: its folder of metafiles, its config and its checkpoint, downloaded."""
     index = tmp_path / "zoo"
     trained = save_teacher(tiny_suite, TEACHER)
-    publish(trained, TEACHER, index)
+    evaluation = tmp_path / "eval.json"
+    evaluation.write_text('{"box": {"AP": 0.0}}')  # it was never trained
+    publish(trained, TEACHER, index, evaluation=evaluation)
     recipe.write_teacher(tiny_suite, TEACHER, trained.parent)
     assert fgd("download", TEACHER, "--index", index, "--out", trained) == (0, "")
     return index, trained.parent / "detector.py", trained
