@@ -60,7 +60,8 @@ def hopeless(state: JobState, settings: ClusterSettings) -> str | None:
     """Why a waiting job will never start; None if it may."""
     if state.reason == "PartitionConfig":  # of nodes, processors, memory and GPUs alike
         return (
-            f"would wait for ever ({state.reason}): the partition has no such nodes. "
+            f"would wait for ever ({state.reason}): the partition has no such nodes, or fewer than "
+            f"cluster.nodes ({settings.nodes}). "
             f"{nodes_asked_for(settings)}"
         )
     if state.reason not in _HOPELESS:
