@@ -1,5 +1,6 @@
 """A page on what distillation gained: every row's gain, its spread over seeds, and a plot."""
 
+import textwrap
 from pathlib import Path
 
 from fgd.errors import FGDError
@@ -37,22 +38,47 @@ def _page(table: Table, hours: dict[str, float], command: str, plot: str) -> str
     images = {report["images"] for row in table.rows for report in row.measured.values()}
     parts = [
         f"# What FGD gains, suite {table.suite}",
-        f"Written by `{command}` from what it measured. Every number is AP x 100 on the "
-        f"{' or '.join(map(str, sorted(images)))} validation images of {table.data}. The baseline "
-        "is the same student, trained alike without a teacher; ± is the standard deviation over "
-        f"the seeds {', '.join(map(str, table.seeds))}, of the gain over its pairs of equal seed. "
-        "Teachers and backbones are trained once, with the first seed.",
+        _wrapped(
+            f"Written by `{command}` from what it measured. Every number is AP x 100 on the "
+            f"{' or '.join(map(str, sorted(images)))} validation images of {table.data}. The "
+            "baseline is the same student, trained alike without a teacher; ± is the standard "
+            f"deviation over the seeds {', '.join(map(str, table.seeds))}, of the gain over its "
+            "pairs of equal seed. Teachers and backbones are trained once, with the first seed."
+        ),
+        *_ablations(table),
         main_table(table),
         f"![What every row gained, a point for each seed]({plot})",
         "FGD minus the baseline, seed by seed:",
         _by_seed(table),
         _verdict(table),
-        f"Training took {hours['students']:.1f} process-hours for the students and "
-        f"{hours['teachers']:.1f} for the teachers, with torch {versions['torch']} and mmdet "
-        f"{versions['mmdet']}. Sizes and schedules are those of `configs/suites/{table.suite}.yaml`"
-        "; of COCO these numbers say nothing.",
+        _wrapped(
+            f"Training took {hours['students']:.1f} process-hours for the students and "
+            f"{hours['teachers']:.1f} for the teachers, with torch {versions['torch']} and mmdet "
+            f"{versions['mmdet']}. Sizes and schedules are those of "
+            f"`configs/suites/{table.suite}.yaml`; of COCO these numbers say nothing."
+        ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_on_hyphens=False)
+
+
+def _ablations(table: Table) -> list[str]:
+    """Which rows are another one with something changed."""
+    shared: dict[str, list[str]] = {}
+    for row in table.rows:
+        whole = row.folders["baseline"].split("/")[0]
+        if whole != row.name:
+            shared.setdefault(whole, []).append(f"`{row.name}`")
+    return [
+        _wrapped(
+            f"{', '.join(names)} are `{whole}` with a part of the distillation taken away, as the "
+            "file of each says; they share its baseline."
+        )
+        for whole, names in shared.items()
+    ]
 
 
 def _by_seed(table: Table) -> str:
