@@ -13,10 +13,10 @@ from mmdet.datasets import build_dataset
 
 import fgd._fused
 from fgd import recipe
+from fgd.batches import Collate
 from fgd.mini import digits
 from fgd.mini.scene import CLASSES
 from fgd.suite import Suite
-from fgd.train.batches import Collate
 from fgd.train.precision import Precision
 from fgd.train.sampling import SampleKey, SeededDataset
 from fgd.train.step import Trainable

@@ -180,19 +180,24 @@ def _as_checkpoint(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _Refused(f"a checkpoint is a dictionary, this file holds a {_kind(content)}")
     checkpoint = content if "state_dict" in content else {"state_dict": content}
-    state, meta = checkpoint["state_dict"], checkpoint.setdefault("meta", {})
-    if not isinstance(state, dict):
-        raise _Refused(f"its state_dict is a {_kind(state)}; expected tensors by name")
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise _Refused(
-                f"its state_dict has a {_kind(tensor)} under {name!r:.80}; expected tensors by name"
-            )
+    for key in {"state_dict", "moving_average"} & checkpoint.keys():
+        _check_by_name(key, checkpoint[key])
+    meta = checkpoint.setdefault("meta", {})
     if meta is None:
         checkpoint["meta"] = {}
     elif not isinstance(meta, dict):
         raise _Refused(f"its meta is a {_kind(meta)}; expected a dictionary")
     return checkpoint
+
+
+def _check_by_name(key: str, state: Any) -> None:
+    if not isinstance(state, dict):
+        raise _Refused(f"its {key} is a {_kind(state)}; expected tensors by name")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise _Refused(
+                f"its {key} has a {_kind(tensor)} under {name!r:.80}; expected tensors by name"
+            )
 
 
 def _check_hash(checkpoint: dict[str, Any]) -> None:

@@ -24,10 +24,11 @@ def fingerprint(config: str | Path) -> str:
     """
     cfg = Config.fromfile(str(config))
     settings = cfg._cfg_dict.to_dict()
-    # How often a line or a state is written, what follows a bad iteration, and how processes share
-    # the work, does not.
+    # How often a line or a state is written or figures are taken, what follows a bad iteration, and
+    # how processes share the work, does not.
     del settings["log"], settings["checkpoint"]
-    settings.pop("watch", None)
+    for key in ("watch", "validation"):
+        settings.pop(key, None)
     del settings["data"]["workers_per_gpu"], settings["data"]["samples_per_gpu"]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for checkpoint in starting_weights(cfg):

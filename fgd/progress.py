@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from fgd.files import write_text
 
 FILE = "log.jsonl"
+VALIDATION = "validation.jsonl"  # figures by epoch, see fgd/train/validation.py
 # What an entry holds beside the loss and its terms.
 _SETTINGS = (
     "iter", "max_iters", "epoch", "max_epochs", "lr", "images_per_second", "eta_seconds",
@@ -16,27 +17,27 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-def read(work_dir: Path) -> list[dict[str, Any]]:
+def read(work_dir: Path, name: str = FILE) -> list[dict[str, Any]]:
     """The entries of a training's log, oldest first; a last line cut short is left out."""
-    file = work_dir / FILE
+    file = work_dir / name
     if not file.exists():
         return []
     lines = file.read_text(encoding="utf-8").splitlines()
     return [entry for entry in map(_parse, lines) if entry is not None]
 
 
-def append(work_dir: Path, entry: dict[str, Any]) -> None:
+def append(work_dir: Path, entry: dict[str, Any], name: str = FILE) -> None:
     """Add an entry."""
-    with (work_dir / FILE).open("a", encoding="utf-8") as file:
+    with (work_dir / name).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
 
-def drop_after(work_dir: Path, iteration: int) -> None:
+def drop_after(work_dir: Path, iteration: int, name: str = FILE) -> None:
     """Drop what a killed run logged after the state that it is resumed from."""
-    if (work_dir / FILE).exists():
-        kept = [entry for entry in read(work_dir) if entry["iter"] <= iteration]
+    if (work_dir / name).exists():
+        kept = [entry for entry in read(work_dir, name) if entry["iter"] <= iteration]
         text = "".join(json.dumps(entry) + "\n" for entry in kept)
-        write_text(work_dir / FILE, text)
+        write_text(work_dir / name, text)
 
 
 def text(entry: dict[str, Any], terms: bool = True) -> str:
@@ -55,6 +56,11 @@ def text(entry: dict[str, Any], terms: bool = True) -> str:
 def terms_of(entry: dict[str, Any]) -> list[str]:
     """The names of an entry's loss terms, and of what else was averaged with them."""
     return [name for name in entry if name not in (*_SETTINGS, "loss")]
+
+
+def points_of(entry: dict[str, Any]) -> dict[str, float]:
+    """AP x 100 by kind, "box" and "mask", of an entry of VALIDATION."""
+    return {kind: 100 * entry[kind]["AP"] for kind in ("box", "mask") if kind in entry}
 
 
 def log_to(stream: TextIO) -> None:

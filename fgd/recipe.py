@@ -16,6 +16,7 @@ from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.files import write_text
 from fgd.heads import heads, level_strides
+from fgd.hooks import moving_average
 from fgd.narrow import Size, narrow
 from fgd.own import OwnDetector
 from fgd.schema import validate
@@ -317,6 +318,8 @@ def _load_detector(suite: Suite, name: str, owned: dict[str, OwnDetector], learn
         learns: whether the suite trains it; then its heads have the classes of the data.
     """
     config = own.load_config(owned[name]) if name in owned else known_config(name)
+    if learns:
+        moving_average(name, config)  # refuses what the training would leave out
     if suite.mini is not None:
         mini = _mini_detector(suite, name)
         if "dcn" in config.model.backbone and mini["depth"] < 50:
@@ -393,7 +396,7 @@ def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
             evaluation=config.get("evaluation", dict(metric="bbox")),
             checkpoint_config=dict(interval=1),
             log_config=dict(interval=suite.log_interval, hooks=[dict(type="TextLoggerHook")]),
-            custom_hooks=[dict(type="NumClassCheckHook")],
+            custom_hooks=config.get("custom_hooks", [dict(type="NumClassCheckHook")]),
             dist_params=dict(backend="nccl"),
             log_level="INFO",
             load_from=None,
@@ -411,6 +414,10 @@ def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) ->
         options["from_scratch"] = True
     if "num_last_epochs" in detector.lr_config:
         options["last_epochs"] = detector.lr_config.num_last_epochs
+    if suite.validation:
+        options["validation"] = dict(suite.validation)
+    if average := moving_average(recipe.get("student", recipe["teacher"]), detector):
+        options["ema"] = average
     return Config(
         dict(
             {key: detector[key] for key in ("model", "data", *_SCHEDULE)},

@@ -45,6 +45,7 @@ class Suite:
     cluster: dict | None = None
     row_files: dict[str, str] = field(default_factory=dict)
     watch: dict | None = None
+    validation: dict | None = None
     accept_data: tuple[str, ...] = ()
 
     @property

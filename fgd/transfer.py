@@ -49,9 +49,11 @@ def plain_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
     training = read_checkpoint(checkpoint)
     state = training["state_dict"]
     student = {k.removeprefix(_STUDENT): v for k, v in state.items() if k.startswith(_STUDENT)}
+    # The moving average, where a training has one, is what its detector is evaluated with.
+    weights = (student or state) | training.get("moving_average", {})
     meta = training.get("meta", {})
     return {
-        "state_dict": student or state,
+        "state_dict": weights,
         "meta": {key: meta[key] for key in _KEPT_META if key in meta},
     }
 

@@ -1,6 +1,5 @@
 # Trained as YOLOX is, from scratch: 8 GPUs x 8 images, 300 epochs, mosaics, changing input sizes.
-# What differs from the published training: there is no moving average of the weights
-# (ExpMomentumEMAHook), so the published AP is not to be expected. See docs/architecture.md.
+# How far that is mmdet's recipe: docs/architecture.md.
 student = 'yolox_m_8x8_300e_coco'
 teacher = 'yolox_l_8x8_300e_coco'
 distill = dict(

@@ -61,11 +61,18 @@ class TensorBoardHook(Hook):
         self._writer = self._open(folder, purge_step=runner.iter + 1)
         for entry in earlier:
             self._write(entry)
+        self.after_train_epoch(runner)  # a validation that the run made up for
 
     def after_train_iter(self, runner: Any) -> None:
         """Called by the runner, after LogHook."""
         if runner.rank == 0 and runner.log_buffer.ready:
             self._write(runner.log_buffer.output | {"iter": runner.iter + 1})
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Called by the runner, after ValidationHook."""
+        for name, value in runner.log_buffer.output.items():
+            if runner.rank == 0 and name.endswith("_AP"):
+                self._writer.add_scalar(f"val/{name}", value, runner.iter)
 
     def after_run(self, runner: Any) -> None:
         """Called by the runner."""

@@ -40,7 +40,15 @@ class LogHook(Hook):
         """Drop lines that a killed run wrote after the state it is resumed from."""
         if runner.rank == 0:
             progress.drop_after(self._folder, runner.iter)
+        self._spent = 0.0
+
+    def before_train_epoch(self, runner) -> None:
+        """Start the clock; it stands between epochs, where a validation can take its time."""
         self._clock = time.monotonic()
+
+    def after_train_epoch(self, runner) -> None:
+        """Stop the clock."""
+        self._spent += time.monotonic() - self._clock
 
     def after_train_iter(self, runner) -> None:
         """Called by the runner, after the optimizer's step."""
@@ -55,7 +63,7 @@ class LogHook(Hook):
             if runner.rank == 0:
                 self._write(runner, means)
             self._sums, self._count = {}, 0
-            self._clock = time.monotonic()
+            self._clock, self._spent = time.monotonic(), 0.0
 
     def _means(self, world_size: int) -> dict[str, float]:
         means = torch.stack(list(self._sums.values())) / self._count
@@ -66,7 +74,7 @@ class LogHook(Hook):
 
     def _write(self, runner, means: dict[str, float]) -> None:
         done = runner.iter + 1
-        seconds = (time.monotonic() - self._clock) / self._count
+        seconds = (self._spent + time.monotonic() - self._clock) / self._count
         entry = {
             "iter": done,
             "max_iters": runner.max_iters,

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from mmcv import Config
 from mmcv.runner import build_optimizer
+from mmcv.runner.hooks import Hook
 from mmcv.utils import get_logger
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
@@ -21,13 +22,14 @@ from torch.utils.data import DataLoader
 import fgd.distiller  # registers FGDDistiller with mmdet
 from fgd import rate
 from fgd.audit import check_start, own_values, summary
+from fgd.batches import Collate
 from fgd.errors import FGDError
 from fgd.files import atomic_path, write_json
 from fgd.fingerprint import fingerprint, starting_weights
 from fgd.provenance import of_training
 from fgd.train import curves
 from fgd.train.background import Background
-from fgd.train.batches import Collate
+from fgd.train.ema import MovingAverage, MovingAverageHook
 from fgd.train.log import LogHook
 from fgd.train.precision import Precision
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
@@ -35,6 +37,7 @@ from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_every
 from fgd.train.space import check_space, state_bytes
 from fgd.train.state import KEPT, StateHook, exclusive, find_state, restore, set_aside, tidy
 from fgd.train.step import Trainable
+from fgd.train.validation import Collapse, ValidationHook
 from fgd.train.watch import GoBack, Incidents, Policy, Watch
 from fgd.train.yolox import yolox_hooks
 
@@ -113,8 +116,9 @@ def _run(
     if cfg.get("channels_last", False):
         detector = detector.to(memory_format=torch.channels_last)
     optimizer = build_optimizer(detector, _optimizer(cfg, precision))
+    average = MovingAverage(_student(detector), **cfg.ema) if "ema" in cfg else None
     # One more than are kept: the next is written before the oldest goes.
-    check_space(work_dir, state_bytes(detector, optimizer), KEPT + 1)
+    check_space(work_dir, state_bytes(detector, optimizer, average), KEPT + 1)
     loader = _loader(cfg, dataset, rank, world_size)
 
     runner = ExactRunner(
@@ -124,24 +128,18 @@ def _run(
         logger=logger,
         max_epochs=cfg.runner.max_epochs,
     )
+    runner.average = average
     if state is not None:
-        done = restore(state, detector, optimizer, precision.scaler, str(work_dir))
+        done = restore(state, detector, optimizer, precision.scaler, average, str(work_dir))
         runner.start_at(done, len(loader))
     saved = {**meta, "CLASSES": list(dataset.CLASSES), "fgd": _origin(cfg, config, meta)}
     saved["left_out"] = list(incidents.left_out)
     saved["recent_losses"] = [] if state is None else state["meta"].get("recent_losses", [])
-    runner.register_lr_hook(dict(cfg.lr_config))
-    runner.register_hook(IterationSeedHook(cfg.seed))
-    for hook in yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)):
-        runner.register_hook(hook)
-    runner.register_hook(StepHook(cfg.optimizer_config.get("grad_clip")))
     intervals = (cfg.log.interval, cfg.checkpoint.interval)
     policy = Policy(**cfg.get("watch", {}))
     runner.watch = Watch(work_dir, policy, incidents, intervals, saved, runner.iter, logger)
-    runner.register_hook(runner.watch)
-    # The log before the state: a resumed log has every line up to its state, and none after.
-    runner.register_hook(LogHook(work_dir, logger, cfg.log.interval, cfg.total_batch))
-    for hook in curves.hooks(cfg.log.get("curves", []), work_dir, meta["fingerprint"], _name(cfg)):
+    runner.register_lr_hook(dict(cfg.lr_config))
+    for hook in _hooks(cfg, runner, len(loader), meta["fingerprint"]):
         runner.register_hook(hook)
     started = time.monotonic()
     with Background() as background:
@@ -150,6 +148,28 @@ def _run(
     if rank == 0:
         _finish(work_dir, out)
         logger.info("trained in %.0f s: %s", time.monotonic() - started, out)
+
+
+def _hooks(cfg: Config, runner: ExactRunner, epoch_length: int, fingerprint: str) -> Iterator[Hook]:
+    """What a training does beside its steps, in order; the states are saved after all of it."""
+    work_dir, logger = Path(runner.work_dir), runner.logger
+    yield IterationSeedHook(cfg.seed)
+    yield from yolox_hooks(runner.model.module, cfg.seed, cfg.get("last_epochs", 0))
+    yield StepHook(cfg.optimizer_config.get("grad_clip"))
+    if runner.average is not None:
+        yield MovingAverageHook(runner.average)
+    yield runner.watch
+    # The log before the state: a resumed log has every line up to its state, and none after.
+    yield LogHook(work_dir, logger, cfg.log.interval, cfg.total_batch)
+    if "validation" in cfg:
+        policy = Collapse(**cfg.validation.get("collapse", {}))
+        every = cfg.validation.interval
+        yield ValidationHook(cfg, work_dir, every, epoch_length, policy, logger)
+    yield from curves.hooks(cfg.log.get("curves", []), work_dir, fingerprint, _name(cfg))
+
+
+def _student(detector: nn.Module) -> nn.Module:
+    return getattr(detector, "student", detector)
 
 
 def _origin(cfg: Config, config: Path, meta: dict) -> dict:

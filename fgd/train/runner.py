@@ -5,7 +5,7 @@ from mmcv.runner.hooks import Hook
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from fgd.train.batches import on_device
+from fgd.batches import on_device
 from fgd.train.sampling import derive_seed, seed_everything
 
 
@@ -14,9 +14,11 @@ class ExactRunner(EpochBasedRunner):
 
     Attributes:
         watch: the `Watch` that says which batches to leave out, or None.
+        average: the `MovingAverage` of the weights that the detector is evaluated with, or None.
     """
 
     watch = None
+    average = None
 
     def start_at(self, iteration: int, iterations_an_epoch: int) -> None:
         """Count from `iteration`, the number of iterations already done."""

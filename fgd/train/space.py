@@ -12,13 +12,18 @@ import torch
 from torch import nn
 
 from fgd.errors import FGDError
+from fgd.train.ema import MovingAverage
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def state_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def state_bytes(
+    model: nn.Module, optimizer: torch.optim.Optimizer, average: MovingAverage | None = None
+) -> int:
     """About how large a training state is, also before the optimizer's first step."""
     weights = _bytes(model.state_dict().values())
+    if average is not None:
+        weights += _bytes(average.state_dict().values())
     moments = 0
     for group in optimizer.param_groups:
         # Adam's kind keeps two averages a parameter, SGD one if it has momentum.

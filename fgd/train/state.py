@@ -19,6 +19,7 @@ from fgd.errors import FGDError
 from fgd.files import atomic_path
 from fgd.train import space
 from fgd.train.background import Background, Snapshot
+from fgd.train.ema import MovingAverage
 from fgd.weights import load_strictly
 
 _NAME = "iter_{:07d}.pth"
@@ -57,6 +58,7 @@ class StateHook(Hook):
             "state_dict": runner.model.state_dict(),
             "optimizer": runner.optimizer.state_dict(),
             "scaler": runner.model.precision.scaler.state_dict(),
+            **({"moving_average": runner.average.state_dict()} if runner.average else {}),
             "meta": {**self._meta, "iter": done, "epoch": runner.epoch + 1},
         }
         path = self._folder / _NAME.format(done)
@@ -159,7 +161,12 @@ def tidy(folder: Path, state: dict[str, Any] | None) -> None:
 
 
 def restore(
-    state: dict[str, Any], model: torch.nn.Module, optimizer: Any, scaler: Any, source: str
+    state: dict[str, Any],
+    model: torch.nn.Module,
+    optimizer: Any,
+    scaler: Any,
+    average: MovingAverage | None,
+    source: str,
 ) -> int:
     """Put a training state into what trains; returns the iterations already done.
 
@@ -169,8 +176,12 @@ def restore(
     load_strictly(model, state["state_dict"], source)
     try:
         optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["moving_average"])
     except (KeyError, TypeError, ValueError) as error:
-        raise FGDError(f"{source}: its optimizer state does not fit the model ({error})") from error
+        raise FGDError(
+            f"{source}: its optimizer state or moving average does not fit the model ({error})"
+        ) from error
     if scaler.is_enabled():  # of another precision there is none: a run keeps to its own
         scaler.load_state_dict(state["scaler"])
     return state["meta"]["iter"]

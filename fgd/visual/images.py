@@ -14,8 +14,8 @@ from mmdet.datasets import replace_ImageToTensor
 from mmdet.datasets.pipelines import Compose
 from torch import Tensor
 
+from fgd.batches import Collate
 from fgd.errors import FGDError
-from fgd.train.batches import Collate
 
 
 @dataclass(frozen=True)

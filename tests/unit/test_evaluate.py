@@ -17,7 +17,8 @@ from mmdet.models import build_detector
 
 from fgd import recipe
 from fgd.errors import FGDError
-from fgd.evaluate import METRICS, coco_figures, evaluate, measure
+from fgd.evaluate import evaluate, measure
+from fgd.scores import METRICS, coco_figures
 from fgd.zoo import _package
 
 

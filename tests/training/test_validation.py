@@ -1,0 +1,144 @@
+"""Figures while a detector is trained: right, harmless, and told when they collapse."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from detectors import training_config
+
+from fgd import progress
+from fgd.checkpoint import content_hash, read_checkpoint
+from fgd.errors import FGDError
+from fgd.evaluate import measure
+from fgd.recipe import compose, load_row
+from fgd.scores import METRICS
+from fgd.train import train
+from fgd.train import validation as validation_module
+from fgd.train.validation import Collapse, ValidationHook
+from fgd.transfer import transfer
+
+FGD = Path(sys.executable).with_name("fgd")
+
+
+@pytest.fixture
+def config(tiny_suite, tmp_path):
+    def write(row="retinanet_r50", arm="fgd", **section):
+        torch.manual_seed(0)
+        suite = dataclasses.replace(tiny_suite, validation=section or None)
+        training_config(suite, row, arm).dump(str(tmp_path / "config.py"))
+        return tmp_path / "config.py"
+
+    return write
+
+
+def entries(run):
+    return progress.read(run, progress.VALIDATION)
+
+
+def trained(path):
+    state = read_checkpoint(path)
+    state["meta"].pop("fgd")  # its provenance names the config
+    return content_hash(state)
+
+
+def figures_of(folder, suite, row="retinanet_r50"):
+    """What `fgd evaluate` finds for the student of a training."""
+    compose(suite, load_row(row), "fgd").detector.dump(str(folder / "student.py"))
+    transfer(folder / "out.pth", folder / "student.pth", "student")
+    report = measure(folder / "student.py", folder / "student.pth")
+    kinds = report.keys() & {"box", "mask"}
+    return {k: {name: report[k][name] for name in METRICS} for k in kinds}
+
+
+def test_the_training_is_the_same_with_and_without_it(config, tmp_path):
+    train(config(), tmp_path / "without", tmp_path / "without.pth")
+    train(config(interval=1), tmp_path / "with", tmp_path / "with.pth")
+    assert trained(tmp_path / "with.pth") == trained(tmp_path / "without.pth")
+    assert [entry["epoch"] for entry in entries(tmp_path / "with")] == [1, 2]
+    assert not (tmp_path / "without" / progress.VALIDATION).exists()
+
+
+@pytest.mark.parametrize("row", ["retinanet_r50", "mask_rcnn_r50"])
+def test_the_last_figures_are_those_of_the_transferred_student(config, tiny_suite, tmp_path, row):
+    train(config(row, interval=2), tmp_path / "run", tmp_path / "out.pth")
+    (entry,) = entries(tmp_path / "run")
+    kinds = ("box", "mask") if row == "mask_rcnn_r50" else ("box",)
+    assert {kind: entry[kind] for kind in kinds} == figures_of(tmp_path, tiny_suite, row)
+
+
+def test_a_resumed_run_has_every_line_once(config, tmp_path):
+    path = config(interval=1)
+    train(path, tmp_path / "whole", tmp_path / "whole.pth")
+    lines = [{**entry, "seconds": 0} for entry in entries(tmp_path / "whole")]
+    # Killed after its state of the end, before its last figures; and after both.
+    for kept in (0, 1, 2):
+        text = "".join(json.dumps(line) + "\n" for line in lines[:kept])
+        (tmp_path / "whole" / progress.VALIDATION).write_text(text)
+        train(path, tmp_path / "whole", tmp_path / "whole.pth")
+        last = entries(tmp_path / "whole")
+        assert [{**entry, "seconds": 0} for entry in last[-1:]] == lines[-1:]
+        assert len(last) == max(kept, 1) + (kept == 1)
+
+
+def test_two_processes_share_the_images(config, tiny_suite, tmp_path):
+    path = config(interval=2)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [FGD, "train", path, "--work-dir", tmp_path / "run", "--out", tmp_path / "out.pth"]
+    subprocess.run(command, check=True, timeout=300, env=dict(os.environ, OMP_NUM_THREADS="1"))
+    (entry,) = entries(tmp_path / "run")
+    assert (entry["iter"], entry["epoch"]) == (10, 2)
+    assert entry["box"] == figures_of(tmp_path, tiny_suite)["box"]
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Let the AP after each epoch be told."""
+
+    def tell(*aps):
+        told = iter(aps)
+        monkeypatch.setattr(
+            validation_module, "coco_figures", lambda *_, **__: {"box": {"AP": next(told)}}
+        )
+
+    return tell
+
+
+def test_a_collapse_is_told_and_training_goes_on(config, figures, tmp_path, caplog):
+    figures(0.3, 0.1)
+    with caplog.at_level("WARNING", logger="fgd"):
+        train(config(interval=1), tmp_path / "run", tmp_path / "out.pth")
+    assert "epoch 2: box AP has collapsed to 10.0, after 30.0 in epoch 1" in caplog.text
+    assert (tmp_path / "out.pth").exists()
+
+
+def test_a_collapse_stops_the_run_and_stops_it_again(config, figures, tmp_path):
+    path = config(interval=1, collapse=dict(action="stop"))
+    figures(0.3, 0.1)
+    for _ in range(2):
+        with pytest.raises(FGDError, match=r"collapsed to 10\.0.*last states are kept in"):
+            train(path, tmp_path / "run", tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("aps", "below", "collapsed"),
+    [
+        ([0.3, 0.2, 0.149], 0.5, True),
+        ([0.3, 0.2, 0.151], 0.5, False),
+        ([0.3, 0.2, 0.1], 0.3, False),
+        ([0.009, 0.0], 0.5, False),
+        ([0.3], 0.5, False),
+        ([], 0.5, False),
+    ],
+)
+def test_what_a_collapse_is(tmp_path, aps, below, collapsed):
+    for number, ap in enumerate(aps, 1):
+        entry = {"iter": number, "epoch": number, "box": {"AP": ap}}
+        progress.append(tmp_path, entry, progress.VALIDATION)
+    hook = ValidationHook(None, tmp_path, 1, 1, Collapse("stop", below), None)
+    assert (hook._collapse() is not None) == collapsed

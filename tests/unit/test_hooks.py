@@ -1,0 +1,49 @@
+"""What a detector's config asks of its training with custom_hooks."""
+
+import pytest
+from mmcv import Config
+
+from fgd import recipe
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.hooks import moving_average
+from fgd.suite import load_suite
+
+
+def test_yolox_is_averaged_as_its_config_says():
+    suite = load_suite(root() / "configs/suites/yolox.yaml")
+    composed = recipe.compose(suite, recipe.load_row("yolox_m"), "fgd")
+    assert composed.training.ema == dict(momentum=0.0001)
+    kinds = [hook["type"] for hook in composed.detector.custom_hooks]
+    assert kinds == ["YOLOXModeSwitchHook", "SyncNormHook", "ExpMomentumEMAHook"]
+
+
+def test_the_published_rows_have_none(tiny_suite):
+    for name in tiny_suite.rows:
+        assert "ema" not in recipe.compose(tiny_suite, recipe.load_row(name), "fgd").training
+
+
+@pytest.mark.parametrize(
+    ("hook", "told"),
+    [
+        (dict(type="SetEpochInfoHook"), "mine: custom_hooks has SetEpochInfoHook, which"),
+        (dict(type="ExpMomentumEMAHook", interval=4), "mine: .*unknown setting interval"),
+    ],
+)
+def test_what_would_be_left_out_is_refused(hook, told):
+    with pytest.raises(FGDError, match=told):
+        moving_average("mine", Config(dict(custom_hooks=[dict(type="NumClassCheckHook"), hook])))
+
+
+def test_an_unknown_hook_is_refused_before_anything_runs(tiny_suite, monkeypatch):
+    known = recipe.known_config
+
+    def with_hook(name):
+        config = known(name)
+        if name == "retinanet_r50_fpn_2x_coco":
+            config.custom_hooks = [dict(type="SetEpochInfoHook")]
+        return config
+
+    monkeypatch.setattr(recipe, "known_config", with_hook)
+    with pytest.raises(FGDError, match="retinanet_r50_fpn_2x_coco: custom_hooks has SetEpoch"):
+        recipe.plan(tiny_suite)
