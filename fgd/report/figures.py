@@ -13,6 +13,7 @@ from fgd.files import atomic_path
 from fgd.report.plots import (
     PAPER,
     Style,
+    all_aps_figure,
     all_losses_figure,
     all_sizes_figure,
     ap_figure,
@@ -37,6 +38,7 @@ def write_figures(table: Table, runs: dict[str, dict[str, Run]], folder: Path) -
         "ap": ap_figure(table, PAPER),
         "sizes": all_sizes_figure(table, PAPER),
         "losses": all_losses_figure(table, runs, PAPER),
+        "epochs": all_aps_figure(table, runs, PAPER),
     }
     return [
         write_figure(figure, folder / f"{name}.{kind}")

@@ -136,6 +136,7 @@ _SUITE_FILES = {
     "figures/ap.pdf": "figures: AP",
     "figures/sizes.pdf": "by size",
     "figures/losses.pdf": "losses",
+    "figures/epochs.pdf": "AP by epoch",
 }
 _ROW_FILES = {
     "student.pth": "checkpoint",

@@ -106,14 +106,17 @@ def classes_figure(row: Row, style: Style) -> Figure | None:
 
 
 def curves_figure(run: Run, style: Style) -> Figure | None:
-    """The terms of the loss and the learning rate over the epochs; None without a log."""
+    """The terms of the loss, AP and the learning rate over the epochs; None without a log."""
     if not run.log:
         return None
-    figure = Figure(figsize=(_WIDTH, 3.4), layout="constrained")
-    axes, rate = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    _dress(axes, style)
-    _dress(rate, style)
+    heights = [4, 2, 1] if run.figures else [4, 1]
+    figure = Figure(figsize=(_WIDTH, 0.5 * sum(heights) + 0.9), layout="constrained")
+    axes, *aps, rate = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    for each in (axes, *aps, rate):
+        _dress(each, style)
     _draw_terms(axes, run, style)
+    for each in aps:
+        _draw_aps(each, run, style)
     rate.plot(thin(run.epochs), thin(entry["lr"] for entry in run.log), color=style.ink, lw=1)
     rate.set_ylabel("learning\nrate", fontsize=7)
     rate.set_ylim(bottom=0)
@@ -137,6 +140,23 @@ def all_losses_figure(table: Table, runs: dict[str, dict[str, Run]], style: Styl
                 thin(run.epochs), thin(own_loss(run)), color=COLOURS[arm], lw=1, label=NAMES[arm]
             )
         axes.set_xlabel("epoch", fontsize=7)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+    return _grid(table, style, draw)
+
+
+def all_aps_figure(table: Table, runs: dict[str, dict[str, Run]], style: Style) -> Figure:
+    """AP over the epochs of training, every row with and without the teacher."""
+
+    def draw(axes: Axes, row: Row) -> None:
+        for arm in ("baseline", "fgd"):
+            epochs, values = runs[row.name][arm].aps(main_kind(row))
+            if epochs:
+                axes.plot(
+                    epochs, values, color=COLOURS[arm], lw=1, marker="o", ms=2, label=NAMES[arm]
+                )
+        axes.set_xlabel("epoch", fontsize=7)
+        axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
     return _grid(table, style, draw)
@@ -189,6 +209,19 @@ def _draw_terms(axes: Axes, run: Run, style: Style) -> None:
         loc="outside right upper", fontsize=7, frameon=False, labelcolor=style.ink, handlelength=1.5
     )
     _literal(legend.get_texts())
+
+
+def _draw_aps(axes: Axes, run: Run, style: Style) -> None:
+    for kind, line in (("box", "-"), ("mask", (0, (3, 1)))):
+        epochs, values = run.aps(kind)
+        if epochs:
+            axes.plot(epochs, values, color=style.ink, lw=1, ls=line, marker="o", ms=2.5)
+            axes.annotate(
+                kind, (epochs[-1], values[-1]), (4, 0), textcoords="offset points",
+                fontsize=6.5, va="center", color=style.ink, annotation_clip=False,
+            )  # fmt: skip
+    axes.set_ylabel("AP")
+    axes.set_ylim(bottom=0)
 
 
 def _draw_sizes(axes: Axes, row: Row, style: Style) -> None:

@@ -22,6 +22,7 @@ class Run:
 
     Attributes:
         log: the entries of its log.jsonl, oldest first.
+        figures: what it was validated with while it trained, oldest first (validation.jsonl).
         weights: the audit of its starting weights (weights.json); None if there is none.
         total_batch: images of a step.
         processes: that trained together.
@@ -30,6 +31,7 @@ class Run:
     """
 
     log: list[dict[str, Any]]
+    figures: list[dict[str, Any]]
     weights: dict[str, Any] | None
     total_batch: int
     processes: int
@@ -61,6 +63,11 @@ class Run:
         """Where each entry of the log stands, in epochs."""
         return [entry["iter"] / entry["max_iters"] * entry["max_epochs"] for entry in self.log]
 
+    def aps(self, kind: str) -> tuple[list[int], list[float]]:
+        """Epochs, and AP x 100 after each, where the training was validated."""
+        there = [entry for entry in self.figures if kind in entry]
+        return [e["epoch"] for e in there], [progress.points_of(e)[kind] for e in there]
+
     def terms(self) -> dict[str, list[float]]:
         """The terms of the loss and their sum `loss`, by name; a value for each entry."""
         names = [name for name in (self.log[-1] if self.log else {}) if "loss" in name]
@@ -73,6 +80,7 @@ def read_run(suite: Suite, results: Path, folder: Path, benchmark: Path) -> Run:
     last = log[-1] if log else {}
     return Run(
         log=log,
+        figures=progress.read(results / folder, progress.VALIDATION),
         weights=_weights(results / folder / "weights.json"),
         total_batch=suite.total_batch,
         processes=last.get("processes", suite.gpus),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from detectors import training_config
+from mmcv import Config
 
 from fgd import progress
 from fgd.checkpoint import content_hash, read_checkpoint
@@ -29,7 +30,7 @@ FGD = Path(sys.executable).with_name("fgd")
 def config(tiny_suite, tmp_path):
     def write(row="retinanet_r50", arm="fgd", **section):
         torch.manual_seed(0)
-        suite = dataclasses.replace(tiny_suite, validation=section or None)
+        suite = dataclasses.replace(tiny_suite, validation=section)
         training_config(suite, row, arm).dump(str(tmp_path / "config.py"))
         return tmp_path / "config.py"
 
@@ -55,8 +56,12 @@ def figures_of(folder, suite, row="retinanet_r50"):
 
 
 def test_the_training_is_the_same_with_and_without_it(config, tmp_path):
-    train(config(), tmp_path / "without", tmp_path / "without.pth")
-    train(config(interval=1), tmp_path / "with", tmp_path / "with.pth")
+    path = config(interval=1)
+    train(path, tmp_path / "with", tmp_path / "with.pth")
+    without = Config.fromfile(str(path))
+    without.pop("validation")
+    without.dump(str(path))
+    train(path, tmp_path / "without", tmp_path / "without.pth")
     assert trained(tmp_path / "with.pth") == trained(tmp_path / "without.pth")
     assert [entry["epoch"] for entry in entries(tmp_path / "with")] == [1, 2]
     assert not (tmp_path / "without" / progress.VALIDATION).exists()

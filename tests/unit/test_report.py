@@ -39,6 +39,8 @@ def results(suite, tmp_path_factory):
         run.mkdir()
         for done in (100, 200, 250):
             progress.append(run, entry(done, arm))
+            figures = {"iter": done, "epoch": done // 50, "box": {"AP": done / 1000}}
+            progress.append(run, figures, progress.VALIDATION)
     weights = {
         "summary": {"tensors": {"teacher": 3, "own": 0}, "parameters": {"teacher": 1234, "own": 0}},
         "files": {"teacher": {"path": EVIL, "sha256": "01234567"}},
@@ -121,12 +123,14 @@ def test_hours_count_every_process(suite, results):
     assert run.seconds == pytest.approx(250 * suite.total_batch / 16)
     assert run.device_hours == pytest.approx(run.seconds * 2 / 3600)
     assert own_loss(run) == [1.0, 1.0, 1.0]
+    assert run.aps("box") == ([2, 4, 5], pytest.approx([10, 20, 25]))
+    assert run.aps("mask") == ([], [])
 
 
 def test_curves_are_thinned_by_their_means():
     assert thin(range(10), 5) == [0.5, 2.5, 4.5, 6.5, 8.5]
     assert thin([], 5) == []
-    assert Run([], None, 16, 1, None, None).images_per_second is None
+    assert Run([], [], None, 16, 1, None, None).images_per_second is None
 
 
 def test_a_wrong_audit_is_named(suite, results):

@@ -28,7 +28,7 @@ from fgd.suite import load_suite as read_suite
 DEMO_ROWS = ("retinanet_r50", "faster_rcnn_r50")
 
 # Figures for a paper (fgd.report.figures), and what Snakemake's report calls them.
-FIGURES = {"ap": "AP", "sizes": "AP by size", "losses": "losses"}
+FIGURES = {"ap": "AP", "sizes": "AP by size", "losses": "losses", "epochs": "AP by epoch"}
 
 # Named for Snakemake's linter; the file says why it holds nothing.
 ENVIRONMENT = "../envs/fgd.yaml"
