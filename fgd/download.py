@@ -139,7 +139,7 @@ def _receive(address: str, part: Path) -> None:
         continues = answer.status == 206
         rest = answer.length
         with (
-            part.open("ab" if continues else "wb") as file,
+            part.open("ab" if continues else "wb", buffering=0) as file,
             tqdm(
                 desc=part.stem,
                 initial=have if continues else 0,
@@ -150,7 +150,7 @@ def _receive(address: str, part: Path) -> None:
             ) as bar,
         ):
             received = 0
-            while chunk := answer.read(_CHUNK):
+            while chunk := answer.read1(_CHUNK):
                 file.write(chunk)
                 received += len(chunk)
                 bar.update(len(chunk))
@@ -180,7 +180,12 @@ def _place(source: Path, target: str | os.PathLike) -> None:
 
 @contextmanager
 def _one_at_a_time(cached: Path) -> Iterator[None]:
-    """Let one process download a file; the others wait, and find it."""
+    """Let one process download a file; the others say so, wait, and find it."""
     with cached.with_name(f".{cached.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            words = f"{cached}: another process is downloading it, waiting for that"
+            print(words, file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -13,6 +13,7 @@ from mmcv import Config, ConfigDict
 
 from fgd import own, rate
 from fgd.checkout import root
+from fgd.config_text import config_text
 from fgd.errors import FGDError
 from fgd.files import write_text
 from fgd.heads import heads, level_strides
@@ -230,8 +231,8 @@ def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | No
     """
     _check_stated_rates(suite)
     composed = compose(suite, load_row(name, suite), arm, seed)
-    write_text(Path(out) / "student.py", composed.detector.pretty_text)
-    write_text(Path(out) / "config.py", composed.training.pretty_text)
+    write_text(Path(out) / "student.py", config_text(composed.detector))
+    write_text(Path(out) / "config.py", config_text(composed.training))
     return _batch_and_rate(suite, composed.training)
 
 
@@ -242,8 +243,8 @@ def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
         The arithmetic of batch and learning rate, in words.
     """
     composed = compose_teacher(suite, name)
-    write_text(Path(out) / "detector.py", composed.detector.pretty_text)
-    write_text(Path(out) / "config.py", composed.training.pretty_text)
+    write_text(Path(out) / "detector.py", config_text(composed.detector))
+    write_text(Path(out) / "config.py", config_text(composed.training))
     return _batch_and_rate(suite, composed.training)
 
 

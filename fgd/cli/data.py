@@ -1,6 +1,7 @@
 """Commands for data sets and the weights that students begin with."""
 
 import csv
+import io
 from pathlib import Path
 
 import click
@@ -75,8 +76,8 @@ def data_check(
     from fgd.coco import KINDS, check
     from fgd.files import write_json
 
-    # As CSV: a name with a comma stands in double quotes.
-    names = next(csv.reader([classes])) if classes else None
+    # As CSV: a name with a comma or a line break stands in double quotes.
+    names = next(csv.reader(io.StringIO(classes, newline=""))) if classes else None
     for kind in accept:
         if kind not in KINDS:
             raise click.UsageError(f"--accept {kind!r}: the kinds are {', '.join(KINDS)}")

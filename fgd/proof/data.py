@@ -13,6 +13,7 @@ from torch import nn
 
 from fgd import recipe, zoo
 from fgd.checkout import root
+from fgd.config_text import config_text
 from fgd.download import fetch
 from fgd.files import write_json, write_text
 from fgd.publish import publish
@@ -45,7 +46,7 @@ def rehearsal_suite(suite: Suite, row: recipe.Row, folder: Path, size: int) -> S
             data=dict(train=split, val=split, test=split),
         )
     )
-    write_text(folder / "dataset.py", dataset.pretty_text)
+    write_text(folder / "dataset.py", config_text(dataset))
     return dataclasses.replace(
         suite,
         rows=(row.name,),

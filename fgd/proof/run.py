@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fgd import progress, recipe
 from fgd.checkpoint import read_checkpoint
+from fgd.config_text import config_text
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError
 from fgd.files import write_text
@@ -192,7 +193,7 @@ def _compose(suite: Suite, row: recipe.Row, folder: Path) -> Config:
     """The training of one step: an epoch has as many images as a batch."""
     config = recipe.compose(suite, row, "fgd").training
     config.runner.max_epochs = 1
-    write_text(folder / "config.py", config.pretty_text)
+    write_text(folder / "config.py", config_text(config))
     return config
 
 

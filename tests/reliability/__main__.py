@@ -21,9 +21,10 @@ import yaml
 @click.option("--kills", default=200, show_default=True, help="SIGKILLs.")
 @click.option("--suites", default=1000, show_default=True, help="Generated suites.")
 @click.option("--steps", default=50_000, show_default=True, help="Iterations in miniature.")
+@click.option("--slurm/--no-slurm", default=True, help="Faults on the testbed (root, Debian).")
 @click.option("--commands", default=0, help="Hostile files for each command; 0: all of them.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/reliability.md"))
-def main(kills: int, suites: int, steps: int, commands: int, out: Path) -> None:
+def main(kills: int, suites: int, steps: int, slurm: bool, commands: int, out: Path) -> None:
     """Count, and write the page."""
     from fgd import compat
 
@@ -38,6 +39,7 @@ def main(kills: int, suites: int, steps: int, commands: int, out: Path) -> None:
             section(_damage, folder / "damage"),
             section(_hostile, folder / "hostile", suite, commands),
             section(_steps, folder / "steps", steps),
+            *([section(_slurm, folder / "slurm")] if slurm else []),
         ]
     head = (
         "# Reliability, counted\n\n"
@@ -180,6 +182,37 @@ def _steps(folder: Path, steps: int) -> str:
         f"- iterations: {n['steps']}\n"
         f"- memory after a tenth of them {n['early MB']:.1f} MB, at the end {n['late MB']:.1f} MB\n"
         f"- open files after a tenth of them {n['early files']}, at the end {n['late files']}\n"
+    )
+
+
+def _slurm(folder: Path) -> str:
+    # Tests of their own, which leave a table; those of them that fail stop the count.
+    table = folder / "faults.json"
+    command = [sys.executable, "-m", "pytest", "-q", "--during-write", "--faults", table]
+    done = subprocess.run([*command, "tests/slurm/test_faults.py"], capture_output=True, text=True)
+    if done.returncode:
+        raise click.ClickException(f"tests/slurm/test_faults.py:\n{done.stdout[-5000:]}")
+    head = (
+        "## What Slurm does, during a write\n\n"
+        "Faults on a real Slurm of two nodes, each while the first process is in the middle of\n"
+        "writing its state (tests/slurm/test_faults.py). The student is compared with the\n"
+        "undisturbed run's.\n\n"
+    )
+    if not table.exists():
+        return f"{head}Not counted: this machine cannot have the testbed.\n"
+    faults = json.loads(table.read_text())
+    worst = max(float(fault["difference"]) for fault in faults)
+    lines = [
+        f"| {f['fault'].removesuffix(', during a write')} | {f['nodes']} | {f['difference']} |"
+        f" {len(f['jobs'].split(', '))} | {f['requeues']} |"
+        for f in faults
+    ]
+    return (
+        f"{head}- faults: {len(faults)}\n"
+        f"- largest relative difference of a tensor: **{worst:g}**\n\n"
+        "| fault | nodes | difference | jobs | requeues |\n|---|---|---|---|---|\n"
+        + "\n".join(lines)
+        + "\n"
     )
 
 

@@ -1,9 +1,11 @@
 """A real Slurm for the tests, and the table of faults at their end."""
 
+import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 # As the ranks have it; two threads on two busy cores would wait for each other most of the time.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -22,6 +24,12 @@ import settings  # noqa: E402  (the testbed's; it is a script's, not a package's
 _FAULTS: list[tuple[str, ...]] = []
 
 
+def pytest_addoption(parser) -> None:
+    """Options for `make reliability`, which counts the faults."""
+    parser.addoption("--during-write", action="store_true", help="faults hit a state's write")
+    parser.addoption("--faults", metavar="FILE", help="write the table of faults as JSON")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def testbed():
     """Slurm's daemons, two nodes; one that was up before stays up."""
@@ -38,9 +46,10 @@ def testbed():
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory) -> Project:
+def project(tmp_path_factory, pytestconfig) -> Project:
     """A small distillation, its data, its teacher and what it gives undisturbed."""
-    return Project(tmp_path_factory.mktemp("slurm"))
+    during_write = pytestconfig.getoption("--during-write")
+    return Project(tmp_path_factory.mktemp("slurm"), during_write)
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +73,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
     if not _FAULTS:
         return
     head = ("fault", "nodes", "difference", "jobs", "requeues", "seconds")
+    if file := terminalreporter.config.getoption("--faults"):
+        Path(file).write_text(json.dumps([dict(zip(head, row, strict=True)) for row in _FAULTS]))
     rows = [head, *_FAULTS]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     terminalreporter.section("faults: the student against the undisturbed run's")

@@ -1,5 +1,6 @@
 """A distillation small enough to be run a dozen times, and a way to watch and disturb it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -23,14 +24,19 @@ ROW = "retinanet_r50"
 
 
 class Run:
-    """One training on Slurm, in a folder of its own."""
+    """One training on Slurm, in a folder of its own.
 
-    def __init__(self, folder: Path, suite: Path, config: Path) -> None:
+    `during_write`: whether `reach` also waits for a state being written, and stops rank 0 there.
+    """
+
+    def __init__(self, folder: Path, suite: Path, config: Path, during_write: bool) -> None:
         self.folder = folder
         self.work_dir = folder / "fgd" / "run"
         self.out = folder / "fgd" / "trained.pth"
         self.suite, self.config = suite, config
         self.process: subprocess.Popen | None = None
+        self.during_write = during_write
+        self._frozen: int | None = None
 
     def start(self) -> "Run":
         """Start the launcher, in a process group of its own as a terminal would."""
@@ -66,8 +72,29 @@ class Run:
         return entries[-1]["iter"] if entries else 0
 
     def reach(self, iteration: int, seconds: float = 120) -> None:
-        """Wait until training has come so far."""
+        """Wait until training has come so far; see `during_write`, and `go_on` after the fault."""
         self.wait_for(lambda: self.iteration >= iteration, seconds)
+        if not self.during_write:
+            return
+        writer = self.ranks()[0]
+        end = time.monotonic() + seconds
+        while self._frozen is None:
+            assert time.monotonic() < end, f"no state was written in {seconds} s:\n{self.text}"
+            if self._writes():
+                os.kill(writer, signal.SIGSTOP)
+                self._frozen = writer
+                if not self._writes():  # too late
+                    self.go_on()
+
+    def go_on(self) -> None:
+        """Let rank 0 go on with its write, if it was stopped there and still exists."""
+        stopped, self._frozen = self._frozen, None
+        if stopped is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stopped, signal.SIGCONT)
+
+    def _writes(self) -> bool:
+        return any(self.work_dir.glob(".iter_*.part"))
 
     def wait_for(self, condition, seconds: float = 120) -> None:
         """Wait until something holds while the launcher runs."""
@@ -136,8 +163,9 @@ class Run:
 class Project:
     """The training that is disturbed, on one node and on two."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, during_write: bool) -> None:
         self.folder = folder
+        self._during_write = during_write
         digits.write(folder / "data", train=40, val=4, size=64)
         self._undisturbed: dict[tuple[int, int], dict] = {}
         self._count = 0
@@ -191,7 +219,8 @@ class Project:
     def run(self, name: str, nodes: int = 1, epochs: int = 20, **settings) -> Run:
         """A training of 10 iterations an epoch; not yet started."""
         suite = self.suite(nodes, **settings)
-        return Run(self.folder / f"{name}_{nodes}", suite, self.config(suite, epochs))
+        config = self.config(suite, epochs)
+        return Run(self.folder / f"{name}_{nodes}", suite, config, self._during_write)
 
     def undisturbed(self, nodes: int, epochs: int = 20) -> dict[str, torch.Tensor]:
         """The student of a run that nothing happens to."""

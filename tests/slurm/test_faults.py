@@ -1,4 +1,7 @@
-"""What clusters do to jobs: after each, the undisturbed run's student and one chain of jobs."""
+"""What clusters do to jobs: after each, the undisturbed run's student and one chain of jobs.
+
+With `--during-write` every fault hits while rank 0 is in the middle of writing a state.
+"""
 
 import os
 import signal
@@ -26,6 +29,7 @@ def survives(project: Project, report_fault):
         ids = [attempt["job_id"] for attempt in run.attempts]
         requeues = sum(int(_restarts(job_id)) for job_id in ids)
         seconds = f"{time.monotonic() - started:.0f}"
+        fault += ", during a write" if run.during_write else ""
         report_fault(fault, nodes, f"{error:.1g}", ", ".join(ids), requeues, seconds)
         assert error <= TOLERANCE[nodes]
         assert queue() == ""
@@ -33,6 +37,12 @@ def survives(project: Project, report_fault):
         return run
 
     return check
+
+
+def _seconds_run(job_id: str) -> int:
+    days, _, clock = show(job_id).split("RunTime=")[1].split()[0].rpartition("-")
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return 86400 * int(days or 0) + 3600 * hours + 60 * minutes + seconds
 
 
 def _restarts(job_id: str) -> str:
@@ -52,19 +62,24 @@ def test_requeue_by_an_administrator(project, survives, nodes):
     def disturb(run):
         run.reach(45)
         scontrol("requeue", run.job_id)
+        run.go_on()
         run.restart_now()
 
     run = survives("scontrol requeue", project.run("requeue", nodes), nodes, disturb)
     assert len(run.attempts) == 1
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_a_rank_is_killed(project, survives, nodes):
+@pytest.mark.parametrize(("nodes", "during_write"), [(1, False), (1, True), (2, False)])
+def test_a_rank_is_killed(project, survives, nodes, during_write):
+    run = project.run(f"rank_{during_write}", nodes)
+    run.during_write |= during_write
+
     def disturb(run):
         run.reach(45)
-        os.kill(run.ranks()[-1], signal.SIGKILL)
+        os.kill(run.ranks()[0 if run.during_write else -1], signal.SIGKILL)
+        run.go_on()
 
-    run = survives("SIGKILL of a rank", project.run("rank", nodes), nodes, disturb)
+    run = survives("SIGKILL of a rank", run, nodes, disturb)
     assert len(run.attempts) == 2
     assert "was killed" in run.text
 
@@ -78,6 +93,7 @@ def test_a_node_dies(project, survives, nodes):
             node = show(run.job_id).split(" NodeList=")[1].split()[0]
         operate("kill-node", node)
         job_id = run.job_id
+        run.go_on()
         run.wait_for(lambda: "Restarts=0" not in show(job_id), 120)
         operate("start-node", node)
         # As Slurm would, which lets the job wait for two minutes: its controller (22.05) can crash
@@ -94,6 +110,7 @@ def test_the_controller_restarts(project, survives):
     def disturb(run):
         run.reach(45)
         operate("restart-controller")
+        run.go_on()
 
     run = survives("slurmctld restarted", project.run("controller", 2), 2, disturb)
     assert len(run.attempts) == 1
@@ -104,6 +121,7 @@ def test_the_controller_is_killed(project, survives):
         run.reach(45)
         # The testbed starts it anew, as systemd does.
         subprocess.run(["pkill", "-KILL", "-x", "slurmctld"], check=True)
+        run.go_on()
 
     run = survives("SIGKILL of slurmctld", project.run("controller_killed", 1), 1, disturb)
     assert len(run.attempts) == 1
@@ -115,6 +133,7 @@ def test_preemption_is_not_counted(project, survives):
         # As Slurm does when it preempts: TERM to all, which is passed over, then submitit's signal.
         subprocess.run(["scancel", "--signal=TERM", run.job_id], check=True)
         subprocess.run(["scancel", "--signal=USR2", run.job_id], check=True)
+        run.go_on()
         run.restart_now()
 
     # A time-out would end it; a preemption does not.
@@ -124,8 +143,16 @@ def test_preemption_is_not_counted(project, survives):
 
 
 def test_the_time_limit_is_reached_twice(project, survives):
+    def disturb(run):
+        if run.during_write:
+            run.reach(45)
+            # Stopped until Slurm has given its signal, ten seconds before the limit.
+            run.wait_for(lambda: _seconds_run(run.job_id) > 53)
+            run.go_on()
+        run.never_wait()
+
     run = project.run("timeout", 1, 150, timeout_min=1, signal_delay_s=10)
-    survives("time limit", run, 1, Run.never_wait, 150)
+    survives("time limit", run, 1, disturb, 150)
     assert len(run.attempts) == 1
     assert int(_restarts(run.job_id)) >= 2
 
@@ -143,6 +170,7 @@ def test_the_launcher_is_killed(project, survives, nodes):
     def disturb(run):
         run.reach(45)
         run.kill()
+        run.go_on()
         run.start()
 
     run = survives("SIGKILL of the launcher", project.run("launcher", nodes), nodes, disturb)
@@ -154,6 +182,7 @@ def test_the_launcher_is_killed_and_the_job_ends_meanwhile(project, survives):
     def disturb(run):
         run.reach(45)
         run.kill()
+        run.go_on()
         while not (run.work_dir / "final.pth").exists():
             time.sleep(0.2)
         run.start()
@@ -167,6 +196,7 @@ def test_ctrl_c_cancels_and_the_next_run_resumes(project, survives, nodes):
     def disturb(run):
         run.reach(45)
         assert run.kill(signal.SIGINT) != 0
+        run.go_on()
         cancelled = run.job_id
         assert f"job {cancelled} is cancelled" in run.text
         while queue():
@@ -181,6 +211,7 @@ def test_ctrl_c_can_leave_the_job(project, survives):
     def disturb(run):
         run.reach(45)
         assert run.kill(signal.SIGINT) != 0
+        run.go_on()
         run.start()
 
     run = project.run("ctrl_c_leaves", 1, cancel_on_interrupt=False)

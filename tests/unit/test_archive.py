@@ -2,12 +2,12 @@
 
 import json
 import stat
-import threading
 import zipfile
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 
 import pytest
+from http_server import serving
 
 from fgd import download
 from fgd.archive import Archive, download_coco, unpack
@@ -35,10 +35,6 @@ def site(tmp_path):
     return folder
 
 
-class _Server(ThreadingHTTPServer):
-    requests: list
-
-
 class _Handler(SimpleHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(self.path)
@@ -50,15 +46,8 @@ class _Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(site):
-    handler = partial(_Handler, directory=site)
-    with _Server(("127.0.0.1", 0), handler) as running:
-        running.requests = []
-        running.address = f"http://127.0.0.1:{running.server_address[1]}"
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
+    with serving(partial(_Handler, directory=site)) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)

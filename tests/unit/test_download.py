@@ -1,11 +1,16 @@
 """Downloads from a real server on the loopback device, from the cache and from files."""
 
 import hashlib
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
+from http_server import serving
 
 from fgd import download
 from fgd.download import fetch
@@ -20,6 +25,8 @@ class _Handler(BaseHTTPRequestHandler):
     """Serves `good.pth`; `wrong.pth` has other bytes, `breaks.pth` and `stops.pth` break off.
 
     `breaks.pth` is continued where a client asks for the rest, `stops.pth` never gets further.
+    `whole.pth` breaks off once, and is always sent from its beginning. `waits.pth` stops after some
+    bytes, until the server's `go_on` is set.
     """
 
     def do_GET(self):
@@ -28,12 +35,19 @@ class _Handler(BaseHTTPRequestHandler):
         if name == "missing.pth":
             return self.send_error(404)
         content = CONTENT[:-1] if name == "wrong.pth" else CONTENT
-        first = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        first = 0 if name == "whole.pth" else int((self.headers["Range"] or "bytes=0-")[6:-1])
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
         if name == "stops.pth" or (name == "breaks.pth" and not first):
             content = content[: first + BREAKS_AFTER] if name == "breaks.pth" else b""
+        if name == "whole.pth" and len(self.server.requests) == 1:
+            content = content[:BREAKS_AFTER]
+        if name == "waits.pth" and not first:
+            self.wfile.write(content[:BREAKS_AFTER])
+            self.wfile.flush()
+            self.server.go_on.wait(60)
+            first = BREAKS_AFTER
         self.wfile.write(content[first:])
 
     def log_message(self, *args):
@@ -43,14 +57,10 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     """A server with the list of `requests` that it had."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as running:
-        running.requests = []
-        running.address = f"http://127.0.0.1:{running.server_address[1]}"
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
+    with serving(_Handler) as running:
+        running.go_on = threading.Event()
         yield running
-        running.shutdown()
-        thread.join()
+        running.go_on.set()
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +96,42 @@ def test_a_broken_download_is_continued(server, target):
     fetch(f"{server.address}/breaks.pth", target, HASH[:8])
     assert target.read_bytes() == CONTENT
     assert server.requests == [("breaks.pth", None), ("breaks.pth", f"bytes={BREAKS_AFTER}-")]
+
+
+def test_a_server_that_knows_no_ranges_sends_it_anew(server, target):
+    fetch(f"{server.address}/whole.pth", target, HASH[:8])
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [("whole.pth", None), ("whole.pth", f"bytes={BREAKS_AFTER}-")]
+
+
+def test_who_waits_for_a_download_goes_on_with_it_when_it_is_killed(server, tmp_path, cache):
+    """Two workflows with one cache, of which one dies."""
+    address = f"{server.address}/waits.pth"
+    code = "import sys; from fgd.download import fetch; fetch(*sys.argv[1:])"
+    command = [sys.executable, "-W", "ignore", "-c", code, address]
+    first, second = (
+        subprocess.Popen([*command, tmp_path / f"{n}.pth", HASH[:8]], stderr=subprocess.PIPE)
+        for n in (1, 2)
+    )
+    part = cache / "waits.pth.part"
+    while not (part.exists() and part.stat().st_size == BREAKS_AFTER):
+        assert first.poll() is second.poll() is None
+    downloading = first if _holds(first, part) else second
+    waiting = second if downloading is first else first
+    assert b"waits.pth: another process is downloading it" in waiting.stderr.readline()
+    downloading.kill()
+    downloading.wait()
+    assert waiting.wait(60) == 0
+    done = tmp_path / ("2.pth" if waiting is second else "1.pth")
+    assert done.read_bytes() == CONTENT
+    assert server.requests == [("waits.pth", None), ("waits.pth", f"bytes={BREAKS_AFTER}-")]
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == [done.name]
+
+
+def _holds(process, path):
+    """Whether a process has a file open."""
+    files = Path(f"/proc/{process.pid}/fd").iterdir()
+    return any(os.path.realpath(file) == str(path) for file in files)
 
 
 def test_a_later_run_continues_what_an_earlier_one_left(server, target, cache):

@@ -84,7 +84,15 @@ def load_suite(name):
             f"{SUITE_FILES[name]}: `results` has to be results/{name}, as the file is called"
         )
     cluster_settings.check(suite, SUITE_FILES[name])
-    return suite, recipe.plan(suite)
+    needed = recipe.plan(suite)
+    owned = [teacher.own.checkpoint for teacher in needed.teachers.values() if teacher.own]
+    for path in (SUITE_FILES[name], *owned):
+        if re.search("[{}]", str(path)):
+            raise FGDError(
+                f"{path}: Snakemake takes what stands in braces for a wildcard. Rename the file or "
+                "its folder"
+            )
+    return suite, needed
 
 
 def suite(wildcards):
@@ -247,8 +255,9 @@ def data_checks(wildcards):
         options.append(f"--number={number}")
     if classes:
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow(classes)
-        options += ["--strict", "--open-images", f"--classes={text.getvalue()}"]
+        csv.writer(text, lineterminator="\n").writerow(classes)
+        names = text.getvalue().removesuffix("\n")
+        options += ["--strict", "--open-images", f"--classes={names}"]
     return shlex.join(options)
 
 
