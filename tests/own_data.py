@@ -19,7 +19,9 @@ _CLASS_OF_DIGIT = (0, 1, 2, 2, 1, 2, 0, 1, 0, 2)
 SIZE = 160  # pixels; the mini set's images have 128
 
 
-def write_data(folder: Path, train: int = 12, val: int = 6) -> None:
+def write_data(
+    folder: Path, train: int = 12, val: int = 6, classes: tuple[str, ...] = CLASSES
+) -> None:
     """The mini set under other names: three classes, other files, another size of images."""
     command = [FGD, "data", "mini", f"--out={folder}", f"--size={SIZE}"]
     subprocess.run([*command, f"--train={train}", f"--val={val}"], check=True)
@@ -31,7 +33,7 @@ def write_data(folder: Path, train: int = 12, val: int = 6) -> None:
         for entry in content["annotations"]:
             entry["category_id"] = 10 * (1 + _CLASS_OF_DIGIT[ids[entry["category_id"]]])
         content["categories"] = [
-            {"id": 10 * (1 + number), "name": name} for number, name in enumerate(CLASSES)
+            {"id": 10 * (1 + number), "name": name} for number, name in enumerate(classes)
         ]
         (folder / f"{name}.json").write_text(json.dumps(content))
         annotations.unlink()
@@ -61,11 +63,15 @@ def write_checkpoint(path: Path, config: Config, part: str = "", **meta) -> None
     torch.save({"state_dict": state, "meta": meta}, path)
 
 
-def write_all(folder: Path, student: str = "retinanet_r50_fpn_1x_coco") -> None:
+def write_all(
+    folder: Path,
+    student: str = "retinanet_r50_fpn_1x_coco",
+    classes: tuple[str, ...] = CLASSES,
+) -> None:
     """The data, a teacher with its checkpoint, a student with its backbone."""
-    write_data(folder / "data")
+    write_data(folder / "data", classes=classes)
     teacher = write_detector(folder / "teacher.py", "retinanet_r101_fpn_1x_coco", 24)
-    write_checkpoint(folder / "teacher.pth", teacher, CLASSES=CLASSES)
+    write_checkpoint(folder / "teacher.pth", teacher, CLASSES=classes)
     # The student's heads are COCO's: they follow the data.
     config = write_detector(
         folder / "student.py", student, 16, classes=80, backbone="resnet18x8.pth"

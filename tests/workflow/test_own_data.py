@@ -1,6 +1,11 @@
-"""A new user's path: data, teacher and student of their own, two commands, a distilled student."""
+"""A new user's path: data, teacher and student of their own, two commands, a distilled student.
+
+Their folder and classes have names that a shell, a config or a page could take for something else;
+their environment has secrets.
+"""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +15,22 @@ from project import BIN, ROOT
 sys.path.insert(0, str(ROOT / "tests"))
 import own_data
 
+FOLDER = Path('it\'s "mine"; touch ran $(touch ran) `touch ran` & é -x')
+CLASSES = (
+    "-round' \"; touch ran",
+    "$(touch ran)\n<script>{level}</script>",
+    "' + __import__('os').system('touch ran') + '",
+)
+SECRETS = {"WANDB_API_KEY": "5ecret-0f-wandb", "AWS_SECRET_ACCESS_KEY": "5ecret-0f-aws"}
+
 
 def test_from_ones_own_folder_to_a_distilled_student(tmp_path):
-    own_data.write_all(tmp_path / "mine")
+    own_data.write_all(tmp_path / FOLDER, classes=CLASSES)
+    environment = os.environ | SECRETS
     written = subprocess.run(
-        own_data.new_row(Path("mine"), "--samples-per-gpu=4"),
+        own_data.new_row(FOLDER, "--samples-per-gpu=4"),
         cwd=tmp_path,
+        env=environment,
         capture_output=True,
         text=True,
     )
@@ -28,6 +43,7 @@ def test_from_ones_own_folder_to_a_distilled_student(tmp_path):
     ran = subprocess.run(
         [*command, f"--snakefile={ROOT / 'Snakefile'}"],
         cwd=tmp_path,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -38,6 +54,14 @@ def test_from_ones_own_folder_to_a_distilled_student(tmp_path):
     table = json.loads((results / "table.json").read_text())
     assert [row["missing"] for row in table["rows"]] == [[]]
     report = json.loads((results / "data/train.json").read_text())
-    assert list(report["per_class"]) == list(own_data.CLASSES)
+    assert list(report["per_class"]) == list(CLASSES)
     teacher = json.loads((results / "teachers/teacher/checked.json").read_text())
     assert teacher["box"]["published"] == 0
+
+    assert not list(tmp_path.rglob("ran"))
+    assert "<script>" not in (results / "index.html").read_text()
+    secret = [
+        path for path in tmp_path.rglob("*") if path.is_file() and b"5ecret" in path.read_bytes()
+    ]
+    assert secret == []
+    assert "5ecret" not in ran.stdout + written.stdout + written.stderr
