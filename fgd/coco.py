@@ -38,8 +38,9 @@ WRONG_CROWD = "wrong iscrowd"
 WRONG_MASK = "wrong segmentation"
 TWICE = "annotated twice"
 _COUNTED = (TWICE,)
-# What `accept` takes: the kinds that are refused unless it says otherwise.
-KINDS = (*image_files.REFUSED, WRONG_AREA, WRONG_CROWD, WRONG_MASK)
+# What `accept` takes: the kinds that are refused unless it says otherwise. What cannot be read
+# cannot be trained on.
+KINDS = (image_files.OTHER_SIZE, image_files.TURNED, WRONG_AREA, WRONG_CROWD, WRONG_MASK)
 
 _COCO_LAYOUT = (
     "COCO 2017 is expected as its archives unpack: data/coco/train2017/*.jpg, "
@@ -79,12 +80,7 @@ def check(
         FGDError: names the file, the first offending entry, the reason and how many there are.
     """
     file, folder = Path(annotation_file), Path(image_folder)
-    _check_layout(file, folder)
-    content = _load(file)
-    images = _table(file, content, "images", IMAGE_KEYS)
-    annotations = _table(file, content, "annotations", ANNOTATION_KEYS)
-    categories = _table(file, content, "categories", CATEGORY_KEYS)
-    _check_images(file, images)
+    content, images, annotations, categories = read(file, folder)
     if number not in (None, len(images["id"])):
         raise FGDError(
             f"{file}: lists {len(images['id'])} images, expected {number}; it is another data set "
@@ -92,21 +88,17 @@ def check(
         )
     if not annotations["id"]:
         raise FGDError(f"{file}: has no annotations; there is nothing to train on")
-    _check_references(file, images, annotations, categories)
     _check_classes(file, categories, classes)
     _check_files(file, folder, images)
     if not open_images:
         _check_ends(folder, images["file_name"])
     found: Counter[str] = Counter()
     refused = _Refusals(file, accept, found)
-    refused.of_images(_faulty_images(folder, images) if open_images else ())
-    refused.of_annotations(_faulty_annotations(images, content["annotations"]))
+    refused.of_images(faulty_images(folder, images) if open_images else ())
+    refused.of_annotations(faulty_annotations(images, content["annotations"]))
 
     boxes = _boxes(file, annotations)
-    sizes = _sizes(images, annotations)
-    areas = np.array([a if isinstance(a, int | float) else 0 for a in annotations["area"]], float)
-    faults = _faults(boxes, sizes, areas)
-    beyond = _beyond_border(boxes, sizes)
+    faults, beyond = box_faults(images, annotations, boxes)
     most = 0 if strict else MOST_FAULTY * len(boxes)
     for reason, which in [*faults.items(), ("partly beyond the image's border", beyond)]:
         if which.sum() > most:
@@ -130,6 +122,24 @@ def check(
         "beyond_border": int(beyond.sum()),
         "found": dict(sorted(found.items())),
     }
+
+
+def read(
+    file: Path, folder: Path
+) -> tuple[dict[str, Any], dict[str, list], dict[str, list], dict[str, list]]:
+    """The content of an annotation file, and its images, annotations and categories by column.
+
+    Raises:
+        FGDError: it is no such file, an id stands twice, or an entry is not what it has to be.
+    """
+    _check_layout(file, folder)
+    content = _load(file)
+    images = _table(file, content, "images", IMAGE_KEYS)
+    annotations = _table(file, content, "annotations", ANNOTATION_KEYS)
+    categories = _table(file, content, "categories", CATEGORY_KEYS)
+    _check_images(file, images)
+    _check_references(file, images, annotations, categories)
+    return content, images, annotations, categories
 
 
 def _check_layout(file: Path, folder: Path) -> None:
@@ -288,7 +298,8 @@ class _Refusals:
             if kind in first and kind not in self._accept:
                 raise FGDError(
                     f"{self._file}: {first[kind]} ({self._found[kind]} images are {kind}). "
-                    f"Replace or remove them, or accept them: --accept {kind!r}"
+                    f"Replace them, or write annotations without them: `fgd data clean`"
+                    + (f"; or accept them: --accept {kind!r}" if kind in KINDS else "")
                 )
 
     def of_annotations(self, findings: Iterable[tuple[str, Any, str]]) -> None:
@@ -299,21 +310,23 @@ class _Refusals:
         for kind, words in first.items():
             if kind not in self._accept and kind not in _COUNTED:
                 raise FGDError(
-                    f"{self._file}: {words} ({self._found[kind]} of the kind {kind!r}). Correct or "
-                    f"remove them, or accept them: --accept {kind!r}"
+                    f"{self._file}: {words} ({self._found[kind]} of the kind {kind!r}). Correct "
+                    "them, write annotations without them (`fgd data clean`), or accept them: "
+                    f"--accept {kind!r}"
                 )
 
 
-def _faulty_images(
+def faulty_images(
     folder: Path, images: dict[str, list[Any]]
 ) -> Iterator[tuple[Path, image_files.Finding]]:
+    """What is found in the image files; each is decoded."""
     stated = zip(images["file_name"], images["width"], images["height"], strict=True)
     for name, findings in image_files.look_at_all(folder, stated):
         for finding in findings:
             yield folder / name, finding
 
 
-def _faulty_annotations(
+def faulty_annotations(
     images: dict[str, list[Any]], annotations: list[dict[str, Any]]
 ) -> Iterator[tuple[str, Any, str]]:
     """Kind, id and reason of what is wrong with single annotations beside their boxes."""
@@ -359,7 +372,7 @@ def _boxes(file: Path, annotations: dict[str, list[Any]]) -> np.ndarray:
     annotation_id, box = next(
         (i, box)
         for i, box in zip(annotations["id"], annotations["bbox"], strict=True)
-        if not _is_box(box)
+        if not is_box(box)
     )
     raise FGDError(
         f"{file}: annotation {annotation_id}: bbox is {box}, expected four finite numbers: x, y, "
@@ -367,7 +380,8 @@ def _boxes(file: Path, annotations: dict[str, list[Any]]) -> np.ndarray:
     )
 
 
-def _is_box(box: Any) -> bool:
+def is_box(box: Any) -> bool:
+    """Whether it is four finite numbers."""
     return (
         isinstance(box, list)
         and len(box) == 4
@@ -381,6 +395,19 @@ def _sizes(images: dict[str, list[Any]], annotations: dict[str, list[Any]]) -> n
         zip(images["id"], zip(images["width"], images["height"], strict=True), strict=True)
     )
     return np.array([sizes[image] for image in annotations["image_id"]], np.float64).reshape(-1, 2)
+
+
+def box_faults(
+    images: dict[str, list[Any]], annotations: dict[str, list[Any]], boxes: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Which annotations mmdet leaves out, by reason, and which boxes lie partly beyond the border.
+
+    Args:
+        boxes: of the annotations, (n, 4): x, y, width, height in pixels.
+    """
+    sizes = _sizes(images, annotations)
+    areas = np.array([a if isinstance(a, int | float) else 0 for a in annotations["area"]], float)
+    return _faults(boxes, sizes, areas), _beyond_border(boxes, sizes)
 
 
 def _faults(boxes: np.ndarray, sizes: np.ndarray, areas: np.ndarray) -> dict[str, np.ndarray]:

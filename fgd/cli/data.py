@@ -85,6 +85,25 @@ def data_check(
     write_json(out, report)
 
 
+@data.command("clean")
+@click.argument("annotations", type=click.Path(path_type=Path))
+@click.argument("images", type=click.Path(path_type=Path))
+@click.option("--out", type=OUT, required=True, help="Annotation file to write.")
+def data_clean(annotations: Path, images: Path, out: Path) -> None:
+    """Write ANNOTATIONS without what `fgd data check` would refuse, and say what was left out.
+
+    Images that cannot be read or are not as stated go with their annotations, and annotations that
+    are wrong; boxes that lie partly beyond the border are cut off there. The file itself and the
+    images stay as they are.
+    """
+    from fgd.clean import clean
+
+    report = clean(annotations, images, out)
+    for kind, example in report.examples.items():
+        click.echo(f"{report.counts[kind]:6} {kind}, for example {example}")
+    click.echo(f"{out}: {report.images} images and {report.annotations} annotations are left")
+
+
 @click.command("mini-backbone")
 @click.argument("name")
 @click.option("--out", type=OUT, required=True, help="Checkpoint to write.")

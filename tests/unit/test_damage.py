@@ -5,6 +5,7 @@ import re
 import pytest
 from reliability import damage
 
+from fgd.clean import clean
 from fgd.coco import check
 from fgd.errors import FGDError
 
@@ -30,8 +31,44 @@ def test_damage(tmp_path, what):
 
 
 def test_what_is_accepted_is_counted(tmp_path):
-    truncated = next(what for what in damage.DAMAGES if what.name == "JPEG truncated")
-    assert report(tmp_path, truncated, accept=["unreadable"])["found"] == {"unreadable": 1}
+    what = next(what for what in damage.DAMAGES if what.name == "image of another size")
+    assert report(tmp_path, what, accept=["of another size"])["found"] == {"of another size": 1}
+
+
+# What is wrong with the file as a whole, which nothing can be left out of.
+WHOLE = (
+    "annotation", "not UTF-8", "a list in place", "no list of", "images ", "annotations ",
+    "categories without", "image id", "category id", "id is", "unknown", "size ", "file name",
+)  # fmt: skip
+
+
+# What is wrong only beside the class names of a row.
+CLASSES = ("category missing", "categories in another order", "category name twice")
+
+
+@pytest.mark.parametrize(
+    "what", [w for w in damage.DAMAGES if w.name not in CLASSES], ids=lambda what: what.name
+)
+def test_what_is_left_after_cleaning_is_sound(tmp_path, what):
+    file, images = damage.write(tmp_path, what)
+    before = file.read_bytes() if file.is_file() else None
+    cleaned = tmp_path / "clean.json"
+    if what.told is not None and what.name.startswith(WHOLE):
+        with pytest.raises(FGDError):
+            clean(file, images, cleaned)
+        assert not cleaned.exists()
+        return
+    report = clean(file, images, cleaned)
+    found = check(cleaned, images, damage.CLASSES, strict=True, open_images=True)
+    assert (found["images"], found["annotations"]) == (report.images, report.annotations)
+    assert sum(report.counts.values()) == (what.told is not None or what.name == "annotated twice")
+    assert file.read_bytes() == before
+
+
+def test_the_file_itself_is_not_written_over(tmp_path):
+    file, images = damage.write(tmp_path)
+    with pytest.raises(FGDError, match="is the annotation file itself"):
+        clean(file, images, file)
 
 
 def test_compressed_masks_are_read_as_pycocotools_reads_them():
