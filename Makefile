@@ -73,8 +73,8 @@ bench: setup ## measure loss, step, ranks and evaluation (results/benchmarks/ben
 reliability: setup ## count kills, wrong suites, bad data, hostile files (docs/reliability.md)
 	PYTHONPATH=tests .venv/bin/python -W ignore -m reliability $(COUNTS)
 
-audit: setup ## licences of the installed packages, and their known vulnerabilities
-	.venv/bin/python setup/audit.py
+audit: setup ## licences of packages, known vulnerabilities (DATABASE=clone, without network)
+	.venv/bin/python setup/audit.py $(DATABASE)
 
 lock: setup ## resolve setup/requirements.in anew
 	cd setup && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11 \

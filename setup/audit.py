@@ -1,14 +1,20 @@
 """What the locked packages are: their licences, and what is known to be wrong with them.
 
 `make audit` runs it. Known vulnerabilities come from pip-audit, which asks a public database;
-where that cannot be reached, it says so: nothing is judged then.
+where that cannot be reached, it says so: nothing is judged then. `make audit DATABASE=FOLDER` reads
+a clone of https://github.com/pypa/advisory-database instead, and judges as of its last commit.
 """
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
+
+import yaml
+from packaging.version import Version
 
 LOCK = Path(__file__).resolve().with_name("requirements.txt")
 LICENCES = LOCK.parent.parent / "docs" / "dependencies.md"
@@ -40,9 +46,61 @@ def list_licences() -> None:
     print(f"{len(lines)} packages and their licences: {LICENCES.relative_to(LOCK.parent.parent)}")
 
 
-def main() -> int:
-    """List licences, print pip-audit's findings; 0 if all packages were judged and are clean."""
+def from_clone(database: Path) -> int:
+    """Print what a clone of the advisory database has on the locked packages; 0 if nothing."""
+    command = ["git", "-C", database, "log", "-1", "--format=%cs"]
+    day = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    locked = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.M)
+    read, found = 0, 0
+    for name, version in [*locked, *_compiled()]:
+        folder = database / "vulns" / re.sub(r"[-_.]+", "-", name).lower()
+        for file in sorted(folder.glob("*.yaml")):
+            advisory = yaml.safe_load(file.read_text(encoding="utf-8"))
+            read += 1
+            if "withdrawn" not in advisory and _concerns(advisory, version):
+                found += 1
+                details = " ".join(advisory["details"].split())
+                print(f"{name} {version}: {advisory['id']}, {details}")
+    print(f"{len(locked)} locked packages, {read} advisories on them until {day}, {found} findings")
+    return 1 if found else 0
+
+
+def _compiled() -> Iterator[tuple[str, str]]:
+    """mmcv, which is not in the lock: it is compiled."""
+    for line in LOCK.with_name("mmcv.txt").read_text(encoding="utf-8").splitlines():
+        if match := re.match(r"([\w.-]+)==(\S+)", line):
+            yield match[1], match[2]
+            yield match[1].removesuffix("-full"), match[2]
+
+
+def _concerns(advisory: dict, version: str) -> bool:
+    """Whether a version is affected, as https://ossf.github.io/osv-schema/ says."""
+    for affected in advisory["affected"]:
+        if version in affected.get("versions", ()):
+            return True
+        for span in affected.get("ranges", ()):
+            if span["type"] == "ECOSYSTEM" and _within(span["events"], Version(version)):
+                return True
+    return False
+
+
+def _within(events: list[dict[str, str]], version: Version) -> bool:
+    inside = False
+    for event in events:  # in the order of their versions
+        if "introduced" in event:
+            inside |= version >= Version(event["introduced"])
+        elif "fixed" in event:
+            inside &= version < Version(event["fixed"])
+        elif "last_affected" in event:
+            inside &= version <= Version(event["last_affected"])
+    return inside
+
+
+def main(database: str = "") -> int:
+    """List licences, print findings; 0 if all packages were judged and are clean."""
     list_licences()
+    if database:
+        return from_clone(Path(database))
     command = [UV, "tool", "run", "--quiet", "pip-audit", "--no-deps", "--disable-pip"]
     command += ["--format", "json", "--progress-spinner", "off", "-r", LOCK]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -64,4 +122,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -65,6 +65,7 @@ def places(thing: Any) -> dict[str, Any]:
         "optimizer": {"state_dict": {"a": TENSOR}, "optimizer": {"state": {0: thing}}},
         "key": {"state_dict": {"a": TENSOR}, thing: 0},
         "deep": {"state_dict": {"a": TENSOR}, "meta": {"x": deep}},
+        "average": {"state_dict": {"a": TENSOR}, "moving_average": {"a": thing}},
         "unknown": {"state_dict": {"a": TENSOR}, "ema": {"x": [TENSOR, {"y": thing}]}},
     }
 
@@ -117,6 +118,8 @@ def _shapeless(marker: Path) -> dict[str, bytes]:
         "state of numbers": _saved({"state_dict": {"backbone.a": 1}}),
         "state of lists": _saved({"backbone.a": [TENSOR]}),
         "names are numbers": _saved({"state_dict": {1: TENSOR}}),
+        "average is a list": _saved({"state_dict": {"a": TENSOR}, "moving_average": [TENSOR]}),
+        "average of numbers": _saved({"state_dict": {"a": TENSOR}, "moving_average": {"a": 1}}),
         "meta is a list": _saved({"state_dict": {"a": TENSOR}, "meta": [1]}),
         "torchscript": _script(),
     }
@@ -215,6 +218,8 @@ class Commands:
         distilled.dump(str(self._fgd))
         training_config(suite, "retinanet_r50", "baseline").dump(str(self._baseline))
         self._plain = folder / "plain.py"
+        data = distilled.data.train
+        self._annotations, self._images = data.ann_file, data.img_prefix
         row = recipe.load_row("retinanet_r50")
         recipe.compose(suite, row, "baseline").detector.dump(str(self._plain))
 
@@ -224,6 +229,15 @@ class Commands:
         yield "transfer", ["transfer", str(path), "--name", "x", "--out", out]
         yield "publish", ["publish", str(path), "--name", "x", "--index", f"{self._folder}/zoo"]
         yield "evaluate", ["evaluate", str(self._plain), str(path), "--out", out]
+        yield (
+            "check-teacher",
+            ["check-teacher", "x", str(self._plain), str(path), "--ap=0", f"--out={out}"],
+        )
+        picture = ["visualize", f"--annotations={self._annotations}", f"--folder={self._images}"]
+        picture.append(f"--out={out}")
+        yield "visualize --model", [*picture, "--model", "x", str(self._plain), str(path)]
+        yield "visualize --distillation", [*picture, "--distillation", str(self._fgd), str(path)]
+        yield "new-row", self._new_row(path)
         for place in (self._teacher, self._backbone):
             place.write_bytes(path.read_bytes())
             yield f"train ({place.parent.name})", self._train(self._fgd)
@@ -234,6 +248,13 @@ class Commands:
         states.mkdir(exist_ok=True)
         (states / "iter_0000001.pth").write_bytes(path.read_bytes())
         yield "train (its own state)", self._train(self._baseline, states)
+
+    def _new_row(self, teacher: Path) -> list[str]:
+        files = [f"--{split}={self._annotations}" for split in ("train", "val")]
+        files += [f"--{split}-images={self._images}" for split in ("train", "val")]
+        detectors = [f"--student={self._plain}", f"--teacher={self._plain}"]
+        row = ["--name=x", f"--out={self._folder}/row", f"--teacher-checkpoint={teacher}"]
+        return ["new-row", *row, *detectors, *files]
 
     def _train(self, config: Path, work_dir: Path | None = None) -> list[str]:
         work_dir = work_dir or self._folder / "run"

@@ -71,16 +71,20 @@ def count(folder: Path, sound: dict[str, Any], wanted: int) -> dict[str, int]:
 
 
 def _change(suite: dict, place: tuple, action: str, key: str, value: Any) -> list[str]:
-    """Change a suite; what a refusal may name it by."""
+    """Change a suite; what a refusal has to name, one of them.
+
+    The innermost key around the change, a key that is new, or an entry of a list.
+    """
     parent: Any = suite
     for part in place[:-1]:
         parent = parent[part]
-    names = [str(part) for part in place if str(part)]
+    names = [next(part for part in reversed(place) if isinstance(part, str))]
     if action == "drop":
         del parent[place[-1]]
     elif action == "put" or not isinstance(parent[place[-1]], dict):
         parent[place[-1]] = value
-        names.append(str(value) or "''")
+        if isinstance(parent, list):
+            names += [str(value) or "''", repr(value)]
     else:
         parent[place[-1]][key] = value
         names += [key or "''", repr(key)]
