@@ -36,12 +36,11 @@ def _run(row: Path, folder: Path, precision: str, seed: int) -> dict:
     config = Config.fromfile(str(row / "config.py"))
     config.merge_from_dict(dict(precision=precision, seed=seed))
     write_text(folder / "config.py", config_text(config))
+    trained, student = folder / "trained.pth", folder / "student.pth"
     started = time.monotonic()
-    _fgd(
-        "train", folder / "config.py", "--work-dir", folder / "run", "--out", folder / "trained.pth"
-    )
+    _fgd("train", folder / "config.py", "--work-dir", folder / "run", "--out", trained)
     seconds = time.monotonic() - started
-    _fgd("transfer", folder / "trained.pth", "--name", "student", "--out", folder / "student.pth")
+    _fgd("transfer", trained, "--name", "student", "--out", student)
     report = folder / "eval.json"
     _fgd("evaluate", row / "student.py", student, "--out", report)
     ap = 100 * json.loads(report.read_text())["box"]["AP"]
