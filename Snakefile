@@ -44,6 +44,7 @@ localrules:
     table,
     figures,
     page,
+    demo_page,
 
 
 rule all:
@@ -57,6 +58,7 @@ rule all:
 
 rule demo:
     input:
-        "results/mini/demo.md",
+        table="results/mini/demo.md",
+        page="results/mini/demo.html",
     message:
-        "The demo's table is {input}; `make mini` fills all of its rows"
+        "The demo's table is {input.table}, its page {input.page}; `make mini` trains all rows"

@@ -1,6 +1,7 @@
 """What a suite file says. Without mmcv and torch: a launcher that waits for days reads it, too."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,19 @@ class Suite:
     def seed(self) -> int:
         """The first seed: of single runs, and of what all seeds share, teachers and backbones."""
         return self.seeds[0]
+
+    def with_rows(self, names: Sequence[str]) -> "Suite":
+        """The same suite with some of its rows.
+
+        Raises:
+            FGDError: it has no such row.
+        """
+        for name in names:
+            if name not in self.rows:
+                raise FGDError(
+                    f"suite {self.name} has no row {name!r}; it has {', '.join(self.rows)}"
+                )
+        return replace(self, rows=tuple(names))
 
     def run_folder(self, row: str, arm: str, seed: int) -> str:
         """Folder of one training of a row."""

@@ -44,13 +44,15 @@ def plot(suite: Path, results: Path, out: Path) -> None:
 @click.command()
 @click.argument("suite", type=FILE)
 @_RESULTS
+@click.option("--row", "rows", multiple=True, help="This row alone; can be repeated.")
 @click.option("--out", type=OUT, required=True, help="The page, HTML.")
-def report(suite: Path, results: Path, out: Path) -> None:
+def report(suite: Path, results: Path, rows: tuple[str, ...], out: Path) -> None:
     """Write one page of all results, finished or not, that needs no network and no other file."""
     from fgd.report.page import write_page
     from fgd.suite import load_suite
 
-    write_page(load_suite(suite), results, out)
+    loaded = load_suite(suite)
+    write_page(loaded.with_rows(rows) if rows else loaded, results, out)
     click.echo(out)
 
 

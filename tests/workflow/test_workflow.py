@@ -159,6 +159,7 @@ def test_one_result_plans_its_row_alone_whatever_suite_is_configured(new_project
 def test_the_demo_trains_and_publishes_what_it_then_downloads(new_project):
     plan = new_project.plan("demo", suite="mini")
     assert (plan["distill"], plan["baseline"], plan["table"]) == (2, 2, 1)
+    assert (plan["pictures"], plan["demo_page"]) == (2, 1)
     assert plan["write_mini_set"] == 1
     assert plan["train_teacher"] == plan["publish_teacher"] == plan["download_teacher"] == 2
     assert plan["train_backbone"] == plan["publish_backbone"] == plan["download_backbone"]

@@ -28,7 +28,12 @@ from fgd.suite import load_suite as read_suite
 DEMO_ROWS = ("retinanet_r50", "faster_rcnn_r50")
 
 # Figures for a paper (fgd.report.figures), and what Snakemake's report calls them.
-FIGURES = {"ap": "AP", "sizes": "AP by size", "losses": "losses", "epochs": "AP by epoch"}
+FIGURES = {
+    "ap": "AP",
+    "sizes": "AP by size",
+    "losses": "losses",
+    "epochs": "AP by epoch",
+}
 
 # Named for Snakemake's linter; the file says why it holds nothing.
 ENVIRONMENT = "../envs/fgd.yaml"
@@ -85,7 +90,9 @@ def load_suite(name):
         )
     cluster_settings.check(suite, SUITE_FILES[name])
     needed = recipe.plan(suite)
-    owned = [teacher.own.checkpoint for teacher in needed.teachers.values() if teacher.own]
+    owned = [
+        teacher.own.checkpoint for teacher in needed.teachers.values() if teacher.own
+    ]
     for path in (SUITE_FILES[name], *owned):
         if re.search("[{}]", str(path)):
             raise FGDError(
@@ -327,11 +334,11 @@ def picture_images(wildcards):
     return f"--folder {shlex.quote(folder)}"
 
 
-def pictures(wildcards):
-    """The pictures of all rows."""
+def pictures(wildcards, rows=None):
+    """The pictures of all rows, or of some."""
     return [
         f"results/{wildcards.suite}/pictures/{name}_{kind}.png"
-        for name in plan(wildcards).rows
+        for name in rows or plan(wildcards).rows
         for kind in ("detections", "attention")
     ]
 

@@ -137,7 +137,25 @@ rule page:
         runtime=10,
     params:
         results=subpath(output[0], parent=True),
+        rows="",
     message:
         "Write the page {output}"
     shell:
-        "fgd report {input.suite:q} --results {params.results:q} --out {output:q} > {log:q} 2>&1"
+        "fgd report {input.suite:q} --results {params.results:q}{params.rows} --out {output:q}"
+        " > {log:q} 2>&1"
+
+
+use rule page as demo_page with:
+    input:
+        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        table="results/{suite}/demo.tex",
+        pictures=lambda wildcards: pictures(wildcards, DEMO_ROWS),
+    output:
+        "results/{suite}/demo.html",
+    log:
+        "results/{suite}/logs/demo_page.log",
+    benchmark:
+        "results/{suite}/benchmarks/demo_page.tsv"
+    params:
+        results=subpath(output[0], parent=True),
+        rows="".join(f" --row {name}" for name in DEMO_ROWS),
