@@ -5,7 +5,26 @@ import subprocess
 import pytest
 from small_suite import own_cache, tiny_data, tiny_suite
 
+from cluster.settings import ClusterSettings
+
 __all__ = ["own_cache", "tiny_data", "tiny_suite"]
+
+
+@pytest.fixture
+def asked():
+    """A `cluster:` section in which everything is said that Slurm can refuse."""
+    return ClusterSettings(
+        nodes=2,
+        gpus_per_node=4,
+        cpus_per_task=8,
+        mem_gb=100,
+        timeout_min=90,
+        partition="gpu",
+        account="vision",
+        qos="long",
+        constraint="a100",
+        exclude="n9",
+    )
 
 
 @pytest.fixture

@@ -42,17 +42,11 @@ def directives(script):
 # --- Submission ---
 
 
-def test_a_job_is_submitted_with_the_settings(command, tmp_path):
+def test_a_job_is_submitted_with_the_settings(asked, command, tmp_path):
     command("srun", "exit 0")
     command("sbatch", "echo Submitted batch job 17")
-    settings = ClusterSettings(
-        nodes=2,
-        gpus_per_node=4,
-        cpus_per_task=8,
-        mem_gb=100,
-        timeout_min=90,
-        partition="gpu",
-        account="vision",
+    settings = replace(
+        asked,
         sbatch={"reservation": "july"},
         setup=["module load cuda"],
         signal_delay_s=200,
@@ -61,11 +55,11 @@ def test_a_job_is_submitted_with_the_settings(command, tmp_path):
     assert Slurm().submit(TASK, settings, "mini.fcos_r50.fgd.1a2b3c", jobs) == "17"
     script = (jobs / "17_submission.sh").read_text()
     options = directives(script)
-    asked = {"nodes": "2", "gpus-per-node": "4", "ntasks-per-node": "4", "cpus-per-task": "8"}
-    asked |= {"mem": "100GB", "time": "90", "partition": "gpu", "account": "vision"}
-    asked |= {"job-name": "mini.fcos_r50.fgd.1a2b3c", "signal": "USR2@200", "requeue": ""}
-    asked |= {"reservation": "july"}
-    assert {key: options.get(key) for key in asked} == asked
+    expected = {"nodes": "2", "gpus-per-node": "4", "ntasks-per-node": "4", "cpus-per-task": "8"}
+    expected |= {"mem": "100GB", "time": "90", "partition": "gpu", "account": "vision"}
+    expected |= {"qos": "long", "constraint": "a100", "exclude": "n9", "reservation": "july"}
+    expected |= {"job-name": "mini.fcos_r50.fgd.1a2b3c", "signal": "USR2@200", "requeue": ""}
+    assert {key: options.get(key) for key in expected} == expected
     setup, start = script.index("module load cuda"), script.index("\nsrun ")
     assert setup < start
     assert "--kill-on-bad-exit=1" in script[start:]
@@ -123,20 +117,8 @@ def test_a_machine_without_slurm_says_where_to_run(command, tmp_path):
         ("Invalid node name specified", "cluster.exclude (n9)"),
     ],
 )
-def test_a_refusal_names_the_setting_its_value_and_slurms_words(reason, named):
-    settings = ClusterSettings(
-        nodes=2,
-        gpus_per_node=4,
-        cpus_per_task=8,
-        mem_gb=100,
-        timeout_min=90,
-        partition="gpu",
-        account="vision",
-        qos="long",
-        constraint="a100",
-        exclude="n9",
-    )
-    said = refusal(f"sbatch: error: Batch job submission failed: {reason}", settings)
+def test_a_refusal_names_the_setting_its_value_and_slurms_words(asked, reason, named):
+    said = refusal(f"sbatch: error: Batch job submission failed: {reason}", asked)
     assert said.startswith(f"Slurm refuses {named}: ")
     assert reason in said
     assert "sbatch: error" not in said

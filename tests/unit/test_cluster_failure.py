@@ -234,17 +234,8 @@ def test_only_the_last_lines_are_shown(tmp_path):
         ("QOSMaxMemoryPerJob", "cluster.mem_gb (100)"),
     ],
 )
-def test_a_job_that_will_never_start_names_the_setting(reason, named):
-    settings = ClusterSettings(
-        nodes=2,
-        gpus_per_node=4,
-        cpus_per_task=8,
-        mem_gb=100,
-        timeout_min=90,
-        constraint="a100",
-        account="vision",
-    )
-    said = hopeless(JobState("PENDING", reason=reason), settings)
+def test_a_job_that_will_never_start_names_the_setting(asked, reason, named):
+    said = hopeless(JobState("PENDING", reason=reason), asked)
     assert said.startswith(f"would wait for ever ({reason}): {named} cannot be met; ")
 
 

@@ -7,10 +7,11 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import cache, partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from urllib.parse import urlsplit
+
+from http_server import serving
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _OPTIONS = (
@@ -49,13 +50,17 @@ class Visit:
 
 @cache
 def find() -> str | None:
-    """The browser, installed if this is root on a Debian machine; None if there is none."""
+    """The browser, installed if this is root on a Debian machine; None on another without one.
+
+    Raises:
+        CalledProcessError: apt-get is there and cannot install it.
+    """
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "update", "-qq"], capture_output=True)
+        subprocess.run(["apt-get", "update", "-qq"])
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
         quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(install, capture_output=True, env=quiet)
+        subprocess.run(install, check=True, stdout=subprocess.DEVNULL, env=quiet)
         found = next(filter(None, map(shutil.which, _NAMES)), None)
     return found
 
@@ -87,21 +92,18 @@ def visit(browser: str, page: Path, width: int, height: int, screenshot: Path) -
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=page.parent))
-    Thread(target=server.serve_forever, daemon=True).start()
-    address = f"127.0.0.1:{server.server_port}"
-    try:
-        with tempfile.TemporaryDirectory() as profile:
-            result = subprocess.run(
-                [
-                    browser, *_OPTIONS, f"--user-data-dir={profile}",
-                    f"--proxy-server={address}", f"--window-size={max(width, 500)},{height}",
-                    f"--screenshot={screenshot}", "--dump-dom", f"http://{address}/frame.html",
-                ],
-                capture_output=True, text=True, timeout=300,
-            )  # fmt: skip
-    finally:
-        server.shutdown()
+    with (
+        serving(partial(Handler, directory=page.parent)) as server,
+        tempfile.TemporaryDirectory() as profile,
+    ):
+        result = subprocess.run(
+            [
+                browser, *_OPTIONS, f"--user-data-dir={profile}",
+                f"--proxy-server={server.address}", f"--window-size={max(width, 500)},{height}",
+                f"--screenshot={screenshot}", "--dump-dom", f"{server.address}/frame.html",
+            ],
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
     own = {"/frame.html", f"/{page.name}"}
     return Visit(
         requests=[path for path in asked if path not in own and not _browsers_own(path)],

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import yaml
 from project import BIN, ROOT, tiny_suite
@@ -180,23 +181,31 @@ def test_a_row_that_the_suite_does_not_have_is_refused_by_name(new_project):
     assert "suite coco has no row 'fcos_r51'" in result.stdout
 
 
-def test_a_killed_training_goes_on_where_it_was(copy):
-    """Snakemake and its job die together, as when a machine is switched off."""
+def in_a_long_training(project) -> tuple[subprocess.Popen, Path]:
+    """A workflow that trains a baseline of 60 iterations, and has done some; what it makes."""
     suite = tiny_suite()
     suite["mini"]["detectors"]["fcos_student"]["epochs"] = 20
-    copy.write_suite(suite)
-    target = "results/mini/fcos_r50/baseline/trained.pth"
-    states = copy.folder / "results/mini/fcos_r50/baseline/run"
-    process = subprocess.Popen(copy.command(target), cwd=copy.folder, start_new_session=True)
-    while not list(states.glob("iter_000001?.pth")):
-        assert process.poll() is None, "the training ended before it could be killed"
+    project.write_suite(suite)
+    target = Path("results/mini/fcos_r50/baseline/trained.pth")
+    command = project.command(str(target))
+    process = subprocess.Popen(command, cwd=project.folder, start_new_session=True)
+    states = project.folder / target.parent / "run"
+    while not list(states.glob("iter_000001?.pth")):  # not one that the finished run left
+        assert process.poll() is None, "the training ended too soon"
         time.sleep(0.05)
+    return process, target
+
+
+def test_a_killed_training_goes_on_where_it_was(copy):
+    """Snakemake and its job die together, as when a machine is switched off."""
+    process, target = in_a_long_training(copy)
+    states = copy.folder / target.parent / "run"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (copy.folder / target).exists()
 
     assert copy.run("--unlock").returncode == 0
-    result = copy.run(target)
+    result = copy.run(str(target))
     assert result.returncode == 0, result.stdout
     logs = states.with_name("jobs").glob("*_0_log.out")
     assert any("resuming from" in log.read_text() for log in logs)
@@ -273,18 +282,10 @@ def test_results_are_verified_against_what_they_were_made_from(copy):
 
 def test_a_second_workflow_in_the_folder_is_refused(copy):
     """By Snakemake itself; nothing of the first is touched."""
-    suite = tiny_suite()
-    suite["mini"]["detectors"]["fcos_student"]["epochs"] = 20
-    copy.write_suite(suite)
-    target = "results/mini/fcos_r50/baseline/trained.pth"
-    states = copy.folder / "results/mini/fcos_r50/baseline/run"
-    first = subprocess.Popen(copy.command(target), cwd=copy.folder, start_new_session=True)
-    while not list(states.glob("iter_000001?.pth")):  # not one that the finished run left
-        assert first.poll() is None
-        time.sleep(0.05)
+    first, target = in_a_long_training(copy)
     os.killpg(first.pid, signal.SIGSTOP)  # it must not end before the second one is there
     try:
-        second = copy.run(target)
+        second = copy.run(str(target))
     finally:
         os.killpg(first.pid, signal.SIGCONT)
     assert second.returncode != 0
