@@ -397,6 +397,7 @@ samples_per_gpu: {wish.samples_per_gpu}
 workers_per_gpu: 2
 checkpoint_interval: {min(1000, steps)}
 log_interval: {min(50, steps)}
+precision: auto
 validation: {{interval: 1}}
 curves: [tensorboard]
 """

@@ -20,6 +20,17 @@ _OPERATORS = (DeformConv2d, ModulatedDeformConv2d, BaseRoIExtractor)
 _METHODS = ("loss", "get_bboxes", "refine_bboxes", "get_seg_masks", "get_results")
 
 
+AUTO = "auto"
+
+
+def usual(device: torch.device) -> str:
+    """What "auto" is on a device: bf16, fp16 on a GPU that has none, fp32 on a CPU."""
+    if device.type != "cuda":
+        return "fp32"
+    with torch.cuda.device(device):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
 class Precision:
     """What a detector computes in. Its parameters are float32 always.
 
@@ -28,6 +39,7 @@ class Precision:
         device: where the detector is.
 
     Attributes:
+        name: as given.
         scaler: keeps gradients within float16's range; with the other types it does nothing.
 
     Raises:
@@ -37,6 +49,7 @@ class Precision:
     def __init__(self, name: str, device: torch.device) -> None:
         if name not in PRECISIONS:
             raise FGDError(f"precision {name!r}: expected {', '.join(PRECISIONS)}")
+        self.name = name
         self._device = device.type
         self._dtype = PRECISIONS[name]
         self.mixed = name != "fp32"

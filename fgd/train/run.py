@@ -27,11 +27,11 @@ from fgd.errors import FGDError
 from fgd.files import atomic_path, write_json
 from fgd.fingerprint import fingerprint, starting_weights
 from fgd.provenance import of_training
-from fgd.train import curves
+from fgd.train import curves, ranks
 from fgd.train.background import Background
 from fgd.train.ema import MovingAverage, MovingAverageHook
 from fgd.train.log import LogHook
-from fgd.train.precision import Precision
+from fgd.train.precision import AUTO, Precision, usual
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
 from fgd.train.space import check_space, state_bytes
@@ -111,7 +111,7 @@ def _run(
     if state is None:
         detector.init_weights()
         _audit(detector, cfg, work_dir, rank, logger)
-    precision = Precision(cfg.get("precision", "fp32"), device)
+    precision = Precision(_precision(cfg, state, device), device)
     detector = detector.to(device)
     if cfg.get("channels_last", False):
         detector = detector.to(memory_format=torch.channels_last)
@@ -133,6 +133,7 @@ def _run(
         done = restore(state, detector, optimizer, precision.scaler, average, str(work_dir))
         runner.start_at(done, len(loader))
     saved = {**meta, "CLASSES": list(dataset.CLASSES), "fgd": _origin(cfg, config, meta)}
+    saved["precision"] = precision.name
     saved["left_out"] = list(incidents.left_out)
     saved["recent_losses"] = [] if state is None else state["meta"].get("recent_losses", [])
     intervals = (cfg.log.interval, cfg.checkpoint.interval)
@@ -257,6 +258,15 @@ def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> DataLoader
         collate_fn=Collate(batch_size),
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _precision(cfg: Config, state: dict | None, device: torch.device) -> str:
+    """The name of what the run computes in; a resumed one goes on in what it began with."""
+    name = cfg.get("precision", "fp32")
+    if name != AUTO:
+        return name
+    begun = None if state is None else state["meta"].get("precision")
+    return ranks.from_first(begun or usual(device))  # all as the first, whatever devices they have
 
 
 def _optimizer(cfg: Config, precision: Precision) -> dict:

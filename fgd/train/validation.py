@@ -19,6 +19,7 @@ from fgd import progress
 from fgd.errors import FGDError
 from fgd.heads import heads
 from fgd.scores import coco_figures, detect, test_data
+from fgd.train import ranks
 
 _LEAST = 0.01  # AP, as a fraction; what has not been above it cannot collapse
 
@@ -73,7 +74,7 @@ class ValidationHook(Hook):
             progress.drop_after(self._folder, runner.iter, progress.VALIDATION)
         entries = progress.read(self._folder, progress.VALIDATION) if runner.rank == 0 else []
         there = bool(entries) and entries[-1]["iter"] == runner.iter
-        if runner.iter % self._epoch_length == 0 and not _from_rank_0(there):
+        if runner.iter % self._epoch_length == 0 and not ranks.from_first(there):
             self._validate(runner, runner.epoch)
         if runner.iter:
             self._judge(runner)
@@ -102,12 +103,12 @@ class ValidationHook(Hook):
         model.module.eval()
         with model.precision.autocast(), _averaged(runner):
             results = detect(model.module, loader, model.device)
-        results = _together(results, runner.world_size)
+        shares = ranks.at_first(results)
         model.train()
-        if runner.rank != 0:
+        if shares is None:
             return
         detector = self._cfg.model.get("student", self._cfg.model)
-        figures = coco_figures(dataset, results, pycocotools=False)
+        figures = coco_figures(dataset, _together(shares), pycocotools=False)
         entry = {
             "iter": done * self._epoch_length,
             "epoch": done,
@@ -131,7 +132,7 @@ class ValidationHook(Hook):
 
     def _judge(self, runner: Any) -> None:
         """Compare the last AP with the best one before it."""
-        fallen = _from_rank_0(self._collapse() if runner.rank == 0 else None)
+        fallen = ranks.from_first(self._collapse() if runner.rank == 0 else None)
         if fallen is None:
             return
         if self._policy.action == "stop":
@@ -162,19 +163,7 @@ def _averaged(runner: Any) -> AbstractContextManager:
     return nullcontext() if runner.average is None else runner.average.in_place()
 
 
-def _together(results: list, world_size: int) -> list:
-    """The results of all processes in the data set's order, for the first process."""
-    if world_size == 1:
-        return results
-    shares: list = [None] * world_size if dist.get_rank() == 0 else []
-    dist.gather_object(results, shares or None)
+def _together(shares: list[list]) -> list:
+    """The results of all processes in the data set's order."""
     count = sum(map(len, shares))
-    return [shares[index % world_size][index // world_size] for index in range(count)]
-
-
-def _from_rank_0(value: Any) -> Any:
-    if not dist.is_initialized():
-        return value
-    shared = [value]
-    dist.broadcast_object_list(shared)
-    return shared[0]
+    return [shares[index % len(shares)][index // len(shares)] for index in range(count)]

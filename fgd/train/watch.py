@@ -25,6 +25,7 @@ from torch import Tensor
 
 from fgd.errors import FGDError
 from fgd.files import write_json
+from fgd.train import ranks
 
 RECENT = 100  # iterations whose median loss a spike is measured by
 _FEWEST = 20
@@ -177,7 +178,7 @@ class Watch(Hook):
         """Take the step's gradient, write down what is wrong with it, and decide."""
         self._incidents.examine = None
         file = self._folder / "diagnosis" / f"iter_{runner.iter + 1:07d}.json"
-        reports = _objects_of_all_ranks(_diagnosis(runner, batch))
+        reports = ranks.of_all(_diagnosis(runner, batch))
         if runner.rank == 0:
             write_json(file, {**wanted, "lr": runner.current_lr()[0], "ranks": reports})
             self._keep_state(file)
@@ -280,11 +281,3 @@ def _of_all_ranks(values: Tensor) -> Tensor:
     gathered = [torch.empty_like(values) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, values)
     return torch.stack(gathered).cpu()
-
-
-def _objects_of_all_ranks(value: Any) -> list[Any]:
-    if not dist.is_initialized():
-        return [value]
-    gathered = [None] * dist.get_world_size()
-    dist.all_gather_object(gathered, value)
-    return gathered

@@ -13,7 +13,7 @@ from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.train import state, train
 from fgd.train.background import Background, Snapshot
-from fgd.train.precision import Precision
+from fgd.train.precision import Precision, usual
 
 
 @pytest.fixture
@@ -54,6 +54,24 @@ def test_mixed_precision_trains_float32_weights_and_resumes_exactly(
         assert torch.equal(value, resumed["state_dict"][name]), name
     assert whole["scaler"] == resumed["scaler"]
     assert bool(whole["scaler"]) == (precision == "fp16")
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_with(config_of, tmp_path, monkeypatch):
+    """On another kind of GPU than before."""
+    config = config_of(precision="auto")
+    monkeypatch.setattr("fgd.train.run.usual", lambda device: "bf16")
+    train(config, tmp_path / "run", tmp_path / "whole.pth")
+    max((tmp_path / "run").glob("iter_*.pth")).unlink()
+    monkeypatch.setattr("fgd.train.run.usual", lambda device: "fp32")
+    train(config, tmp_path / "run", tmp_path / "resumed.pth")
+    whole, resumed = final(tmp_path / "whole.pth"), final(tmp_path / "resumed.pth")
+    assert whole["meta"]["precision"] == resumed["meta"]["precision"] == "bf16"
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, resumed["state_dict"][name]), name
+
+
+def test_the_usual_precision_of_a_cpu_is_float32():
+    assert usual(torch.device("cpu")) == "fp32"
 
 
 def test_an_unknown_precision_is_refused():
