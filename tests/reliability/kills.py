@@ -97,12 +97,13 @@ def _same(whole: Path, run: Path) -> bool:
     from fgd.checkpoint import content_hash, read_checkpoint
 
     ends = [read_checkpoint(path.with_suffix(".pth")) for path in (whole, run)]
-    logs = [[_entry(line) for line in (p / "log.jsonl").open()] for p in (whole, run)]
-    return content_hash(ends[0]) == content_hash(ends[1]) and logs[0] == logs[1]
+    return content_hash(ends[0]) == content_hash(ends[1]) and _told(whole) == _told(run)
 
 
-def _entry(line: str) -> dict[str, Any]:
-    import json
+def _told(run: Path) -> list[dict[str, Any]]:
+    """The log and the validations of a run, without what time does to them."""
+    from fgd import progress
 
-    entry = json.loads(line)
-    return {k: v for k, v in entry.items() if k not in ("images_per_second", "eta_seconds")}
+    entries = progress.read(run) + progress.read(run, progress.VALIDATION)
+    times = ("images_per_second", "eta_seconds", "seconds")
+    return [{k: v for k, v in entry.items() if k not in times} for entry in entries]
