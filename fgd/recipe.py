@@ -486,7 +486,7 @@ def _check(suite: Suite, row: Row, student: dict, teacher: dict) -> None:
     """Whether a row's detectors fit each other and the data, as far as their configs tell."""
     _check_classes(suite, row, student, teacher)
     _check_levels(row, student, teacher)
-    _check_inheritance(row, student, teacher)
+    _check_inheritance(suite, row, student, teacher)
 
 
 def _check_classes(suite: Suite, row: Row, student: dict, teacher: dict) -> None:
@@ -553,7 +553,7 @@ def _check_levels(row: Row, student: dict, teacher: dict) -> None:
         )
 
 
-def _check_inheritance(row: Row, student: dict, teacher: dict) -> None:
+def _check_inheritance(suite: Suite, row: Row, student: dict, teacher: dict) -> None:
     """What can be seen without building the models; fgd.weights.inherit compares every tensor."""
     if not row.distill["inherit"]:
         return
@@ -567,6 +567,12 @@ def _check_inheritance(row: Row, student: dict, teacher: dict) -> None:
                 f"row {row.name}: distill.inherit needs a teacher with the student's neck and "
                 f"head, but the {what} of {row.student} is {ours} and of {row.teacher} {theirs}; "
                 "set inherit=False or choose another teacher"
+                + (
+                    f"; here the channels follow from mini.detectors.{row.student} and "
+                    f".{row.teacher}, depth and base_channels"
+                    if suite.mini
+                    else ""
+                )
             )
 
 

@@ -146,8 +146,11 @@ def test_the_time_limit_is_reached_twice(project, survives):
     def disturb(run):
         if run.during_write:
             run.reach(45)
-            # Stopped until Slurm has given its signal, ten seconds before the limit.
-            run.wait_for(lambda: _seconds_run(run.job_id) > 53)
+            # Stopped until Slurm gives its signal, ten seconds before the limit; it wakes what it
+            # signals.
+            run.wait_for(
+                lambda: _seconds_run(run.job_id) > 53 or "JobState=RUNNING" not in show(run.job_id)
+            )
             run.go_on()
         run.never_wait()
 
