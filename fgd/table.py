@@ -107,6 +107,17 @@ class Row:
         """What has not been evaluated yet."""
         return [name for name, report in self.measured.items() if report is None]
 
+    def means(self, kind: str) -> dict[str, dict[str, Any]]:
+        """All figures of "teacher", "baseline" and "fgd", as far as there are any.
+
+        Each is the mean over the seeds that were evaluated, `per_class` class by class.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
+        for run, report in self.measured.items():
+            if report is not None and kind in report:
+                found.setdefault(run.split("/")[0], []).append(report[kind])
+        return {who: _means(several) for who, several in found.items()}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -361,6 +372,18 @@ def _figures(kind: str, suite: Suite, measured: dict[str, dict | None], publishe
 
 def _ap(report: dict | None, kind: str) -> float | None:
     return 100 * report[kind]["AP"] if report and kind in report else None
+
+
+def _means(several: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of figures with the same keys; -1, no object of that kind, is that of the data."""
+    first = several[0]
+    return {
+        key: _means([figures[key] for figures in several])
+        if isinstance(first[key], dict)
+        else statistics.fmean(figures[key] for figures in several)
+        for key in first
+        if all(figures.get(key) is not None for figures in several)
+    }
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

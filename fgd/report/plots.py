@@ -7,6 +7,7 @@ page they follow its light or dark theme.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 
@@ -85,7 +86,8 @@ def sizes_figure(row: Row, style: Style) -> Figure:
 
 def classes_figure(row: Row, style: Style) -> Figure | None:
     """AP by class, the largest gain on top; None where no evaluation tells it."""
-    by_class = {who: _per_class(report, main_kind(row)) for who, report in row.measured.items()}
+    means = row.means(main_kind(row))
+    by_class = {who: _per_class(means.get(who, {})) for who in NAMES}
     names = [name for name in by_class["fgd"] or by_class["baseline"]]
     if not names:
         return None
@@ -225,8 +227,7 @@ def _draw_aps(axes: Axes, run: Run, style: Style) -> None:
 
 
 def _draw_sizes(axes: Axes, row: Row, style: Style) -> None:
-    kind = main_kind(row)
-    measured = {who: report[kind] for who, report in row.measured.items() if kind in (report or {})}
+    measured = row.means(main_kind(row))
     # -1 is COCO's word for "no object of that size".
     sizes = {key: name for key, name in SIZES.items() if _any_has(measured, key)}
     width = 0.8 / max(len(measured), 1)
@@ -339,7 +340,7 @@ def main_kind(row: Row) -> str:
     return next(iter(row.figures))
 
 
-def _per_class(report: dict | None, kind: str) -> dict[str, float]:
+def _per_class(figures: dict[str, Any]) -> dict[str, float]:
     """AP in points by class name; empty if it was not evaluated."""
-    values = (report or {}).get(kind, {}).get("per_class") or {}
-    return {name: 100 * value for name, value in values.items() if value is not None and value >= 0}
+    values = figures.get("per_class") or {}
+    return {name: 100 * value for name, value in values.items() if value >= 0}

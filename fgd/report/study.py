@@ -85,7 +85,7 @@ def _by_seed(table: Table) -> str:
     header = ["Row", *(f"seed {seed}" for seed in table.seeds), "mean"]
     lines = [
         [row.name if kind == "box" else f"{row.name}, {kind}"]
-        + [f"{gain:+.1f}" for gain in (*figures.gains, figures.gain)]
+        + [f"{round(gain, 1) + 0:+.1f}" for gain in (*figures.gains, figures.gain)]
         for row in table.rows
         for kind, figures in row.figures.items()
     ]

@@ -161,3 +161,21 @@ def test_latex_has_a_line_a_row_and_kind(suite, results):
 
 def test_latex_prints_names_as_they_are():
     assert escape("a_b & 5% {x}") == r"a\_b \& 5\% \{x\}"
+
+
+def test_figures_and_page_of_several_seeds_show_their_means(suite, tmp_path):
+    suite = replace(suite, rows=("retinanet_r50",), seeds=(0, 1))
+    for seed, ap in enumerate((0.30, 0.32)):
+        for arm in ("baseline", "fgd"):
+            write_report(tmp_path / "retinanet_r50" / suite.run_name(arm, seed), ap)
+    table = collect(suite, tmp_path)
+    means = table.rows[0].means("box")
+    assert list(means) == ["baseline", "fgd"]
+    assert means["fgd"]["APm"] == pytest.approx(0.31)
+    assert means["fgd"]["APl"] == -1
+    assert means["fgd"]["per_class"] == pytest.approx({EVIL: 0.31, "cat": 0.155})
+    runs = read_runs(suite, table, tmp_path)
+    assert len(write_figures(table, runs, tmp_path / "figures")) == 8
+    words = Page(page_text(suite, table, tmp_path, tmp_path)).words
+    assert "means over the seeds" in words
+    assert words.count("31.0") > 4
