@@ -172,7 +172,8 @@ def _hostile(folder: Path, suite: Any, most: int) -> str:
         "## Hostile checkpoints\n\n"
         "Files whose reading would run code, in every place of a checkpoint, need more memory\n"
         "than they should, or are something else.\n\n"
-        f"- files: {len(files)}; each {every}th through {len(names)} commands: {tried} readings\n"
+        f"- files: {len(files)}; each{f' {every}th' * (every > 1)} through {len(names)} commands: "
+        f"{tried} readings\n"
         f"- not refused in one line: **{accepted}**\n"
         f"- times that code ran: **{int(marker.exists())}**\n"
     )

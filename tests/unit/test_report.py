@@ -178,4 +178,6 @@ def test_figures_and_page_of_several_seeds_show_their_means(suite, tmp_path):
     assert len(write_figures(table, runs, tmp_path / "figures")) == 8
     words = Page(page_text(suite, table, tmp_path, tmp_path)).words
     assert "means over the seeds" in words
+    assert "deviations of 2 runs, with the seeds 0, 1" in words
+    assert words.count("±1.4") == 2
     assert words.count("31.0") > 4
