@@ -35,13 +35,19 @@ def fingerprint(config: str | Path) -> str:
         if not Path(checkpoint).is_file():
             raise FGDError(f"{config}: names the checkpoint {checkpoint}, which does not exist")
         digest.update(sha256(checkpoint).encode())
-    annotations = cfg.data.train.ann_file
+    annotations = training_annotations(cfg)
     if not Path(annotations).is_file():
         raise FGDError(f"{config}: names the annotation file {annotations}, which does not exist")
     digest.update(sha256(annotations).encode())
     if cfg.model.type == "FGDDistiller":
         digest.update(method_hash().encode())
     return digest.hexdigest()
+
+
+def training_annotations(cfg: Config) -> str:
+    """The annotation file of the training images."""
+    train = cfg.data.train
+    return train.get("dataset", train).ann_file  # YOLOX mixes the images of another data set
 
 
 def starting_weights(cfg: Config) -> list[str]:

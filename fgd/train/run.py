@@ -25,7 +25,7 @@ from fgd.audit import check_start, own_values, summary
 from fgd.batches import Collate
 from fgd.errors import FGDError
 from fgd.files import atomic_path, write_json
-from fgd.fingerprint import fingerprint, starting_weights
+from fgd.fingerprint import fingerprint, starting_weights, training_annotations
 from fgd.provenance import of_training
 from fgd.train import curves, ranks
 from fgd.train.background import Background
@@ -175,7 +175,7 @@ def _student(detector: nn.Module) -> nn.Module:
 
 def _origin(cfg: Config, config: Path, meta: dict) -> dict:
     """The recipe and what it was trained from; a plain student keeps it."""
-    files, data = starting_weights(cfg), cfg.data.train.ann_file
+    files, data = starting_weights(cfg), training_annotations(cfg)
     made = of_training(config, meta["fingerprint"], files, data)
     return {**cfg.get("recipe", {}), "made": made}
 

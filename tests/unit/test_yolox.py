@@ -9,6 +9,7 @@ from mmdet.models import build_detector
 from fgd import recipe
 from fgd.checkout import root
 from fgd.distiller import FGDDistiller
+from fgd.fingerprint import training_annotations
 from fgd.suite import load_suite
 from fgd.train.yolox import InputSizeHook, yolox_hooks
 
@@ -116,3 +117,8 @@ def test_the_last_epochs_have_plain_images_and_an_l1_loss(distiller, epoch, last
     hook.before_train_epoch(at(epoch=epoch, dataset=dataset))
     assert skipped == [("Mosaic", "RandomAffine", "MixUp")] * last
     assert distiller.student.bbox_head.use_l1 == last
+
+
+def test_its_annotations_are_those_of_the_images_that_it_mixes():
+    training = recipe.compose(SUITE, recipe.load_row("yolox_m"), "fgd").training
+    assert training_annotations(training) == "data/coco/annotations/instances_train2017.json"

@@ -16,6 +16,7 @@ from snakemake.exceptions import WorkflowError
 
 from fgd import compat
 from fgd.errors import FGDError
+from fgd.fingerprint import training_annotations
 
 compat.quiet()
 from cluster import settings as cluster_settings
@@ -284,8 +285,10 @@ def coco_root(wildcards):
     """The folder that COCO is downloaded to."""
     loaded = suite(wildcards)
     first = recipe.load_row(loaded.rows[0], loaded)
-    train = recipe.compose(loaded, first, "baseline").detector.data.train
-    return os.path.dirname(os.path.dirname(train.ann_file))
+    annotations = training_annotations(
+        recipe.compose(loaded, first, "baseline").detector
+    )
+    return os.path.dirname(os.path.dirname(annotations))
 
 
 def data_folder(wildcards):
