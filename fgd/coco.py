@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from fgd import images as image_files
-from fgd import masks
+from fgd import segmentation
 from fgd.errors import FGDError
 from fgd.files import sha256
 
@@ -339,7 +339,7 @@ def faulty_annotations(
             yield WRONG_AREA, identity, f"area is {area!r}; expected square pixels"
         if annotation["iscrowd"] not in (0, 1):
             yield WRONG_CROWD, identity, f"iscrowd is {annotation['iscrowd']!r}; expected 0 or 1"
-        fault = masks.fault(annotation.get("segmentation"), *sizes[annotation["image_id"]])
+        fault = segmentation.fault(annotation.get("segmentation"), *sizes[annotation["image_id"]])
         if fault:
             yield WRONG_MASK, identity, fault
         key = (annotation["image_id"], annotation["category_id"], str(annotation["bbox"]))

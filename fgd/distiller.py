@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
-from fgd.loss import FGDLoss
+from fgd.loss import FGDLoss, PyramidLoss
 from fgd.weights import inherit, load_strictly
 
 compat.apply()
@@ -70,7 +70,7 @@ class FGDDistiller(BaseDetector):
         teacher_taps = tapped_modules(frozen, taps, self.levels, "teacher")
         self._student_features = _record_outputs(student_taps)
         self._teacher_features = _record_outputs(teacher_taps)
-        self.distill_losses = nn.ModuleDict(
+        self.distill_losses = PyramidLoss(
             {
                 loss_name(level): FGDLoss(
                     student_taps[level].out_channels,
@@ -111,14 +111,11 @@ class FGDDistiller(BaseDetector):
         gt_bboxes = [boxes.clone() for boxes in targets["gt_bboxes"]]
         losses = self.student.forward_train(img, img_metas, **targets)
         img_shapes = [meta["img_shape"][:2] for meta in img_metas]
-        for level in self.levels:
-            losses[loss_name(level)] = self.distill_losses[loss_name(level)](
-                self._student_features.pop(level),
-                self._teacher_features.pop(level),
-                gt_bboxes,
-                img_shapes,
-            )
-        return losses
+        students, teachers = (
+            {loss_name(level): features.pop(level) for level in self.levels}
+            for features in (self._student_features, self._teacher_features)
+        )
+        return losses | self.distill_losses(students, teachers, gt_bboxes, img_shapes)
 
     def _resized(self, img: Tensor) -> Tensor:
         """The images as the student's backbone gets them: YOLOX changes their size."""

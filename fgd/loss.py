@@ -5,18 +5,15 @@ the comments are those of the paper; parameter names and initialisation are thos
 code, so that its checkpoints load.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from fgd._fused import reduce_features
-
-# Boxes an image that are painted at once, each into a map of its own: a bound on that memory.
-_BOXES = 32
+from fgd.scale_masks import scale_masks
 
 
 class FGDParts(NamedTuple):
@@ -87,13 +84,7 @@ class FGDLoss(nn.Module):
         Raises:
             ValueError: the shapes do not fit each other or the loss.
         """
-        parts = self.parts(student, teacher, gt_bboxes, img_shapes)
-        return (
-            self.alpha * parts.foreground
-            + self.beta * parts.background
-            + self.gamma * parts.attention
-            + self.lambda_ * parts.global_
-        )
+        return self.weighted(self.parts(student, teacher, gt_bboxes, img_shapes))
 
     def parts(
         self,
@@ -103,17 +94,37 @@ class FGDLoss(nn.Module):
         img_shapes: Sequence[tuple[int, int]],
     ) -> FGDParts:
         """Return the four terms without their weights; arguments and errors as in `forward`."""
-        self._check(student, teacher, gt_bboxes, img_shapes)
+        self._check(student, teacher)
+        (masks,) = scale_masks(gt_bboxes, img_shapes, [student.shape[2:]])
+        return self.parts_of(student, teacher, masks)
+
+    def weighted(self, parts: FGDParts) -> Tensor:
+        """The sum of the terms with their weights."""
+        return (
+            self.alpha * parts.foreground
+            + self.beta * parts.background
+            + self.gamma * parts.attention
+            + self.lambda_ * parts.global_
+        )
+
+    def parts_of(self, student: Tensor, teacher: Tensor, masks: Tensor) -> FGDParts:
+        """The four terms with both scale masks (N, 2, H, W) at hand, as `scale_masks` makes them.
+
+        Raises:
+            ValueError: the shapes do not fit each other or the loss.
+        """
+        self._check(student, teacher)
+        if len(masks) != len(student):
+            raise ValueError(
+                f"a batch of {len(student)} images needs as many gt_bboxes and img_shapes, "
+                f"got {len(masks)}"
+            )
         if self.align is not None:
             weight, bias = self.align.weight.to(student.dtype), self.align.bias.to(student.dtype)
             student = F.conv2d(student, weight, bias)
         # Sums are accumulated in float32 at least, whatever the precision of the features.
         with torch.autocast(student.device.type, enabled=False):
-            return self._parts(
-                student.flatten(2),
-                teacher.detach().flatten(2),
-                torch.stack(scale_masks(gt_bboxes, img_shapes, student.shape[2:]), 1).flatten(2),
-            )
+            return self._parts(student.flatten(2), teacher.detach().flatten(2), masks.flatten(2))
 
     def _parts(self, student: Tensor, teacher: Tensor, masks: Tensor) -> FGDParts:
         """The parts from features (N, C, P) and both masks (N, 2, P) of P = H*W pixels."""
@@ -164,13 +175,7 @@ class FGDLoss(nn.Module):
         context = context + 0 * mask.bias
         return transform(context[..., None, None]).flatten(1)
 
-    def _check(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        gt_bboxes: Sequence[Tensor],
-        img_shapes: Sequence[tuple[int, int]],
-    ) -> None:
+    def _check(self, student: Tensor, teacher: Tensor) -> None:
         shapes = f"student {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
         if student.dim() != 4 or teacher.dim() != 4:
             raise ValueError(f"features must be (N, C, H, W), got {shapes}")
@@ -187,75 +192,33 @@ class FGDLoss(nn.Module):
                     f"{name} features {tuple(features.shape)} have {features.shape[1]} channels, "
                     f"the loss was built for {channels}"
                 )
-        images = len(student)
-        if len(gt_bboxes) != images or len(img_shapes) != images:
-            raise ValueError(
-                f"a batch of {images} images needs as many gt_bboxes and img_shapes, "
-                f"got {len(gt_bboxes)} and {len(img_shapes)}"
-            )
-        for index, boxes in enumerate(gt_bboxes):
-            if boxes.dim() != 2 or boxes.shape[1] != 4 or not boxes.is_floating_point():
-                raise ValueError(
-                    f"gt_bboxes[{index}] must be (k, 4) and floating-point, "
-                    f"got {tuple(boxes.shape)} {boxes.dtype}"
-                )
-        for index, shape in enumerate(img_shapes):
-            if len(shape) != 2:
-                raise ValueError(f"img_shapes[{index}] must be (height, width), got {shape}")
 
 
-def scale_masks(
-    gt_bboxes: Sequence[Tensor],
-    img_shapes: Sequence[tuple[int, int]],
-    size: tuple[int, int],
-) -> tuple[Tensor, Tensor]:
-    """Foreground and background scale masks M*S and (1-M)*S of equations 2 to 4.
-
-    A box covers the cells from floor(x1) to ceil(x2), both included, and likewise in y, where the
-    image is stretched over the whole feature map. Where boxes overlap the smallest counts; its
-    area is that of the whole box, also of the part beyond the border.
+class PyramidLoss(nn.ModuleDict):
+    """The losses of all levels of a feature pyramid, by name; they share the work on the boxes.
 
     Args:
-        gt_bboxes, img_shapes: as for `FGDLoss.forward`.
-        size: (H, W) of the feature map.
-
-    Returns:
-        Two tensors (N, H, W). An image without background has a background mask of zeros.
+        losses: an FGDLoss a level.
     """
-    height, width = size
-    # No comparison with NaN is true, so the boxes that fill up the shorter lists cover no cell. One
-    # such box in front gives amax something to reduce where no image has boxes.
-    boxes = pad_sequence(list(gt_bboxes), batch_first=True, padding_value=torch.nan)
-    boxes = F.pad(boxes, (0, 0, 1, 0), value=torch.nan)  # (N, K, 4)
-    shapes = _to_device(torch.as_tensor(img_shapes, dtype=boxes.dtype), boxes.device)
-    image_height, image_width = shapes[:, None].unbind(-1)  # (N, 1)
-    left = (boxes[..., 0] / image_width * width).floor()
-    top = (boxes[..., 1] / image_height * height).floor()
-    right = (boxes[..., 2] / image_width * width).ceil()
-    bottom = (boxes[..., 3] / image_height * height).ceil()
 
-    x = torch.arange(width, device=boxes.device)
-    y = torch.arange(height, device=boxes.device)
-    columns = (x >= left[..., None]) & (x <= right[..., None])  # (N, K, W)
-    rows = (y >= top[..., None]) & (y <= bottom[..., None])  # (N, K, H)
-    scale = 1 / ((bottom + 1 - top) * (right + 1 - left))  # (N, K)
-    scaled_rows = torch.where(rows, scale[..., None], 0)
+    def forward(
+        self,
+        students: Mapping[str, Tensor],
+        teachers: Mapping[str, Tensor],
+        gt_bboxes: Sequence[Tensor],
+        img_shapes: Sequence[tuple[int, int]],
+    ) -> dict[str, Tensor]:
+        """Return the loss of every level by name; arguments and errors as of `FGDLoss.forward`.
 
-    foreground = scaled_rows.new_zeros(len(boxes), height, width)
-    for chunk_rows, chunk_columns in zip(
-        scaled_rows.split(_BOXES, dim=1), columns.split(_BOXES, dim=1), strict=True
-    ):
-        painted = (chunk_rows[..., None] * chunk_columns[:, :, None]).amax(dim=1)
-        foreground = torch.maximum(foreground, painted)
-    outside = (foreground == 0).to(foreground.dtype)
-    return foreground, outside / outside.sum(dim=(1, 2), keepdim=True).clamp(min=1)
-
-
-def _to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Copy a small tensor of the host to the device without waiting for the device."""
-    if device.type == "cuda":
-        values = values.pin_memory()
-    return values.to(device, non_blocking=True)
+        Args:
+            students, teachers: features of each level, by the names of the losses.
+        """
+        sizes = [students[name].shape[2:] for name in self]
+        masks = scale_masks(gt_bboxes, img_shapes, sizes)
+        return {
+            name: loss.weighted(loss.parts_of(students[name], teachers[name], level))
+            for (name, loss), level in zip(self.items(), masks, strict=True)
+        }
 
 
 def _context_mask(channels: int) -> nn.Conv2d:

@@ -18,7 +18,7 @@ from fgd.errors import FGDError
 from fgd.files import sha256, write_json
 
 # The code that a distilled student depends on beside its config: the loss and what calls it.
-_METHOD = ("loss.py", "_plain.py", "_fused.py", "_triton.py", "distiller.py")
+_METHOD = ("loss.py", "scale_masks.py", "_plain.py", "_fused.py", "_triton.py", "distiller.py")
 _PACKAGES = ("fgd", "torch", "torchvision", "mmcv-full", "mmdet", "numpy", "opencv-python-headless")
 FILE = "provenance.json"
 
@@ -28,9 +28,8 @@ def method_hash() -> str:
     """A hash of the loss's and the distiller's code; comments and docstrings do not count."""
     digest = hashlib.sha256()
     for name in _METHOD:
-        path = root() / "fgd" / name
-        if path.exists():
-            digest.update(code(path.read_text(encoding="utf-8")).encode())
+        source = (root() / "fgd" / name).read_text(encoding="utf-8")
+        digest.update(code(source).encode())
     return digest.hexdigest()
 
 

@@ -165,9 +165,7 @@ def _section(
         "curves": {arm: _svg(figure, f"{arm}{number}") for arm, figure in curves.items() if figure},
         "pictures": list(_pictures(row.name, results, base)),
         "weights": {arm: runs[arm].weights for arm in ARMS if runs[arm].weights},
-        "files": {
-            arm: list(_links(results / row.folders[arm], _ROW_FILES, base)) for arm in ARMS
-        },
+        "files": {arm: list(_links(results / row.folders[arm], _ROW_FILES, base)) for arm in ARMS},
         "teacher_files": list(
             _links(results / "teachers" / row.teacher.name, _TEACHER_FILES, base)
         ),

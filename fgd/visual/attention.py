@@ -17,7 +17,8 @@ from torch import Tensor
 from fgd.checkpoint import read_checkpoint
 from fgd.distiller import FGDDistiller, loss_name
 from fgd.errors import FGDError
-from fgd.loss import FGDLoss, scale_masks
+from fgd.loss import FGDLoss
+from fgd.scale_masks import scale_masks
 from fgd.train.sampling import derive_seed, seed_everything
 from fgd.visual.images import Picture, network_input
 from fgd.weights import load_strictly
@@ -130,5 +131,6 @@ def _attentions(distiller: FGDDistiller, img: Tensor) -> dict[int, tuple[Attenti
 
 def _masks(picture: Picture, item, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     boxes = torch.as_tensor(picture.truth.boxes * item.scale, dtype=torch.float32).view(-1, 4)
-    foreground, background = scale_masks([boxes], [item.shape], size)
-    return foreground[0].numpy(), background[0].numpy()
+    (masks,) = scale_masks([boxes], [item.shape], [size])
+    foreground, background = masks[0].numpy()
+    return foreground, background

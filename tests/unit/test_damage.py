@@ -75,7 +75,7 @@ def test_compressed_masks_are_read_as_pycocotools_reads_them():
     import numpy as np
     from pycocotools import mask
 
-    from fgd.masks import fault
+    from fgd.segmentation import fault
 
     for seed in range(20):
         pixels = np.random.default_rng(seed).random((30, 40)) < seed / 20

@@ -1,6 +1,8 @@
 """The FGD loss against golden values of the published code and against the paper's equations."""
 
+import ast
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fgd import _fused, _plain
-from fgd.loss import FGDLoss, FGDParts
+from fgd.loss import FGDLoss, FGDParts, PyramidLoss
+from fgd.provenance import _METHOD
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data/fgd_golden.npz")
 CASES = sorted({key.split("/")[0] for key in GOLDEN.files})
@@ -186,6 +189,28 @@ def test_gradcheck_of_the_reductions(small_blocks):
     assert torch.autograd.gradcheck(reduce, (student, mask_s, mask_t))
 
 
+@pytest.mark.parametrize("counts", [[0, 0], [5, 70]])
+def test_a_pyramid_of_maps_has_the_losses_of_each(counts):
+    torch.manual_seed(0)
+    sizes = {"wide": (9, 13), "tall": (7, 2), "one cell": (1, 1)}
+    pyramid = PyramidLoss({name: random_loss() for name in sizes})
+    students, teachers = (
+        {name: torch.randn(2, 6, *size, dtype=torch.float64) for name, size in sizes.items()}
+        for _ in range(2)
+    )
+    boxes, shapes = [random_boxes(count, -20, 80) for count in counts], [(64, 60), (50, 64)]
+
+    together = pyramid(students, teachers, boxes, shapes)
+
+    for name, loss in pyramid.items():
+        parts = paper_parts(loss, students[name], teachers[name], boxes, shapes)
+        weights = loss.alpha, loss.beta, loss.gamma, loss.lambda_
+        expected = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+        torch.testing.assert_close(together[name], expected, rtol=1e-10, atol=1e-10)
+        assert together[name] == loss(students[name], teachers[name], boxes, shapes)
+    assert list(together) == list(sizes)
+
+
 def test_channels_last_features_give_the_same_and_keep_their_layout():
     torch.manual_seed(0)
     loss = random_loss()
@@ -259,8 +284,12 @@ def test_needs_no_value_on_the_host():
         ),
         (dict(student=torch.zeros(2, 5, 8, 8)), r"student .*\(2, 5, 8, 8\) have 5 .* built for 4"),
         (dict(teacher=torch.zeros(2, 4, 8, 8)), r"teacher .*\(2, 4, 8, 8\) have 4 .* built for 6"),
-        (dict(gt_bboxes=[torch.zeros(1, 4)]), "2 images needs .*, got 1 and 2"),
-        (dict(img_shapes=[(64, 64)] * 3), "2 images needs .*, got 2 and 3"),
+        (dict(gt_bboxes=[torch.zeros(1, 4)]), "as many gt_bboxes as img_shapes, got 1 and 2"),
+        (dict(img_shapes=[(64, 64)] * 3), "as many gt_bboxes as img_shapes, got 2 and 3"),
+        (
+            dict(gt_bboxes=[torch.zeros(1, 4)], img_shapes=[(64, 64)]),
+            "2 images needs as many gt_bboxes and img_shapes, got 1",
+        ),
         (dict(gt_bboxes=[torch.zeros(1, 4), torch.zeros(4)]), r"gt_bboxes\[1\] must be \(k, 4\)"),
         (dict(gt_bboxes=[torch.zeros(2, 5), torch.zeros(0, 4)]), r"gt_bboxes\[0\] .*\(2, 5\)"),
         (dict(gt_bboxes=[torch.zeros(2, 4, dtype=int)] * 2), r"gt_bboxes\[0\] .*torch.int64"),
@@ -276,6 +305,26 @@ def test_wrong_shapes_are_refused_by_name(change, message):
     )
     with pytest.raises(ValueError, match=message):
         FGDLoss(4, 6)(**(arguments | change))
+
+
+def test_every_file_of_the_loss_is_torch_alone_and_counts_as_the_method():
+    """A change in any of them distils anew; `fgd.provenance` lists them."""
+    folder, files, waiting = Path(_plain.__file__).parent, set(), ["loss"]
+    while waiting:
+        files.add(f"{waiting[-1]}.py")
+        tree = ast.parse((folder / f"{waiting.pop()}.py").read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            for package, module, *_ in (f"{name}.".split(".") for name in modules):
+                assert package in {"fgd", "torch", "triton", *sys.stdlib_module_names}
+                if package == "fgd" and f"{module}.py" not in files:
+                    waiting.append(module)
+    assert files == set(_METHOD) - {"distiller.py"}
 
 
 def published_layout(student_channels: int, channels: int) -> dict[str, Tensor]:
