@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgd.loss import FGDLoss, FGDParts
+from fgd.loss import FGDLoss, FGDParts, PyramidLoss
 
 CHANNELS = 256
 HEIGHT, WIDTH = 800, 1344
@@ -103,8 +103,18 @@ class PublishedLoss(nn.Module):
         return self.loss(student, teacher, gt_bboxes, metas)
 
 
+class OneByOne(nn.ModuleDict):
+    """Losses that know nothing of each other, under the arguments of PyramidLoss."""
+
+    def forward(self, students, teachers, gt_bboxes, img_shapes) -> dict[str, Tensor]:
+        return {
+            name: loss(students[name], teachers[name], gt_bboxes, img_shapes)
+            for name, loss in self.items()
+        }
+
+
 class Step:
-    """One loss's forward and backward pass over all levels of one random batch."""
+    """A loss's forward and backward pass over all levels of one random batch."""
 
     def __init__(
         self,
@@ -119,13 +129,13 @@ class Step:
         self.device = device
         self.loss = loss.to(device)
         self.students, self.teachers = (
-            [
-                torch.randn(batch, CHANNELS, *level, generator=generator).to(device, dtype)
-                for level in levels
-            ]
+            {
+                name: torch.randn(batch, CHANNELS, *level, generator=generator).to(device, dtype)
+                for name, level in zip(loss, levels, strict=True)
+            }
             for _ in range(2)
         )
-        for student in self.students:
+        for student in self.students.values():
             student.requires_grad_()
         corner, size = torch.rand(2, batch, boxes, 2, generator=generator)
         image = torch.tensor([WIDTH, HEIGHT])
@@ -137,15 +147,12 @@ class Step:
 
     def __call__(self) -> float:
         """Run the step; return its seconds."""
-        for tensor in (*self.students, *self.loss.parameters()):
+        for tensor in (*self.students.values(), *self.loss.parameters()):
             tensor.grad = None
         synchronize(self.device)
         start = time.perf_counter()
-        total = sum(
-            self.loss(student, teacher, self.boxes, self.shapes)
-            for student, teacher in zip(self.students, self.teachers, strict=True)
-        )
-        total.backward()
+        losses = self.loss(self.students, self.teachers, self.boxes, self.shapes)
+        sum(losses.values()).backward()
         synchronize(self.device)
         return time.perf_counter() - start
 
@@ -171,18 +178,21 @@ def interleaved_seconds(
     }
 
 
-def make_loss(name: str, published: Path | None) -> nn.Module:
+def make_loss(name: str, published: Path | None, levels: int = len(LEVELS)) -> nn.ModuleDict:
+    """A loss a level, called together."""
     torch.manual_seed(0)
-    if name == "published":
-        return PublishedLoss(published)
-    return PaperLoss(CHANNELS, CHANNELS) if name == "paper" else FGDLoss(CHANNELS, CHANNELS)
+    if name == "fgd":
+        return PyramidLoss({str(n): FGDLoss(CHANNELS, CHANNELS) for n in range(levels)})
+    if name == "paper":
+        return OneByOne({str(n): PaperLoss(CHANNELS, CHANNELS) for n in range(levels)})
+    return OneByOne({str(n): PublishedLoss(published) for n in range(levels)})
 
 
 def peak_bytes(name: str, dtype: torch.dtype, device: str, published: Path | None) -> int:
     """Memory that a step takes beyond its inputs; to be called in a fresh process."""
-    loss = make_loss(name, published)
-    Step(loss, device, dtype, levels=((8, 8),))()  # loads libraries, which are not to count
-    step = Step(loss, device, dtype)
+    # Loads libraries, which are not to count.
+    Step(make_loss(name, published, levels=1), device, dtype, levels=((8, 8),))()
+    step = Step(make_loss(name, published), device, dtype)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from detectors import SIZES, batch_of, distiller, for_detector, suite_of, unfolded_teacher
-from loss import PublishedLoss, device_name, interleaved_seconds, synchronize
+from loss import OneByOne, PublishedLoss, device_name, interleaved_seconds, synchronize
 from mmcv.runner import build_optimizer
 from mmdet.datasets import build_dataset
 
@@ -49,8 +49,8 @@ def split(suite: Suite, row: str, device: torch.device, images: int, rounds: int
     built = distiller(suite, row, device)
     clock = Clock(device)
     built.teacher.extract_feat = clock("teacher", built.teacher.extract_feat)
-    for loss in built.distill_losses.values():
-        loss.forward = clock("loss", loss.forward)
+    losses = built.distill_losses
+    losses.forward = clock("loss", losses.forward)
     trainable = Trainable(built, device, distributed=False)
     config = recipe.compose(suite, recipe.load_row(row), "fgd").training
     optimizer = build_optimizer(built, config.optimizer)
@@ -148,8 +148,11 @@ def _step_options(
         built = distiller(suite, OPTION_ROW, device)
         if loss is not None:
             built._unregistered[0] = _tapped(built, unfolded_teacher(suite, OPTION_ROW, device))
-            for name, own in built.distill_losses.items():
-                built.distill_losses[name] = PublishedLoss(loss, own.teacher_channels).to(device)
+            losses = {
+                name: PublishedLoss(loss, own.teacher_channels)
+                for name, own in built.distill_losses.items()
+            }
+            built.distill_losses = OneByOne(losses).to(device)
         if channels_last:
             built.to(memory_format=torch.channels_last)
         trainable = Trainable(built, device, False, Precision(precision, device))
