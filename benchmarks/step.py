@@ -119,6 +119,8 @@ def _teacher_options(suite: Suite, device: torch.device, img: torch.Tensor, roun
     plain = unfolded_teacher(suite, OPTION_ROW, device)
     folded = distiller(suite, OPTION_ROW, device).teacher
     last = distiller(suite, OPTION_ROW, device).teacher.to(memory_format=torch.channels_last)
+    compiled = distiller(suite, OPTION_ROW, device).teacher
+    compiled.backbone.compile(dynamic=True)  # COCO's batches have hundreds of sizes
     clock = Clock(device)
 
     def run(name: str, teacher: Any, mode: Any = torch.no_grad, low: bool = False) -> Callable:
@@ -137,6 +139,8 @@ def _teacher_options(suite: Suite, device: torch.device, img: torch.Tensor, roun
         "folded, channels last": run("d", last),
         "folded, bf16": run("e", folded, low=True),
         "folded, bf16, channels last": run("f", last, low=True),
+        "folded, compiled": run("g", compiled),
+        "folded, compiled, bf16": run("h", compiled, low=True),
     }
     return interleaved_seconds(steps, rounds)
 
