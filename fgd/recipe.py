@@ -6,6 +6,7 @@ suite says on which data and devices, and may make every detector small.
 
 import copy
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from fgd.schema import validate
 from fgd.suite import ARMS, Suite, row_file
 from fgd.zoo import find, suggestion, zoo_config
 
+_LATERAL = "neck.lateral_convs.0.conv.weight"  # its shape follows from the backbone's channels
 _SCHEDULE = ("optimizer", "optimizer_config", "lr_config", "runner")
 
 
@@ -557,9 +559,12 @@ def _check_inheritance(suite: Suite, row: Row, student: dict, teacher: dict) -> 
     """What can be seen without building the models; fgd.weights.inherit compares every tensor."""
     if not row.distill["inherit"]:
         return
+    channels = student["neck"]["in_channels"], teacher["neck"]["in_channels"]
+    if any(fnmatchcase(_LATERAL, each) for each in row.distill.get("inherit_except", ())):
+        channels = (), ()  # they may differ
     for what, ours, theirs in (
         ("detector", student["type"], teacher["type"]),
-        ("neck's in_channels", student["neck"]["in_channels"], teacher["neck"]["in_channels"]),
+        ("neck's in_channels", *channels),
         ("number of classes", _classes(student), _classes(teacher)),
     ):
         if ours != theirs:

@@ -1,5 +1,5 @@
 # The student starts from the teacher's neck and head, and is trained without FGD.
-_base_ = '../retinanet_r50.py'
+_base_ = 'retinanet_r50.py'
 
 baseline_of = 'retinanet_r50'
 distill = dict(alpha=0.0, beta=0.0, gamma=0.0, lambda_=0.0)

@@ -1,5 +1,5 @@
 # FGD, and the student starts without the teacher's neck and head.
-_base_ = '../retinanet_r50.py'
+_base_ = 'retinanet_r50.py'
 
 baseline_of = 'retinanet_r50'
 distill = dict(inherit=False)
