@@ -571,7 +571,8 @@ def _check_inheritance(suite: Suite, row: Row, student: dict, teacher: dict) -> 
             raise FGDError(
                 f"row {row.name}: distill.inherit needs a teacher with the student's neck and "
                 f"head, but the {what} of {row.student} is {ours} and of {row.teacher} {theirs}; "
-                "set inherit=False or choose another teacher"
+                "set inherit=False, leave out what differs (inherit_except) or choose another "
+                "teacher"
                 + (
                     f"; here the channels follow from mini.detectors.{row.student} and "
                     f".{row.teacher}, depth and base_channels"

@@ -4,12 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from mmdet.models import build_detector
 
 from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.report.study import write_study
 from fgd.suite import load_suite
+from fgd.weights import inherit
 
 ABLATIONS = ("inherit_alone", "fgd_alone", "focal_only", "global_only", "attention_off")
 
@@ -62,6 +64,28 @@ def test_ablations_share_one_baseline_and_claim_nothing_published(suite):
     assert all(recipe.load_row(name, suite).published == {} for name in ABLATIONS)
 
 
+@pytest.mark.parametrize(
+    ("row", "own"),
+    [
+        ("retinanet_r50", ["neck.fpn_convs.3.conv.weight"]),
+        (
+            "fcos_r50",
+            [f"bbox_head.{kind}_convs.{i}.conv.bias" for kind in ("cls", "reg") for i in range(4)],
+        ),
+    ],
+)
+def test_a_thin_student_inherits_all_but_what_sees_its_backbone(suite, row, own):
+    model = recipe.compose(suite, recipe.load_row(row, suite), "fgd").training.model
+    student, teacher = build_detector(model.student), build_detector(model.teacher)
+    laterals = [f"neck.lateral_convs.{i}.conv.weight" for i in range(3)]
+    assert student.neck.in_channels == [channels // 2 for channels in teacher.neck.in_channels]
+
+    inherited = inherit(student, teacher, model.distill.inherit_except)
+
+    rest = {name for name in student.state_dict() if not name.startswith("backbone.")}
+    assert rest - set(inherited) == {*laterals, *own}
+
+
 def test_a_page_has_every_seeds_gain_and_says_where_there_is_none(two_rows, results, tmp_path):
     out = tmp_path / "docs" / "gains.md"
     write_study(two_rows, results, out, "make study")
@@ -72,7 +96,7 @@ def test_a_page_has_every_seeds_gain_and_says_where_there_is_none(two_rows, resu
     assert "Above the baseline with some seeds only: retinanet_r50 (box)." in page
     assert "Above the baseline with no seed: focal_only (box)." in page
     assert "with every seed" not in page
-    assert "Students were trained for 6 epochs, teachers for 12." in page
+    assert "Students were trained for 16 epochs, teachers for 24." in page
     assert "(gains.svg)" in page
     assert "retinanet_r50" in (tmp_path / "docs" / "gains.svg").read_text()
 

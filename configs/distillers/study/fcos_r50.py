@@ -1,5 +1,5 @@
-# A student half as wide as its teacher inherits all but what sees the backbone's channels. As in the
-# published row, the student's head convolutions have biases and the teacher's have none.
+# A student half as wide as its teacher inherits all but what sees the backbone's channels. The
+# student's head convolutions have biases and the teacher's have none, as in the published row.
 _base_ = '../fcos_r50.py'
 
 distill = dict(
