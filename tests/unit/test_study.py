@@ -96,7 +96,7 @@ def test_a_page_has_every_seeds_gain_and_says_where_there_is_none(two_rows, resu
     assert "Above the baseline with some seeds only: retinanet_r50 (box)." in page
     assert "Above the baseline with no seed: focal_only (box)." in page
     assert "with every seed" not in page
-    assert "Students were trained for 16 epochs, teachers for 24." in page
+    assert "Students were trained for 24 epochs, teachers for 24." in page
     assert "(gains.svg)" in page
     assert "retinanet_r50" in (tmp_path / "docs" / "gains.svg").read_text()
 
