@@ -1,0 +1,30 @@
+"""From a suite and a row to the configs that training and evaluation take.
+
+A row says who learns from whom and how; the student's own config in the model zoo says the rest; a
+suite says on which data and devices, and may make every detector small.
+"""
+
+from fgd.recipe.composing import Composed, compose, compose_teacher, write_row, write_teacher
+from fgd.recipe.data import data_classes, images_of
+from fgd.recipe.detectors import backbone_key, known_config, with_classes
+from fgd.recipe.planning import Plan, RowPlan, TeacherPlan, plan
+from fgd.recipe.rows import Row, load_row
+
+__all__ = [
+    "Composed",
+    "Plan",
+    "Row",
+    "RowPlan",
+    "TeacherPlan",
+    "backbone_key",
+    "compose",
+    "compose_teacher",
+    "data_classes",
+    "images_of",
+    "known_config",
+    "load_row",
+    "plan",
+    "with_classes",
+    "write_row",
+    "write_teacher",
+]

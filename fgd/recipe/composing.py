@@ -1,0 +1,173 @@
+"""The configs of a training: suite, row and detectors put together."""
+
+import copy
+from pathlib import Path
+from typing import NamedTuple
+
+from mmcv import Config
+
+from fgd import rate
+from fgd.config_text import config_text
+from fgd.errors import FGDError
+from fgd.files import write_text
+from fgd.hooks import moving_average
+from fgd.recipe.checks import check_fit, check_stated_rates
+from fgd.recipe.data import data_of
+from fgd.recipe.detectors import (
+    backbone_checkpoint,
+    backbone_key,
+    load_detector,
+    load_teacher,
+    own_detectors,
+)
+from fgd.recipe.rows import Row, load_row
+from fgd.recipe.schedules import SCHEDULE, follow_batch, own_schedule, published_schedule
+from fgd.suite import ARMS, Suite
+
+
+class Composed(NamedTuple):
+    """`training` is what `fgd train` takes, `detector` the same detector for mmdet's own tools."""
+
+    training: Config
+    detector: Config
+
+
+def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Composed:
+    """The configs of one training: arm "fgd" distils, arm "baseline" trains the student alone.
+
+    Args:
+        seed: one of the suite's; the first one by default.
+
+    Raises:
+        FGDError: an unknown arm, seed or detector, or levels or inheritance that student and
+            teacher do not allow.
+    """
+    if arm not in ARMS:
+        raise FGDError(f"unknown arm {arm!r}: expected {' or '.join(ARMS)}")
+    seed = suite.seed if seed is None else seed
+    if seed not in suite.seeds:
+        listed = ", ".join(map(str, suite.seeds))
+        raise FGDError(f"suite {suite.name} has no seed {seed}: it has {listed}")
+    student = load_detector(suite, row.student, row.own, learns=True)
+    recipe = dict(suite=suite.name, row=row.name, arm=arm, student=row.student, teacher=row.teacher)
+    schedule = own_schedule(suite, row.student, "student")
+    if schedule is None:
+        schedule = follow_batch(suite, published_schedule(row, student), recipe, row.base_batch)
+    detector = _detector_config(suite, student, schedule)
+    training = _training_config(suite, detector, recipe, seed)
+    if arm == "fgd":
+        teacher = load_teacher(suite, row.teacher, row.own).model
+        check_fit(suite, row, student.model, teacher)
+        teacher.backbone.init_cfg = None
+        training.model = dict(
+            type="FGDDistiller",
+            student=detector.model,
+            teacher=teacher,
+            teacher_checkpoint=suite.teacher_checkpoint(row.teacher),
+            distill=row.distill,
+        )
+    return Composed(training, detector)
+
+
+def compose_teacher(suite: Suite, name: str) -> Composed:
+    """The configs of a teacher: to evaluate it, and to train it.
+
+    At full size its training is the one that its own config describes, at the learning rate of the
+    suite's batch.
+    """
+    teacher = load_teacher(suite, name, own_detectors(suite))
+    recipe = dict(suite=suite.name, teacher=name)
+    schedule = own_schedule(suite, name, "teacher")
+    if schedule is None:
+        zoos = {key: teacher[key] for key in SCHEDULE}
+        base_batch = teacher.get("auto_scale_lr", {}).get("base_batch_size", rate.BASE_BATCH)
+        schedule = follow_batch(suite, zoos, recipe, base_batch)
+    detector = _detector_config(suite, teacher, schedule)
+    return Composed(_training_config(suite, detector, recipe, suite.seed), detector)
+
+
+def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | None = None) -> str:
+    """Write `config.py` and `student.py` of a row's arm into the folder `out`.
+
+    Returns:
+        The arithmetic of batch and learning rate, in words.
+    """
+    check_stated_rates(suite)
+    composed = compose(suite, load_row(name, suite), arm, seed)
+    write_text(Path(out) / "student.py", config_text(composed.detector))
+    write_text(Path(out) / "config.py", config_text(composed.training))
+    return _batch_and_rate(suite, composed.training)
+
+
+def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
+    """Write `config.py` and `detector.py` of a teacher into the folder `out`.
+
+    Returns:
+        The arithmetic of batch and learning rate, in words.
+    """
+    composed = compose_teacher(suite, name)
+    write_text(Path(out) / "detector.py", config_text(composed.detector))
+    write_text(Path(out) / "config.py", config_text(composed.training))
+    return _batch_and_rate(suite, composed.training)
+
+
+def _batch_and_rate(suite: Suite, training: Config) -> str:
+    return (
+        f"{suite.gpus} GPUs x {suite.samples_per_gpu} images = {suite.total_batch} images a step; "
+        f"{rate.of_config(training)}"
+    )
+
+
+def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
+    """A plain mmdet config: what mmdet's own tools/train.py and tools/test.py take."""
+    model = copy.deepcopy(config.model)
+    checkpoint = backbone_checkpoint(model)
+    if checkpoint is not None:
+        path = suite.backbone_checkpoint(backbone_key(checkpoint))
+        model.backbone.init_cfg.checkpoint = path
+    return Config(
+        dict(
+            model=model,
+            data=data_of(suite, config),
+            evaluation=config.get("evaluation", dict(metric="bbox")),
+            checkpoint_config=dict(interval=1),
+            log_config=dict(interval=suite.log_interval, hooks=[dict(type="TextLoggerHook")]),
+            custom_hooks=config.get("custom_hooks", [dict(type="NumClassCheckHook")]),
+            dist_params=dict(backend="nccl"),
+            log_level="INFO",
+            load_from=None,
+            resume_from=None,
+            workflow=[("train", 1)],
+            **schedule,
+        )
+    )
+
+
+def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) -> Config:
+    """What `fgd train` reads, and nothing else."""
+    options = {}
+    if backbone_checkpoint(detector.model) is None:
+        options["from_scratch"] = True
+    if "num_last_epochs" in detector.lr_config:
+        options["last_epochs"] = detector.lr_config.num_last_epochs
+    if suite.validation:
+        options["validation"] = dict(suite.validation)
+    if average := moving_average(recipe.get("student", recipe["teacher"]), detector):
+        options["ema"] = average
+    return Config(
+        dict(
+            {key: detector[key] for key in ("model", "data", *SCHEDULE)},
+            seed=seed,
+            total_batch=suite.total_batch,
+            precision=suite.precision,
+            channels_last=suite.channels_last,
+            checkpoint=dict(interval=suite.checkpoint_interval),
+            log=dict(
+                interval=suite.log_interval,
+                **({"curves": list(suite.curves)} if suite.curves else {}),
+            ),
+            watch=dict(suite.watch or {}),
+            recipe=recipe,
+            **options,
+        )
+    )

@@ -1,0 +1,68 @@
+"""A suite's data set, read by a detector's own pipelines."""
+
+from typing import Any
+
+from mmcv import Config
+
+from fgd import own
+from fgd.checkout import root
+from fgd.suite import Suite
+
+
+def _dataset(suite: Suite) -> Config:
+    return own.read_config(root() / suite.dataset)
+
+
+def data_classes(suite: Suite) -> tuple[str, ...] | None:
+    """The class names that a suite's data set says; None where it leaves them to COCO's."""
+    return _dataset(suite).data.train.get("classes")
+
+
+def images_of(suite: Suite, split: str) -> int | None:
+    """How many images the data set's config says that a split has; None where it says nothing."""
+    return _dataset(suite).get("images", {}).get(split)
+
+
+def data_of(suite: Suite, config: Config) -> dict:
+    """The suite's files, read by the detector's own pipelines."""
+    dataset = _dataset(suite)
+    splits = {}
+    for split in ("train", "val", "test"):
+        files = dict(dataset.data[split])
+        for key in ("ann_file", "img_prefix"):
+            files[key] = _move(files[key], dataset.data_root, suite.data_root)
+        splits[split] = _split(config.data[split], files, dataset.get("pipeline", {}))
+    return dict(
+        samples_per_gpu=suite.samples_per_gpu, workers_per_gpu=suite.workers_per_gpu, **splits
+    )
+
+
+def _split(config: dict, files: dict, pipeline: dict) -> dict:
+    """A split of the suite's data set, read as the detector's own config reads its split."""
+    while "pipeline" not in config:  # one of mmdet's wrappers, such as RepeatDataset
+        config = config["datasets"][0] if "datasets" in config else config["dataset"]
+    settings = dict(pipeline=replaced(config["pipeline"], pipeline))
+    if "dataset" in config:  # mixes the images of another data set, as YOLOX does
+        mixed = _split(config["dataset"], files, pipeline)
+        return dict(type=config["type"], dataset=mixed, **settings)
+    if "filter_empty_gt" in config:
+        settings["filter_empty_gt"] = config["filter_empty_gt"]
+    return dict(files, **settings)
+
+
+def _move(path: str, old_root: str, new_root: str | None) -> str:
+    if new_root is None:
+        return path
+    return f"{new_root.rstrip('/')}/{path.removeprefix(old_root)}"
+
+
+def replaced(node: Any, settings: dict) -> Any:
+    """A config whose keys have the values that `settings` gives them, however deep they stand."""
+    if isinstance(node, dict):
+        return {
+            key: settings[key] if key in settings else replaced(value, settings)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [replaced(item, settings) for item in node]
+    return node

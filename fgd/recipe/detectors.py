@@ -1,0 +1,95 @@
+"""Detectors by name, in a suite's size: of the model zoo, of configs/detectors, or a row's own."""
+
+from mmcv import Config, ConfigDict
+
+from fgd import own
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.heads import heads
+from fgd.hooks import moving_average
+from fgd.narrow import Size, narrow
+from fgd.own import OwnDetector
+from fgd.recipe.data import data_classes, replaced
+from fgd.recipe.rows import load_row
+from fgd.suite import Suite
+from fgd.zoo import zoo_config
+
+
+def known_config(name: str) -> Config:
+    """The config of a detector by its name: of configs/detectors, or of mmdet's model zoo.
+
+    Raises:
+        FGDError: there is none of that name.
+    """
+    shipped = root() / "configs" / "detectors" / f"{name}.py"
+    return Config.fromfile(str(shipped) if shipped.exists() else zoo_config(name))
+
+
+def with_classes(model: ConfigDict, number: int) -> ConfigDict:
+    """A model config whose heads tell `number` classes apart."""
+    return ConfigDict(replaced(model.to_dict(), {"num_classes": number}))
+
+
+def own_detectors(suite: Suite) -> dict[str, OwnDetector]:
+    """The detectors of a suite's rows that are the user's own files, by name."""
+    return own.merge([load_row(name, suite).own for name in suite.rows], f"suite {suite.name}")
+
+
+def load_teacher(suite: Suite, name: str, owned: dict[str, OwnDetector]) -> Config:
+    """As `load_detector`; a teacher learns in suites that train it."""
+    return load_detector(suite, name, owned, learns=suite.trains(name))
+
+
+def load_detector(suite: Suite, name: str, owned: dict[str, OwnDetector], learns: bool) -> Config:
+    """The detector's mmdet config, in the suite's size.
+
+    Args:
+        owned: where the name is looked up first.
+        learns: whether the suite trains it; then its heads have the classes of the data.
+    """
+    config = own.load_config(owned[name]) if name in owned else known_config(name)
+    if learns:
+        moving_average(name, config)  # refuses what the training would leave out
+    if suite.mini is not None:
+        mini = mini_detector(suite, name)
+        if "dcn" in config.model.backbone and mini["depth"] < 50:
+            raise FGDError(
+                f"suite {suite.name}: mini.detectors.{name} has depth {mini['depth']}, but its "
+                "deformable convolutions need bottleneck blocks: depth 50 or more"
+            )
+        size = Size(**suite.mini["size"])
+        config.model = narrow(config.model.to_dict(), size, mini["depth"], mini["base_channels"])
+    elif learns and (classes := data_classes(suite)):
+        config.model = with_classes(config.model, len(classes))
+    return config
+
+
+def mini_detector(suite: Suite, name: str) -> dict:
+    """What a mini suite says of a detector: its size, and how long it is trained.
+
+    Raises:
+        FGDError: it says nothing.
+    """
+    sizes = suite.mini["detectors"]
+    if name not in sizes:
+        raise FGDError(
+            f"suite {suite.name}: mini.detectors has no entry for {name!r}; add its depth and "
+            "base_channels"
+        )
+    return sizes[name]
+
+
+def backbone_checkpoint(model: dict) -> str | None:
+    """The weights that a backbone starts from, as its config names them."""
+    init = model["backbone"].get("init_cfg") or {}
+    return init["checkpoint"] if init.get("type") == "Pretrained" else None
+
+
+def backbone_key(checkpoint: str) -> str:
+    """File name of a backbone: `open-mmlab://detectron2/resnet50_caffe` is `resnet50_caffe`."""
+    return checkpoint.rsplit("/", 1)[-1].removesuffix(".pth")
+
+
+def number_of_classes(model: dict) -> int:
+    """How many classes a model's heads tell apart."""
+    return next(iter(heads(model).values()))["num_classes"]

@@ -1,0 +1,53 @@
+"""A row: who learns from whom and how, one file of configs/distillers or of the user's own."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fgd import own, rate
+from fgd.own import OwnDetector
+from fgd.schema import validate
+from fgd.suite import Suite, row_file
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row file; every field is described in workflow/schemas/row.schema.yaml.
+
+    `student` and `teacher` are names; `own` has those of them that are the user's own files.
+    """
+
+    name: str
+    student: str
+    teacher: str
+    distill: dict
+    optimizer: dict
+    optimizer_config: dict
+    lr_config: dict
+    runner: dict
+    published: dict
+    base_batch: int = rate.BASE_BATCH
+    from_scratch: bool = False
+    baseline_of: str | None = None
+    own: dict[str, OwnDetector] = field(default_factory=dict)
+
+
+def load_row(name: str, suite: Suite | None = None) -> Row:
+    """Read and check a row's file: the one that the suite names, or configs/distillers/<name>.py.
+
+    Raises:
+        FGDError: an unknown row, a key that the schema refuses, or a file that is not there.
+    """
+    if suite is not None and name in suite.row_files:
+        path = Path(suite.row_files[name])
+        place = str(path)
+    else:
+        path = row_file(name)
+        place = f"configs/distillers/{path.name}"
+    content = own.read_config(path).to_dict()
+    validate(content, "row", place)
+    detectors = {
+        "student": own.name_of(content["student"]),
+        "teacher": own.name_of(content["teacher"]),
+        "own": own.find_in_row(content, path),
+    }
+    return Row(name=name, **{"published": {}} | content | detectors)
