@@ -11,7 +11,7 @@ from loss import OneByOne, PublishedLoss, device_name, interleaved_seconds, sync
 from mmcv.runner import build_optimizer
 from mmdet.datasets import build_dataset
 
-import fgd._fused
+import fgd.loss.reductions
 from fgd import recipe
 from fgd.batches import Collate
 from fgd.mini import digits
@@ -57,7 +57,7 @@ def split(suite: Suite, row: str, device: torch.device, images: int, rounds: int
     classes = 10 if suite.mini else 80
     batch = for_detector(batch_of(images, SIZES[suite.name], classes, device), built)
 
-    passes = fgd._fused.passes_for(next(built.parameters()))
+    passes = fgd.loss.reductions.passes_for(next(built.parameters()))
     gradient = passes.gradient
     passes.gradient = clock("loss gradient", gradient)
     forward = clock("forward", trainable.train_step)

@@ -16,14 +16,15 @@ from mmcv import Config
 from mmdet.models import build_detector
 from torch import nn
 
-from fgd import compat, own, recipe
+from fgd import compat, recipe
 from fgd.checkout import root
 from fgd.checkpoint import read_checkpoint
-from fgd.coco import check as check_data
+from fgd.data.coco import check as check_data
 from fgd.errors import FGDError
 from fgd.files import write_text
-from fgd.own import OwnDetector
 from fgd.rate import BASE_BATCH
+from fgd.recipe import own
+from fgd.recipe.own import OwnDetector
 from fgd.suite import ARMS, load_suite
 from fgd.weights import inherit, load_strictly
 
@@ -175,7 +176,7 @@ def _check_names(wish: Wish) -> None:
 
 
 def _check_splits(wish: Wish) -> tuple[dict, dict]:
-    """`fgd.coco.check`'s reports of both splits, whose classes are the same."""
+    """`fgd.data.coco.check`'s reports of both splits, whose classes are the same."""
     train = check_data(wish.train.annotations, wish.train.images, strict=True)
     classes = list(train["per_class"])
     val = check_data(wish.val.annotations, wish.val.images, classes=classes, strict=True)

@@ -17,19 +17,20 @@ from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.files import sha256, write_json
 
-# The code that a distilled student depends on beside its config: the loss and what calls it.
-_METHOD = ("loss.py", "scale_masks.py", "_plain.py", "_fused.py", "_triton.py", "distiller.py")
 _PACKAGES = ("fgd", "torch", "torchvision", "mmcv-full", "mmdet", "numpy", "opencv-python-headless")
 FILE = "provenance.json"
 
 
 @cache
 def method_hash() -> str:
-    """A hash of the loss's and the distiller's code; comments and docstrings do not count."""
+    """A hash of the code that a distilled student depends on beside its config.
+
+    It is the loss and what calls it; comments and docstrings do not count.
+    """
     digest = hashlib.sha256()
-    for name in _METHOD:
-        source = (root() / "fgd" / name).read_text(encoding="utf-8")
-        digest.update(code(source).encode())
+    package = root() / "fgd"
+    for file in (*sorted((package / "loss").glob("*.py")), package / "distiller.py"):
+        digest.update(code(file.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()
 
 

@@ -10,7 +10,7 @@ import torch
 from mmcv import Config
 from mmdet.models import build_detector
 
-from fgd.narrow import Size, narrow
+from fgd.recipe.narrow import Size, narrow
 from fgd.zoo import zoo_config
 
 FGD = Path(sys.executable).with_name("fgd")

@@ -44,7 +44,7 @@ def data_coco(out: Path, address: str, report: Path | None) -> None:
 
     Can be repeated after anything that stopped it.
     """
-    from fgd.archive import download_coco
+    from fgd.data.archive import download_coco
     from fgd.files import write_json
 
     made = download_coco(out, address)
@@ -73,7 +73,7 @@ def data_check(
     out: Path,
 ) -> None:
     """Check a COCO-format data set before anything is trained on it."""
-    from fgd.coco import KINDS, check
+    from fgd.data.coco import KINDS, check
     from fgd.files import write_json
 
     # As CSV: a name with a comma or a line break stands in double quotes.
@@ -96,7 +96,7 @@ def data_clean(annotations: Path, images: Path, out: Path) -> None:
     are wrong; boxes that lie partly beyond the border are cut off there. The file itself and the
     images stay as they are.
     """
-    from fgd.clean import clean
+    from fgd.data.clean import clean
 
     report = clean(annotations, images, out)
     for kind, example in report.examples.items():

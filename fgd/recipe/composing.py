@@ -10,7 +10,6 @@ from fgd import rate
 from fgd.config_text import config_text
 from fgd.errors import FGDError
 from fgd.files import write_text
-from fgd.hooks import moving_average
 from fgd.recipe.checks import check_fit, check_stated_rates
 from fgd.recipe.data import data_of
 from fgd.recipe.detectors import (
@@ -20,6 +19,7 @@ from fgd.recipe.detectors import (
     load_teacher,
     own_detectors,
 )
+from fgd.recipe.hooks import moving_average
 from fgd.recipe.rows import Row, load_row
 from fgd.recipe.schedules import SCHEDULE, follow_batch, own_schedule, published_schedule
 from fgd.suite import ARMS, Suite

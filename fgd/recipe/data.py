@@ -4,8 +4,8 @@ from typing import Any
 
 from mmcv import Config
 
-from fgd import own
 from fgd.checkout import root
+from fgd.recipe import own
 from fgd.suite import Suite
 
 

@@ -2,14 +2,14 @@
 
 from mmcv import Config, ConfigDict
 
-from fgd import own
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.heads import heads
-from fgd.hooks import moving_average
-from fgd.narrow import Size, narrow
-from fgd.own import OwnDetector
+from fgd.recipe import own
 from fgd.recipe.data import data_classes, replaced
+from fgd.recipe.hooks import moving_average
+from fgd.recipe.narrow import Size, narrow
+from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import load_row
 from fgd.suite import Suite
 from fgd.zoo import zoo_config

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from fgd.errors import FGDError
 from fgd.heads import heads
-from fgd.own import OwnDetector
 from fgd.recipe.checks import (
     check_backbone,
     check_fit,
@@ -20,6 +19,7 @@ from fgd.recipe.detectors import (
     load_teacher,
     own_detectors,
 )
+from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import Row, load_row
 from fgd.suite import Suite
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fgd import own, rate
-from fgd.own import OwnDetector
+from fgd import rate
+from fgd.recipe import own
+from fgd.recipe.own import OwnDetector
 from fgd.schema import validate
 from fgd.suite import Suite, row_file
 

@@ -129,7 +129,7 @@ def _suites(folder: Path, content: dict[str, Any], wanted: int) -> str:
 
 
 def _damage(folder: Path) -> str:
-    from fgd.coco import check
+    from fgd.data.coco import check
     from fgd.errors import FGDError
     from reliability import damage
 

@@ -17,7 +17,7 @@ from triton.backends import nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from fgd import _triton
+from fgd.loss import kernels
 
 CHANNELS = 256
 
@@ -35,12 +35,12 @@ def kind(argument: str) -> str:
 
 def stack_bytes(name: str, capability: int, aligned: bool) -> int:
     """Compile a kernel for features of whole rows; `aligned` ones have P divisible by 16."""
-    kernel = getattr(_triton, name)
+    kernel = getattr(kernels, name)
     if name == "_merge_kernel":
         constants, warps = {"BLOCK_C": 32, "BLOCK_R": 64}, 4
     else:
-        tile = _triton._walk(2, CHANNELS, 16800 if aligned else 16804)[0]
-        constants, warps = {"BLOCK_C": CHANNELS, "BLOCK_P": tile}, _triton._WARPS
+        tile = kernels._walk(2, CHANNELS, 16800 if aligned else 16804)[0]
+        constants, warps = {"BLOCK_C": CHANNELS, "BLOCK_P": tile}, kernels._WARPS
     constants |= {key: 1 for key in kernel.arg_names if key.endswith("_p")}
     strides = ("P", *(key for key in kernel.arg_names if key[-2:] in ("_n", "_c")))
     multiples = [

@@ -10,7 +10,7 @@ import pytest
 from http_server import serving
 
 from fgd import download
-from fgd.archive import Archive, download_coco, unpack
+from fgd.data.archive import Archive, download_coco, unpack
 from fgd.errors import FGDError
 
 VAL = Archive("zips/val2017.zip", "val2017", 2, ".jpg", 1 << 20)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgd.coco import check
+from fgd.data.coco import check
 from fgd.errors import FGDError
 
 CLASSES = ("cat", "dog")

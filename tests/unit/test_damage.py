@@ -5,8 +5,8 @@ import re
 import pytest
 from reliability import damage
 
-from fgd.clean import clean
-from fgd.coco import check
+from fgd.data.clean import clean
+from fgd.data.coco import check
 from fgd.errors import FGDError
 
 
@@ -75,7 +75,7 @@ def test_compressed_masks_are_read_as_pycocotools_reads_them():
     import numpy as np
     from pycocotools import mask
 
-    from fgd.segmentation import fault
+    from fgd.data.segmentation import fault
 
     for seed in range(20):
         pixels = np.random.default_rng(seed).random((30, 40)) < seed / 20

@@ -9,7 +9,7 @@ import pytest
 from mmdet.datasets import build_dataset
 from pycocotools.coco import COCO
 
-from fgd.coco import check
+from fgd.data.coco import check
 from fgd.errors import FGDError
 from fgd.files import sha256
 from fgd.mini.digits import write

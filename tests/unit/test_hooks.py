@@ -6,7 +6,7 @@ from mmcv import Config
 from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
-from fgd.hooks import moving_average
+from fgd.recipe.hooks import moving_average
 from fgd.suite import load_suite
 
 
@@ -44,6 +44,6 @@ def test_an_unknown_hook_is_refused_before_anything_runs(tiny_suite, monkeypatch
             config.custom_hooks = [dict(type="SetEpochInfoHook")]
         return config
 
-    monkeypatch.setattr(recipe, "known_config", with_hook)
+    monkeypatch.setattr("fgd.recipe.detectors.known_config", with_hook)
     with pytest.raises(FGDError, match="retinanet_r50_fpn_2x_coco: custom_hooks has SetEpoch"):
         recipe.plan(tiny_suite)

@@ -257,16 +257,16 @@ def test_wrong_train_teachers(tmp_path, names, message):
 )
 def test_a_backbone_from_scratch_has_to_be_meant(monkeypatch, from_scratch, init_cfg, message):
     row = dataclasses.replace(recipe.load_row("retinanet_r50"), from_scratch=from_scratch)
-    load = recipe._load_detector
+    known = recipe.known_config
 
-    def changed(suite, name, *others, **options):
-        config = load(suite, name, *others, **options)
+    def changed(name):
+        config = known(name)
         if init_cfg is None:
             config.model.backbone.init_cfg = None
         return config
 
-    monkeypatch.setattr(recipe, "_load_detector", changed)
-    monkeypatch.setattr(recipe, "load_row", lambda name, suite: row)
+    monkeypatch.setattr("fgd.recipe.detectors.known_config", changed)
+    monkeypatch.setattr("fgd.recipe.planning.load_row", lambda name, suite: row)
     with pytest.raises(FGDError, match=message):
         recipe.plan(SUITES["coco"])
 
@@ -591,15 +591,15 @@ def test_inheritance_needs_stages_of_the_same_width(tmp_path):
 
 
 def test_inheritance_needs_the_same_classes(monkeypatch):
-    load = recipe._load_detector
+    known = recipe.known_config
 
-    def fewer_classes(suite, name, *others, **options):
-        config = load(suite, name, *others, **options)
+    def fewer_classes(name):
+        config = known(name)
         if name == ROWS["retinanet_r50"]["teacher"]:
             config.model.bbox_head.num_classes = 20
         return config
 
-    monkeypatch.setattr(recipe, "_load_detector", fewer_classes)
+    monkeypatch.setattr("fgd.recipe.detectors.known_config", fewer_classes)
     with pytest.raises(FGDError, match=r"number of classes of .* is 80 and of .* 20"):
         recipe.compose(SUITES["coco"], recipe.load_row("retinanet_r50"), "fgd")
 

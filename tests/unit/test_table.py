@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fgd import recipe
+from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.suite import load_suite
 from fgd.table import collect, to_csv, to_json, to_markdown, write_table
@@ -19,7 +19,7 @@ CASCADE_TEACHER = "teachers/cascade_mask_rcnn_x101_32x4d_fpn_dconv_c3-c5_1x_coco
 
 @pytest.fixture(scope="module")
 def suite():
-    return load_suite(recipe.root() / "configs/suites/mini.yaml")
+    return load_suite(root() / "configs/suites/mini.yaml")
 
 
 @pytest.fixture
@@ -96,13 +96,13 @@ def test_json_has_the_whole_reports(suite, results):
 
 
 def test_full_size_rows_name_their_backbones_as_papers_do(results):
-    suite = load_suite(recipe.root() / "configs/suites/coco.yaml")
+    suite = load_suite(root() / "configs/suites/coco.yaml")
     cells = line_of(to_markdown(collect(suite, results)), "faster_rcnn_r101")
     assert cells[1:3] == ["R101", "Cascade Mask R-CNN X101"]
 
 
 def test_a_row_with_masks_alone_has_one_line(tmp_path):
-    suite = load_suite(recipe.root() / "configs/suites/more.yaml")
+    suite = load_suite(root() / "configs/suites/more.yaml")
     folder = tmp_path / "teachers/solo_r101_fpn_3x_coco"
     folder.mkdir(parents=True)
     report = {"checkpoint": "x.pth", "sha256": "0123456789", "images": 5000, "mask": {"AP": 0.37}}

@@ -12,14 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fgd import _fused
-from fgd.loss import FGDLoss
+from fgd.loss import FGDLoss, plain, reductions
 
 # One that is there and does not import is an error.
 pytest.importorskip(
     "triton", reason="Triton has no wheel for this platform", exc_type=ModuleNotFoundError
 )
-from fgd import _triton
+from fgd.loss import kernels
 
 # Triton's interpreter makes numbers of NumPy arrays in a way that NumPy means to refuse.
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")
@@ -50,24 +49,24 @@ def test_kernels_give_what_the_plain_path_gives(monkeypatch, dtype, layout):
     student, teacher = (
         torch.randn(2, 24, 19, 29).to(DEVICE, dtype, memory_format=layout) for _ in range(2)
     )
-    monkeypatch.setattr(_triton, "_PROGRAMS", 4)  # several tiles each, the last cut short
-    monkeypatch.setattr(_fused, "passes_for", lambda features: _fused._plain)
-    plain = outcome(loss, student, teacher)
-    monkeypatch.setattr(_fused, "passes_for", lambda features: _triton)
+    monkeypatch.setattr(kernels, "_PROGRAMS", 4)  # several tiles each, the last cut short
+    monkeypatch.setattr(reductions, "passes_for", lambda features: plain)
+    expected = outcome(loss, student, teacher)
+    monkeypatch.setattr(reductions, "passes_for", lambda features: kernels)
     ours = outcome(loss, student, teacher)
     # Sums are in float32 on both paths; only the student's gradient is rounded to its own type.
-    tolerances = [max(1e-4, torch.finfo(dtype).eps)] + [1e-4] * (len(plain) - 1)
-    for mine, expected, tolerance in zip(ours, plain, tolerances, strict=True):
-        error = (mine.float() - expected.float()).abs().max()
-        assert error <= tolerance * expected.float().abs().max() + 1e-5
+    tolerances = [max(1e-4, torch.finfo(dtype).eps)] + [1e-4] * (len(expected) - 1)
+    for mine, theirs, tolerance in zip(ours, expected, tolerances, strict=True):
+        error = (mine.float() - theirs.float()).abs().max()
+        assert error <= tolerance * theirs.float().abs().max() + 1e-5
 
 
 def test_kernels_prove_themselves_before_they_are_used(monkeypatch, recwarn):
-    works = _fused._triton_works.__wrapped__
+    works = reductions._triton_works.__wrapped__
     assert works(DEVICE)
-    monkeypatch.setattr(_triton, "_walk", lambda *_: (16, 1, 1))  # leaves pixels out
+    monkeypatch.setattr(kernels, "_walk", lambda *_: (16, 1, 1))  # leaves pixels out
     assert not works(DEVICE)
-    monkeypatch.setattr(_triton, "reduce", lambda *_: 1 / 0)
+    monkeypatch.setattr(kernels, "reduce", lambda *_: 1 / 0)
     assert not works(DEVICE)
     messages = [str(warning.message) for warning in recwarn]
     assert any("wrong on this device" in message for message in messages)
@@ -75,7 +74,7 @@ def test_kernels_prove_themselves_before_they_are_used(monkeypatch, recwarn):
 
 
 def test_the_cpu_takes_the_plain_path():
-    assert _fused.passes_for(torch.zeros(1, 4, 9)) is _fused._plain
+    assert reductions.passes_for(torch.zeros(1, 4, 9)) is plain
 
 
 def test_kernels_compile_to_machine_code_and_stay_in_registers():

@@ -241,7 +241,7 @@ def test_a_changed_loss_distils_anew_and_a_comment_does_not(copy, tmp_path):
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns(".git", ".venv", "results", "data", "__pycache__")
     shutil.copytree(ROOT, checkout, ignore=ignored)
-    loss = checkout / "fgd/loss.py"
+    loss = checkout / "fgd/loss/terms.py"
 
     def plan() -> dict[str, int]:
         return copy.plan("--rerun-triggers=params", checkout=checkout)

@@ -1,8 +1,7 @@
-"""The loss of focal and global knowledge distillation (FGD, arXiv 2111.11837), equations 2 to 12.
+"""The terms of FGD's loss, equations 2 to 12 of the paper.
 
-Imports torch alone, so that it can be used from any detection framework. The equation numbers in
-the comments are those of the paper; parameter names and initialisation are those of the published
-code, so that its checkpoints load.
+The equation numbers in the comments are the paper's; parameter names and initialisation are those
+of the published code, so that its checkpoints load.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgd._fused import reduce_features
-from fgd.scale_masks import scale_masks
+from fgd.loss.masks import scale_masks
+from fgd.loss.reductions import reduce_features
 
 
 class FGDParts(NamedTuple):

@@ -1,7 +1,4 @@
-"""Which cells of a feature map belong to objects, and how much each counts (FGD, eq. 2 to 4).
-
-Imports torch alone, as all of the loss.
-"""
+"""Which cells of a feature map belong to objects, and how much each counts: equations 2 to 4."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The two passes over the feature maps as Triton kernels; `fgd._plain` explains the mathematics.
+"""The two passes over the feature maps as Triton kernels; `plain` explains the mathematics.
 
 A program holds all channels of a few pixels, a tile, in registers and walks over several tiles:
 sums over channels are complete at once, and those over pixels stay in registers until its walk
@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fgd._plain import Reductions
+from fgd.loss.plain import Reductions
 
 MAX_CHANNELS = 1024
 # Elements of a map that a program holds, and its warps: as much as fits into registers beside the
@@ -23,7 +23,7 @@ _PROGRAMS = 1024  # over all images: a few waves on any GPU
 def reduce(
     student: Tensor, teacher: Tensor, masks: Tensor, mask_s: Tensor, mask_t: Tensor, scale: float
 ) -> tuple[Reductions, tuple[Tensor, ...]]:
-    """As `fgd._plain.reduce`; in place of the softmaxes, what they are computed from again."""
+    """As `fgd.loss.plain.reduce`; in place of the softmaxes, what they are computed from again."""
     count, channels, pixels = student.shape
     tile, tiles, programs = _walk(count, channels, pixels)
     new = dict(device=student.device, dtype=torch.float32)
@@ -65,7 +65,7 @@ def gradient(
     scale: float,
     grad: Reductions,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `fgd._plain.gradient`."""
+    """As `fgd.loss.plain.gradient`."""
     count, channels, pixels = student.shape
     tile, tiles, programs = _walk(count, channels, pixels)
     grad_student = torch.empty_like(student)

@@ -32,7 +32,7 @@ class Reductions(NamedTuple):
 def reduce(
     student: Tensor, teacher: Tensor, masks: Tensor, mask_s: Tensor, mask_t: Tensor, scale: float
 ) -> tuple[Reductions, tuple[Tensor, ...]]:
-    """One pass over both maps; arguments as of `fgd._fused.reduce_features`.
+    """One pass over both maps; arguments as of `fgd.loss.reductions.reduce_features`.
 
     Returns:
         The sums, and the softmaxes (N, P) that the gradient needs again: of the student's and the

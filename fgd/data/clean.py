@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fgd import images as image_files
-from fgd.coco import box_faults, check, faulty_annotations, faulty_images, is_box, read
+from fgd.data import images as image_files
+from fgd.data.coco import box_faults, check, faulty_annotations, faulty_images, is_box, read
 from fgd.errors import FGDError
 from fgd.files import atomic_path
 

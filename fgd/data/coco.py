@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fgd import images as image_files
-from fgd import segmentation
+from fgd.data import images as image_files
+from fgd.data import segmentation
 from fgd.errors import FGDError
 from fgd.files import sha256
 

@@ -8,7 +8,7 @@ which nobody knows before the last pixel, is applied to sums that are still sepa
 channel. A second pass writes the gradient with respect to the student. The rest of the loss works
 on the sums and is left to autograd.
 
-The passes exist twice, with the same results: `_plain` works anywhere, `_triton` on GPUs.
+The passes exist twice, with the same results: `plain` works anywhere, `kernels` on GPUs.
 
 Features are (N, C, P) with P = H*W pixels, in any memory layout. Sums are in float32 for float16
 and bfloat16 features and in the features' own type otherwise.
@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from fgd import _plain
-from fgd._plain import Reductions
+from fgd.loss import plain
+from fgd.loss.plain import Reductions
 
 
 def reduce_features(
@@ -85,14 +85,14 @@ class _ReduceFeatures(torch.autograd.Function):
 
 
 def passes_for(features: Tensor) -> ModuleType:
-    """The module that reads and writes feature maps like this one: `_triton` or `_plain`."""
+    """The module that reads and writes feature maps like this one: `kernels` or `plain`."""
     fits = features.is_cuda and features.dtype != torch.float64
     if fits and _triton_works(features.device):
-        from fgd import _triton
+        from fgd.loss import kernels
 
-        if features.shape[1] <= _triton.MAX_CHANNELS:
-            return _triton
-    return _plain
+        if features.shape[1] <= kernels.MAX_CHANNELS:
+            return kernels
+    return plain
 
 
 @functools.cache
@@ -105,9 +105,9 @@ def _triton_works(device: torch.device) -> bool:
     if importlib.util.find_spec("triton") is None:
         return False
     try:
-        from fgd import _triton
+        from fgd.loss import kernels
 
-        agrees = _agree(_triton, device)
+        agrees = _agree(kernels, device)
     except Exception as error:  # a compiler's, a driver's, Triton's own: any of them
         reason = str(error).strip().splitlines()[:1] or [repr(error)]
         warnings.warn(f"FGD's GPU kernels are not used: {reason[0]}", stacklevel=2)
@@ -124,7 +124,7 @@ def _agree(passes: ModuleType, device: torch.device) -> bool:
     masks = torch.rand(2, 2, 300, generator=generator).to(device)
     mask_s, mask_t = torch.randn(2, 24, generator=generator).to(device)
     outcomes = []
-    for module in (passes, _plain):
+    for module in (passes, plain):
         sums, softmaxes = module.reduce(student, teacher, masks, mask_s, mask_t, 0.1)
         contexts = sums.context_s, sums.context_t
         grad = Reductions(*(value.cos() for value in sums))

@@ -1,0 +1,1 @@
+"""Data sets in COCO's format: fetched, unpacked, and looked through before anything is trained."""
