@@ -31,7 +31,7 @@ def reduce(
     partial = torch.empty(count, programs, 8, channels, **new)
     softmaxes = torch.empty(count, programs, 6, **new)
     _reduce_kernel[(programs, count)](
-        student, teacher, masks.contiguous(), mask_s, mask_t, rows, partial, softmaxes,
+        student, teacher, masks, mask_s, mask_t, rows, partial, softmaxes,
         scale, channels, pixels, tiles, *student.stride(), *teacher.stride(),
         BLOCK_C=triton.next_power_of_2(channels), BLOCK_P=tile, num_warps=_WARPS,
     )  # fmt: skip
@@ -40,19 +40,7 @@ def reduce(
     _merge_kernel[(triton.cdiv(channels, 32), count)](
         partial, softmaxes, sums, normalizers, channels, programs, BLOCK_C=32, BLOCK_R=64
     )
-    channel_s, channel_t, difference, squared, context_s, context_t, *_ = sums.unbind()
-    reductions = Reductions(
-        spatial_s=rows[0],
-        spatial_t=rows[1],
-        channel_s=channel_s,
-        channel_t=channel_t,
-        context_s=context_s,
-        context_t=context_t,
-        difference=difference,
-        squared=squared,
-        focal=sums[6:].transpose(0, 1),
-    )
-    return reductions, (rows, normalizers)
+    return Reductions(rows[:2], sums), (rows, normalizers)
 
 
 def gradient(
@@ -60,7 +48,7 @@ def gradient(
     teacher: Tensor,
     masks: Tensor,
     mask_s: Tensor,
-    contexts: tuple[Tensor, Tensor],
+    sums: Tensor,
     softmaxes: tuple[Tensor, ...],
     scale: float,
     grad: Reductions,
@@ -70,16 +58,9 @@ def gradient(
     tile, tiles, programs = _walk(count, channels, pixels)
     grad_student = torch.empty_like(student)
     partial = student.new_empty(count, programs, 2, channels, dtype=torch.float32)
-    of_channels = torch.stack(
-        [
-            *(grad.channel_s, grad.difference, grad.squared, grad.focal[:, 0], grad.focal[:, 1]),
-            *(grad.context_s, grad.context_t, *contexts, mask_s.expand(count, channels)),
-        ],
-        dim=1,
-    )  # (N, 10, C)
     _gradient_kernel[(programs, count)](
-        student, teacher, masks.contiguous(), of_channels, grad.spatial_s.contiguous(), *softmaxes,
-        grad_student, partial, scale, channels, pixels, tiles,
+        student, teacher, masks, mask_s, sums, grad.sums.contiguous(), grad.spatial.contiguous(),
+        *softmaxes, grad_student, partial, scale, channels, pixels, tiles,
         *student.stride(), *teacher.stride(), *grad_student.stride(),
         BLOCK_C=triton.next_power_of_2(channels), BLOCK_P=tile, num_warps=_WARPS,
     )  # fmt: skip
@@ -258,7 +239,8 @@ def _merge(
 
 @triton.jit
 def _gradient_kernel(
-    student, teacher, masks, of_channels, grad_spatial, rows, normalizers, grad_student, partial,
+    student, teacher, masks, mask_s, sums, grad_sums, grad_spatial, rows, normalizers,
+    grad_student, partial,
     scale, C, P, tiles,
     student_n, student_c, student_p, teacher_n, teacher_c, teacher_p, grad_n, grad_c, grad_p,
     BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr,
@@ -266,17 +248,22 @@ def _gradient_kernel(
     program, image = tl.program_id(0), tl.program_id(1).to(tl.int64)
     images = tl.num_programs(1).to(tl.int64)
     c = tl.arange(0, BLOCK_C)
-    of = of_channels + image * 10 * C + c
-    grad_channel = tl.load(of, mask=c < C, other=0.0)
-    grad_difference = tl.load(of + C, mask=c < C, other=0.0)
-    grad_squared = tl.load(of + 2 * C, mask=c < C, other=0.0)
-    grad_focal_0 = tl.load(of + 3 * C, mask=c < C, other=0.0)
-    grad_focal_1 = tl.load(of + 4 * C, mask=c < C, other=0.0)
-    grad_context_s = tl.load(of + 5 * C, mask=c < C, other=0.0)
-    grad_context_t = tl.load(of + 6 * C, mask=c < C, other=0.0)
-    mean_s = tl.sum(grad_context_s * tl.load(of + 7 * C, mask=c < C, other=0.0), axis=0)
-    mean_t = tl.sum(grad_context_t * tl.load(of + 8 * C, mask=c < C, other=0.0), axis=0)
-    w_s = tl.load(of + 9 * C, mask=c < C, other=0.0)
+    # Kinds of sums are `step` apart, as in fgd.loss.plain.Reductions.
+    step = images * C
+    grad = grad_sums + image * C + c
+    grad_channel = tl.load(grad, mask=c < C, other=0.0)
+    grad_difference = tl.load(grad + 2 * step, mask=c < C, other=0.0)
+    grad_squared = tl.load(grad + 3 * step, mask=c < C, other=0.0)
+    grad_context_s = tl.load(grad + 4 * step, mask=c < C, other=0.0)
+    grad_context_t = tl.load(grad + 5 * step, mask=c < C, other=0.0)
+    grad_focal_0 = tl.load(grad + 6 * step, mask=c < C, other=0.0)
+    grad_focal_1 = tl.load(grad + 7 * step, mask=c < C, other=0.0)
+    context = sums + image * C + c
+    context_s = tl.load(context + 4 * step, mask=c < C, other=0.0)
+    context_t = tl.load(context + 5 * step, mask=c < C, other=0.0)
+    mean_s = tl.sum(grad_context_s * context_s, axis=0)
+    mean_t = tl.sum(grad_context_t * context_t, axis=0)
+    w_s = tl.load(mask_s + c, mask=c < C, other=0.0).to(tl.float32)
     norm_s = tl.load(normalizers + image)
     norm_t = tl.load(normalizers + images + image)
     norm_a = tl.load(normalizers + 2 * images + image)

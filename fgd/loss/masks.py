@@ -64,8 +64,8 @@ def _covered(
     # such box in front gives amax something to reduce where no image has boxes.
     boxes = pad_sequence(list(gt_bboxes), batch_first=True, padding_value=torch.nan)
     corners = F.pad(boxes, (0, 0, 1, 0), value=torch.nan).unflatten(2, (2, 2))  # (N, K, 2, xy)
-    images = _on_device([shape[::-1] for shape in img_shapes], boxes)  # (N, xy)
-    maps = _on_device([size[::-1] for size in sizes], boxes)  # (L, xy)
+    images = on_device([shape[::-1] for shape in img_shapes], boxes)  # (N, xy)
+    maps = on_device([size[::-1] for size in sizes], boxes)  # (L, xy)
     corners = corners / images[:, None, None]
     first, last = (corners[:, None] * maps[:, None, None]).unbind(3)
     return first.floor(), last.ceil()
@@ -82,7 +82,7 @@ def _painted(rows: Tensor, columns: Tensor) -> Tensor:
     return painted
 
 
-def _on_device(values: Sequence, like: Tensor) -> Tensor:
+def on_device(values: Sequence, like: Tensor) -> Tensor:
     """A small tensor, of the type and on the device of another, without waiting for the device."""
     tensor = torch.tensor(values, dtype=like.dtype)
     if like.is_cuda:

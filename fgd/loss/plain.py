@@ -18,15 +18,13 @@ _BLOCK_GPU = 2**26
 class Reductions(NamedTuple):
     """Sums over student s, teacher t and their difference d = s - t."""
 
-    spatial_s: Tensor  # (N, P)  sum_c |s|
-    spatial_t: Tensor  # (N, P)  sum_c |t|
-    channel_s: Tensor  # (N, C)  sum_p |s|
-    channel_t: Tensor  # (N, C)  sum_p |t|
-    context_s: Tensor  # (N, C)  sum_p softmax_p(w_s . s) s
-    context_t: Tensor  # (N, C)  sum_p softmax_p(w_t . t) t
-    difference: Tensor  # (N, C)  sum_p d
-    squared: Tensor  # (N, C)  sum_p d^2
-    focal: Tensor  # (N, K, C)  sum_p m_kp softmax_p(scale sum_c |t|) d^2
+    # (2, N, P)  sum_c |s|, sum_c |t|
+    spatial: Tensor
+    # (8, N, C)  sum_p |s|, sum_p |t|,
+    #            sum_p d, sum_p d^2,
+    #            sum_p softmax_p(w_s . s) s, sum_p softmax_p(w_t . t) t,
+    #            sum_p m_kp softmax_p(scale sum_c |t|) d^2 for both k
+    sums: Tensor
 
 
 def reduce(
@@ -40,11 +38,10 @@ def reduce(
     """
     count, channels, pixels = student.shape
     dtype = torch.promote_types(student.dtype, torch.float32)
-    spatial_s, spatial_t, logits_s, logits_t = student.new_empty(4, count, pixels, dtype=dtype)
-    channel_s, channel_t, context_s, context_t, difference, squared = student.new_zeros(
-        6, count, channels, dtype=dtype
-    )
-    focal = student.new_zeros(count, masks.shape[1], channels, dtype=dtype)
+    spatial, logits = student.new_empty(2, 2, count, pixels, dtype=dtype)
+    sums = student.new_zeros(8, count, channels, dtype=dtype)
+    channel_s, channel_t, difference, squared, context_s, context_t, *_ = sums
+    focal = sums[6:].transpose(0, 1)  # (N, 2, C)
     softmax_s, softmax_t, attention = (_Softmax(channel_s[:, :1]) for _ in range(3))
     ones = torch.ones_like(channel_s)
     mask_s, mask_t = mask_s.expand_as(ones), mask_t.expand_as(ones)
@@ -52,16 +49,16 @@ def reduce(
     for images, columns in _blocks(student):
         s = student[images, :, columns].to(dtype)
         t = teacher[images, :, columns].to(dtype)
-        logits_s[images, columns] = _over_channels(mask_s[images], s)
-        logits_t[images, columns] = _over_channels(mask_t[images], t)
-        softmax_s.add(context_s, s, logits_s[images, columns], images)
-        softmax_t.add(context_t, t, logits_t[images, columns], images)
+        logits[0, images, columns] = _over_channels(mask_s[images], s)
+        logits[1, images, columns] = _over_channels(mask_t[images], t)
+        softmax_s.add(context_s, s, logits[0, images, columns], images)
+        softmax_t.add(context_t, t, logits[1, images, columns], images)
 
         magnitude = t.abs()
-        spatial_t[images, columns] = _over_channels(ones[images], magnitude)
+        spatial[1, images, columns] = _over_channels(ones[images], magnitude)
         channel_t[images] += magnitude.sum(dim=2)
         torch.abs(s, out=magnitude)
-        spatial_s[images, columns] = _over_channels(ones[images], magnitude)
+        spatial[0, images, columns] = _over_channels(ones[images], magnitude)
         channel_s[images] += magnitude.sum(dim=2)
 
         d = torch.sub(s, t, out=magnitude)
@@ -69,22 +66,14 @@ def reduce(
         d.square_()
         squared[images] += d.sum(dim=2)
         attention.add(
-            focal, d, scale * spatial_t[images, columns], images, masks[images, :, columns]
+            focal, d, scale * spatial[1, images, columns], images, masks[images, :, columns]
         )
 
-    sums = Reductions(
-        spatial_s,
-        spatial_t,
-        channel_s,
-        channel_t,
-        context_s.div_(softmax_s.total),
-        context_t.div_(softmax_t.total),
-        difference,
-        squared,
-        focal.div_(attention.total[..., None]),
-    )
-    logits = logits_s, logits_t, scale * spatial_t
-    return sums, tuple(values.softmax(dim=1) for values in logits)
+    context_s /= softmax_s.total
+    context_t /= softmax_t.total
+    focal /= attention.total[..., None]
+    softmaxes = (*logits.softmax(dim=2), (scale * spatial[1]).softmax(dim=1))
+    return Reductions(spatial, sums), softmaxes
 
 
 def gradient(
@@ -92,22 +81,28 @@ def gradient(
     teacher: Tensor,
     masks: Tensor,
     mask_s: Tensor,
-    contexts: tuple[Tensor, Tensor],
+    sums: Tensor,
     softmaxes: tuple[Tensor, ...],
     scale: float,
     grad: Reductions,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of student (N, C, P), mask_s and mask_t (C,), from those of the sums."""
-    context_s, context_t = contexts
+    """The gradients of student (N, C, P), mask_s and mask_t (C,), from those of the sums.
+
+    Gradients of what depends on the teacher alone are not looked at.
+    """
+    context_s, context_t = sums[4:6]
     softmax_s, softmax_t, attention = softmaxes
+    grad_channel, _, grad_difference, grad_squared, grad_context_s, grad_context_t, *grad_focal = (
+        grad.sums
+    )
     grad_student = torch.empty_like(student)
     grad_mask_s, grad_mask_t = torch.zeros_like(context_s), torch.zeros_like(context_t)
-    mean_s = (grad.context_s * context_s).sum(dim=1, keepdim=True)  # (N, 1)
-    mean_t = (grad.context_t * context_t).sum(dim=1, keepdim=True)
+    mean_s = (grad_context_s * context_s).sum(dim=1, keepdim=True)  # (N, 1)
+    mean_t = (grad_context_t * context_t).sum(dim=1, keepdim=True)
     # Two products of thin matrices give every element its factor of d, and what is added to that.
-    factors = torch.cat([grad.focal, grad.squared[:, None]], dim=1).mT * 2  # (N, C, K + 1)
+    factors = torch.stack([*grad_focal, grad_squared], dim=2) * 2  # (N, C, 3)
     addends = torch.stack(
-        [grad.difference, grad.context_s, mask_s.expand_as(context_s)], dim=2
+        [grad_difference, grad_context_s, mask_s.expand_as(context_s)], dim=2
     )  # (N, C, 3)
 
     for images, columns in _blocks(student):
@@ -116,8 +111,8 @@ def gradient(
 
         # From the contexts through their softmax to the logits, and to the logits' weights.
         p_s, p_t = softmax_s[images, columns], softmax_t[images, columns]
-        logits_s = p_s * (_over_channels(grad.context_s[images], s) - mean_s[images])
-        logits_t = p_t * (_over_channels(grad.context_t[images], t) - mean_t[images])
+        logits_s = p_s * (_over_channels(grad_context_s[images], s) - mean_s[images])
+        logits_t = p_t * (_over_channels(grad_context_t[images], t) - mean_t[images])
         grad_mask_s[images] += _over_pixels(logits_s[:, None], s)[:, 0]
         grad_mask_t[images] += _over_pixels(logits_t[:, None], t)[:, 0]
 
@@ -129,7 +124,7 @@ def gradient(
         # The sum of d, and the context, which sees s directly and through its logits.
         g.baddbmm_(addends[images], torch.stack([one[:, 0], p_s, logits_s], dim=1))
         # Both sums of magnitudes: sign(s) (spatial + channel).
-        magnitude = grad.spatial_s[images, None, columns] + grad.channel_s[images, :, None]
+        magnitude = grad.spatial[0, images, None, columns] + grad_channel[images, :, None]
         torch.addcmul(g, s.sign(), magnitude, out=grad_student[images, :, columns])
 
     return grad_student, grad_mask_s.sum(dim=0), grad_mask_t.sum(dim=0)

@@ -39,11 +39,11 @@ def reduce_features(
 
     Args:
         student, teacher: features s and t, (N, C, P).
-        masks: m, the K = 2 weights of each pixel in `focal`, (N, K, P).
+        masks: m, two weights of each pixel in the focal sums, (N, 2, P).
         mask_s, mask_t: w_s and w_t, the weights of the contexts' logits, (C,).
         scale: factor of the teacher's magnitudes in the pixels' attention.
     """
-    masks = masks.to(torch.promote_types(student.dtype, torch.float32))
+    masks = masks.to(torch.promote_types(student.dtype, torch.float32)).contiguous()
     return Reductions(*_ReduceFeatures.apply(student, teacher, masks, mask_s, mask_t, scale))
 
 
@@ -59,27 +59,16 @@ class _ReduceFeatures(torch.autograd.Function):
         scale: float,
     ) -> tuple[Tensor, ...]:
         ctx.passes, ctx.scale = passes_for(student), scale
-        sums, softmaxes = ctx.passes.reduce(student, teacher, masks, mask_s, mask_t, scale)
-        ctx.save_for_backward(
-            student, teacher, masks, mask_s, sums.context_s, sums.context_t, *softmaxes
-        )
-        # The teacher learns nothing; its context has a gradient for mask_t alone.
-        ctx.mark_non_differentiable(sums.spatial_t, sums.channel_t)
-        return tuple(sums)
+        reduced, softmaxes = ctx.passes.reduce(student, teacher, masks, mask_s, mask_t, scale)
+        ctx.save_for_backward(student, teacher, masks, mask_s, reduced.sums, *softmaxes)
+        return tuple(reduced)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        student, teacher, masks, mask_s, context_s, context_t, *softmaxes = ctx.saved_tensors
+        student, teacher, masks, mask_s, sums, *softmaxes = ctx.saved_tensors
         grad_student, grad_mask_s, grad_mask_t = ctx.passes.gradient(
-            student,
-            teacher,
-            masks,
-            mask_s,
-            (context_s, context_t),
-            softmaxes,
-            ctx.scale,
-            Reductions(*gradients),
+            student, teacher, masks, mask_s, sums, softmaxes, ctx.scale, Reductions(*gradients)
         )
         return grad_student, None, None, grad_mask_s, grad_mask_t, None
 
@@ -125,11 +114,12 @@ def _agree(passes: ModuleType, device: torch.device) -> bool:
     mask_s, mask_t = torch.randn(2, 24, generator=generator).to(device)
     outcomes = []
     for module in (passes, plain):
-        sums, softmaxes = module.reduce(student, teacher, masks, mask_s, mask_t, 0.1)
-        contexts = sums.context_s, sums.context_t
-        grad = Reductions(*(value.cos() for value in sums))
-        outcome = module.gradient(student, teacher, masks, mask_s, contexts, softmaxes, 0.1, grad)
-        outcomes.append([*sums, *outcome])
+        reduced, softmaxes = module.reduce(student, teacher, masks, mask_s, mask_t, 0.1)
+        grad = Reductions(*(value.cos() for value in reduced))
+        gradients = module.gradient(
+            student, teacher, masks, mask_s, reduced.sums, softmaxes, 0.1, grad
+        )
+        outcomes.append([*reduced, *gradients])
     return all(
         torch.allclose(ours, expected, rtol=1e-3, atol=1e-3)
         for ours, expected in zip(*outcomes, strict=True)

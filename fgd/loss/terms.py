@@ -5,14 +5,17 @@ of the published code, so that its checkpoints load.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgd.loss.masks import scale_masks
+from fgd.loss.masks import on_device, scale_masks
+from fgd.loss.plain import Reductions
 from fgd.loss.reductions import reduce_features
+
+_SETTINGS = ("temperature", "alpha", "beta", "gamma", "lambda_")
 
 
 class FGDParts(NamedTuple):
@@ -83,7 +86,7 @@ class FGDLoss(nn.Module):
         Raises:
             ValueError: the shapes do not fit each other or the loss.
         """
-        return self.weighted(self.parts(student, teacher, gt_bboxes, img_shapes))
+        return _values(*self._alone(student, teacher, gt_bboxes, img_shapes))[0]
 
     def parts(
         self,
@@ -93,86 +96,21 @@ class FGDLoss(nn.Module):
         img_shapes: Sequence[tuple[int, int]],
     ) -> FGDParts:
         """Return the four terms without their weights; arguments and errors as in `forward`."""
+        terms, _ = _terms(*self._alone(student, teacher, gt_bboxes, img_shapes))
+        return FGDParts(*terms[:, 0])
+
+    def _alone(self, student: Tensor, teacher: Tensor, gt_bboxes: Any, img_shapes: Any) -> tuple:
+        """The one level of this loss, as `_terms` takes several."""
         self._check(student, teacher)
-        (masks,) = scale_masks(gt_bboxes, img_shapes, [student.shape[2:]])
-        return self.parts_of(student, teacher, masks)
+        masks = scale_masks(gt_bboxes, img_shapes, [student.shape[2:]])
+        return [self], [student], [teacher], masks
 
-    def weighted(self, parts: FGDParts) -> Tensor:
-        """The sum of the terms with their weights."""
-        return (
-            self.alpha * parts.foreground
-            + self.beta * parts.background
-            + self.gamma * parts.attention
-            + self.lambda_ * parts.global_
-        )
-
-    def parts_of(self, student: Tensor, teacher: Tensor, masks: Tensor) -> FGDParts:
-        """The four terms with both scale masks (N, 2, H, W) at hand, as `scale_masks` makes them.
-
-        Raises:
-            ValueError: the shapes do not fit each other or the loss.
-        """
-        self._check(student, teacher)
-        if len(masks) != len(student):
-            raise ValueError(
-                f"a batch of {len(student)} images needs as many gt_bboxes and img_shapes, "
-                f"got {len(masks)}"
-            )
-        if self.align is not None:
-            weight, bias = self.align.weight.to(student.dtype), self.align.bias.to(student.dtype)
-            student = F.conv2d(student, weight, bias)
-        # Sums are accumulated in float32 at least, whatever the precision of the features.
-        with torch.autocast(student.device.type, enabled=False):
-            return self._parts(student.flatten(2), teacher.detach().flatten(2), masks.flatten(2))
-
-    def _parts(self, student: Tensor, teacher: Tensor, masks: Tensor) -> FGDParts:
-        """The parts from features (N, C, P) and both masks (N, 2, P) of P = H*W pixels."""
-        images, channels, pixels = teacher.shape
-        sums = reduce_features(
-            student,
-            teacher,
-            masks,
-            self.conv_mask_s.weight.flatten(),
-            self.conv_mask_t.weight.flatten(),
-            scale=1 / (channels * self.temperature),
-        )
-        spatial_s, channel_s = self._attention(sums.spatial_s, sums.channel_s)
-        spatial_t, channel_t = self._attention(sums.spatial_t, sums.channel_t)
-
-        # Equation 9: M S A^S A^C (s - t)^2, whose A^S is the softmax of the sums times P.
-        focal = pixels * (sums.focal * channel_t[:, None]).sum(dim=(0, 2))
-
-        # Equation 10.
-        attention = (spatial_s - spatial_t).abs().sum() + (channel_s - channel_t).abs().sum()
-
-        # Equation 12: with c the difference of what R adds to s and to t at every pixel,
-        # sum_p (s - t + c)^2 = sum_p (s - t)^2 + 2 c sum_p (s - t) + P c^2.
-        added_s = self._added(sums.context_s, self.conv_mask_s, self.channel_add_conv_s)
-        added_t = self._added(sums.context_t, self.conv_mask_t, self.channel_add_conv_t)
-        added = added_s - added_t
-        relation = sums.squared.sum() + (added * (2 * sums.difference + pixels * added)).sum()
-
-        return FGDParts(
-            foreground=focal[0] / images,
-            background=focal[1] / images,
-            attention=attention / images,
-            global_=relation / images,
-        )
-
-    def _attention(self, spatial: Tensor, channel: Tensor) -> tuple[Tensor, Tensor]:
-        """Equations 5 to 8: A^S (N, P) and A^C (N, C) from the sums of magnitudes."""
-        channels, pixels = channel.shape[1], spatial.shape[1]
-        return (
-            pixels * F.softmax(spatial / (channels * self.temperature), dim=1),
-            channels * F.softmax(channel / (pixels * self.temperature), dim=1),
-        )
-
-    def _added(self, context: Tensor, mask: nn.Conv2d, transform: nn.Sequential) -> Tensor:
-        """What R of equation 12 adds to every pixel, (N, C), given the pooled context (N, C)."""
-        # The bias of the logits cancels in their softmax. Published checkpoints hold it; with a
-        # gradient of zero instead of none, every parameter counts as used in distributed training.
-        context = context + 0 * mask.bias
-        return transform(context[..., None, None]).flatten(1)
+    def aligned(self, student: Tensor) -> Tensor:
+        """The student's features with the teacher's number of channels."""
+        if self.align is None:
+            return student
+        weight, bias = self.align.weight.to(student.dtype), self.align.bias.to(student.dtype)
+        return F.conv2d(student, weight, bias)
 
     def _check(self, student: Tensor, teacher: Tensor) -> None:
         shapes = f"student {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
@@ -194,7 +132,10 @@ class FGDLoss(nn.Module):
 
 
 class PyramidLoss(nn.ModuleDict):
-    """The losses of all levels of a feature pyramid, by name; they share the work on the boxes.
+    """The losses of all levels of a feature pyramid, by name, worked out together.
+
+    What a level does beside its passes over the features is on small tensors, and on a GPU to start
+    an operation on these takes longer than the operation: all levels share theirs.
 
     Args:
         losses: an FGDLoss a level.
@@ -212,12 +153,140 @@ class PyramidLoss(nn.ModuleDict):
         Args:
             students, teachers: features of each level, by the names of the losses.
         """
+        for name, loss in self.items():
+            loss._check(students[name], teachers[name])
         sizes = [students[name].shape[2:] for name in self]
-        masks = scale_masks(gt_bboxes, img_shapes, sizes)
-        return {
-            name: loss.weighted(loss.parts_of(students[name], teachers[name], level))
-            for (name, loss), level in zip(self.items(), masks, strict=True)
-        }
+        masks = dict(zip(self, scale_masks(gt_bboxes, img_shapes, sizes), strict=True))
+        alike: dict[int, list[str]] = {}  # in an FPN all levels are as wide
+        for name, loss in self.items():
+            alike.setdefault(loss.teacher_channels, []).append(name)
+        values: dict[str, Tensor] = {}
+        for names in alike.values():
+            levels = ([of[name] for name in names] for of in (self, students, teachers, masks))
+            values |= zip(names, _values(*levels), strict=True)
+        return {name: values[name] for name in self}
+
+
+def _values(
+    losses: Sequence[FGDLoss],
+    students: Sequence[Tensor],
+    teachers: Sequence[Tensor],
+    masks: Sequence[Tensor],
+) -> tuple[Tensor, ...]:
+    """The loss of each of L levels, scalars; arguments as of `_terms`."""
+    terms, weights = _terms(losses, students, teachers, masks)
+    return (weights * terms).sum(dim=0).unbind()
+
+
+def _terms(
+    losses: Sequence[FGDLoss],
+    students: Sequence[Tensor],
+    teachers: Sequence[Tensor],
+    masks: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """The four terms of each of L levels, in the order of FGDParts, and their weights: both (4, L).
+
+    Args:
+        losses: of levels that are as wide as each other.
+        students, teachers: features of each level, (N, C, H, W).
+        masks: scale masks of each level, (N, 2, H, W).
+    """
+    images, channels = len(masks[0]), losses[0].teacher_channels
+    if images != len(students[0]):
+        raise ValueError(
+            f"a batch of {len(students[0])} images needs as many gt_bboxes and img_shapes, "
+            f"got {images}"
+        )
+    students = [loss.aligned(student) for loss, student in zip(losses, students, strict=True)]
+    # Sums are accumulated in float32 at least, whatever the precision of the features.
+    with torch.autocast(masks[0].device.type, enabled=False):
+        reduced = [
+            reduce_features(
+                student.flatten(2),
+                teacher.detach().flatten(2),
+                mask.flatten(2),
+                loss.conv_mask_s.weight.flatten(),
+                loss.conv_mask_t.weight.flatten(),
+                scale=1 / (channels * loss.temperature),
+            )
+            for loss, student, teacher, mask in zip(losses, students, teachers, masks, strict=True)
+        ]
+        return _from_sums(losses, reduced)
+
+
+def _from_sums(losses: Sequence[FGDLoss], reduced: Sequence[Reductions]) -> tuple[Tensor, Tensor]:
+    """As `_terms`, from the sums over each level's features."""
+    sums = torch.stack([each.sums for each in reduced], dim=1)  # (8, L, N, C)
+    magnitudes, (difference, squared), contexts, focal = sums.split(2)
+    images, channels = sums.shape[2:]
+    pixels, temperature, *weights = on_device(
+        [
+            [each.spatial.shape[-1] for each in reduced],
+            *([getattr(loss, name) for loss in losses] for name in _SETTINGS),
+        ],
+        like=sums,
+    )
+    pixels, temperature = pixels[:, None, None], temperature[:, None, None]
+
+    # Equations 5 to 8: A^S and A^C from the sums of magnitudes, student's and teacher's.
+    channel = channels * F.softmax(magnitudes / (pixels * temperature), dim=-1)
+    spatial = torch.stack(
+        [
+            _distance(F.softmax(each.spatial / (channels * loss.temperature), dim=-1))
+            for loss, each in zip(losses, reduced, strict=True)
+        ]
+    )
+
+    # Equation 9: M S A^S A^C (s - t)^2, whose A^S is the softmax of the sums times P.
+    focal = (pixels * focal * channel[1]).sum(dim=(2, 3))
+
+    # Equation 10.
+    attention = pixels[:, 0, 0] * spatial + _distance(channel, dim=(1, 2))
+
+    # Equation 12: with c the difference of what R adds to s and to t at every pixel,
+    # sum_p (s - t + c)^2 = sum_p (s - t)^2 + 2 c sum_p (s - t) + P c^2.
+    added = _added(losses, contexts)
+    relation = (squared + added * (2 * difference + pixels * added)).sum(dim=(1, 2))
+
+    terms = torch.cat([focal, torch.stack([attention, relation])]) / images
+    return terms, torch.stack(weights)
+
+
+def _distance(both: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
+    """The L1 distance of student's and teacher's attention, (2, ...), over some dimensions."""
+    student, teacher = both
+    return (student - teacher).abs().sum(dim=dim)
+
+
+def _added(losses: Sequence[FGDLoss], contexts: Tensor) -> Tensor:
+    """What R of equation 12 adds to every pixel of the student, less what it adds to the teacher's.
+
+    Args:
+        contexts: pooled contexts of student and teacher, (2, L, N, C).
+
+    Returns:
+        (L, N, C).
+    """
+    masks = [loss.conv_mask_s for loss in losses] + [loss.conv_mask_t for loss in losses]
+    transforms = [loss.channel_add_conv_s for loss in losses]
+    transforms += [loss.channel_add_conv_t for loss in losses]
+    first, norm, _, last = zip(*transforms, strict=True)
+
+    def matrices(modules: Sequence[nn.Module]) -> Tensor:
+        return torch.stack([module.weight.flatten(1) for module in modules]).mT
+
+    def rows(modules: Sequence[nn.Module], name: str = "bias") -> Tensor:
+        return torch.stack([getattr(module, name).flatten() for module in modules])[:, None]
+
+    # The bias of the logits cancels in their softmax. Published checkpoints hold it; with a
+    # gradient of zero instead of none, every parameter counts as used in distributed training.
+    x = contexts.flatten(0, 1) + 0 * rows(masks)
+    x = torch.baddbmm(rows(first), x, matrices(first))
+    x = F.layer_norm(x, x.shape[-1:], eps=norm[0].eps)
+    x = F.relu(torch.addcmul(rows(norm), x, rows(norm, "weight")))
+    x = torch.baddbmm(rows(last), x, matrices(last))
+    student, teacher = x.unflatten(0, (2, -1))
+    return student - teacher
 
 
 def _context_mask(channels: int) -> nn.Conv2d:

@@ -8,7 +8,7 @@ from detectors import training_config
 
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError
-from fgd.loss import FGDLoss
+from fgd.loss import PyramidLoss
 from fgd.train import train
 from fgd.train.sampling import derive_seed
 
@@ -31,18 +31,20 @@ def break_at(monkeypatch):
 
     def break_at(iteration, factor):
         seed = derive_seed(0, iteration, 0)
-        weighted, losses = FGDLoss.weighted, FGDDistiller.forward_train
+        forward, losses = PyramidLoss.forward, FGDDistiller.forward_train
 
         def forward_train(self, *args, **kwargs):
-            self.distill_losses["loss_fgd_fpn_2"].broken = torch.initial_seed() == seed
+            self.distill_losses.broken = torch.initial_seed() == seed
             return losses(self, *args, **kwargs)
 
         def broken(self, *args, **kwargs):
-            value = weighted(self, *args, **kwargs)
-            return value * factor if getattr(self, "broken", False) else value
+            values = forward(self, *args, **kwargs)
+            if self.broken:
+                values["loss_fgd_fpn_2"] = values["loss_fgd_fpn_2"] * factor
+            return values
 
         monkeypatch.setattr(FGDDistiller, "forward_train", forward_train)
-        monkeypatch.setattr(FGDLoss, "weighted", broken)
+        monkeypatch.setattr(PyramidLoss, "forward", broken)
 
     return break_at
 
