@@ -33,6 +33,11 @@ SCALES_TRIED = (0.25, 0.5, 1.0)  # of height and width
 class PaperLoss(FGDLoss):
     """The paper's equations written down one after the other, a loop over the boxes included."""
 
+    def forward(self, *arguments) -> Tensor:
+        parts = self.parts(*arguments)
+        weights = self.alpha, self.beta, self.gamma, self.lambda_
+        return sum(weight * part for weight, part in zip(weights, parts, strict=True))
+
     def parts(self, student, teacher, gt_bboxes, img_shapes) -> FGDParts:
         images = len(student)
         foreground = torch.zeros_like(student[:, :1])
