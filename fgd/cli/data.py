@@ -73,7 +73,8 @@ def data_check(
     out: Path,
 ) -> None:
     """Check a COCO-format data set before anything is trained on it."""
-    from fgd.data.coco import KINDS, check
+    from fgd.data.coco import check
+    from fgd.data.findings import KINDS
     from fgd.files import write_json
 
     # As CSV: a name with a comma or a line break stands in double quotes.

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from fgd.data import images as image_files
-from fgd.data.coco import box_faults, check, faulty_annotations, faulty_images, is_box, read
+from fgd.data.annotations import read
+from fgd.data.boxes import box_faults, is_box
+from fgd.data.coco import check
+from fgd.data.findings import faulty_annotations, faulty_images
 from fgd.errors import FGDError
 from fgd.files import atomic_path
 

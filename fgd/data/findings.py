@@ -1,0 +1,90 @@
+"""What is found in single images and annotations, and whether it is refused."""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fgd.data import images as image_files
+from fgd.data import segmentation
+from fgd.errors import FGDError
+
+# Kinds of findings in single annotations; COCO has a few that stand twice.
+WRONG_AREA = "wrong area"
+WRONG_CROWD = "wrong iscrowd"
+WRONG_MASK = "wrong segmentation"
+TWICE = "annotated twice"
+_COUNTED = (TWICE,)
+# What `accept` takes: the kinds that are refused unless it says otherwise. What cannot be read
+# cannot be trained on.
+KINDS = (image_files.OTHER_SIZE, image_files.TURNED, WRONG_AREA, WRONG_CROWD, WRONG_MASK)
+
+
+class Refusals:
+    """Counts what is found, and refuses the first of a kind that is not accepted."""
+
+    def __init__(self, file: Path, accept: Collection[str], found: Counter[str]) -> None:
+        self._file = file
+        self._accept = accept
+        self._found = found
+
+    def of_images(self, findings: Iterable[tuple[Path, image_files.Finding]]) -> None:
+        first: dict[str, str] = {}
+        for path, finding in findings:
+            self._found[finding.kind] += 1
+            first.setdefault(finding.kind, f"image {path} {finding.reason}")
+        for kind in image_files.REFUSED:
+            if kind in first and kind not in self._accept:
+                raise FGDError(
+                    f"{self._file}: {first[kind]} ({self._found[kind]} images are {kind}). "
+                    f"Replace them, or write annotations without them: `fgd data clean`"
+                    + (f"; or accept them: --accept {kind!r}" if kind in KINDS else "")
+                )
+
+    def of_annotations(self, findings: Iterable[tuple[str, Any, str]]) -> None:
+        first: dict[str, str] = {}
+        for kind, annotation_id, reason in findings:
+            self._found[kind] += 1
+            first.setdefault(kind, f"annotation {annotation_id}: {reason}")
+        for kind, words in first.items():
+            if kind not in self._accept and kind not in _COUNTED:
+                raise FGDError(
+                    f"{self._file}: {words} ({self._found[kind]} of the kind {kind!r}). Correct "
+                    "them, write annotations without them (`fgd data clean`), or accept them: "
+                    f"--accept {kind!r}"
+                )
+
+
+
+def faulty_images(
+    folder: Path, images: dict[str, list[Any]]
+) -> Iterator[tuple[Path, image_files.Finding]]:
+    """What is found in the image files; each is decoded."""
+    stated = zip(images["file_name"], images["width"], images["height"], strict=True)
+    for name, findings in image_files.look_at_all(folder, stated):
+        for finding in findings:
+            yield folder / name, finding
+
+
+
+def faulty_annotations(
+    images: dict[str, list[Any]], annotations: list[dict[str, Any]]
+) -> Iterator[tuple[str, Any, str]]:
+    """Kind, id and reason of what is wrong with single annotations beside their boxes."""
+    stated = zip(images["height"], images["width"], strict=True)
+    sizes = dict(zip(images["id"], stated, strict=True))
+    seen = set()
+    for annotation in annotations:
+        identity, area = annotation["id"], annotation["area"]
+        if not isinstance(area, int | float) or not math.isfinite(area) or area < 0:
+            yield WRONG_AREA, identity, f"area is {area!r}; expected square pixels"
+        if annotation["iscrowd"] not in (0, 1):
+            yield WRONG_CROWD, identity, f"iscrowd is {annotation['iscrowd']!r}; expected 0 or 1"
+        fault = segmentation.fault(annotation.get("segmentation"), *sizes[annotation["image_id"]])
+        if fault:
+            yield WRONG_MASK, identity, fault
+        key = (annotation["image_id"], annotation["category_id"], str(annotation["bbox"]))
+        if key in seen:
+            yield TWICE, identity, "another annotation has its image, category and box"
+        seen.add(key)
