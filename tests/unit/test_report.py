@@ -9,13 +9,13 @@ import pytest
 from fgd import progress
 from fgd.checkout import root
 from fgd.errors import FGDError
-from fgd.latex import escape, to_latex
 from fgd.report.figures import write_figures
 from fgd.report.page import page_text, read_runs, write_page
 from fgd.report.plots import own_loss
 from fgd.report.runs import Run, thin
 from fgd.suite import load_suite
 from fgd.table import collect
+from fgd.table.latex import escape, to_latex
 
 EVIL = """<script>alert("x")</script> 'Ünï' & $\\alpha$ 猫"""
 

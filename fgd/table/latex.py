@@ -1,11 +1,6 @@
 r"""The results table for a paper: LaTeX, with the rules of booktabs (\usepackage{booktabs})."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # fgd.table imports this module
-    from fgd.table import Figures, Table
+from fgd.table.model import Figures, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",

@@ -1,0 +1,135 @@
+"""The table as a page that reads well in a terminal and rendered."""
+
+from fgd.table.model import Figures, Table
+
+_GAIN_NOTE = "Gain: FGD over the baseline, the same student trained alike without a teacher."
+_SMALL_NOTE = (
+    "R50x8 is a ResNet-50 of 8 base channels, 64 at full size. Published are the numbers of\n"
+    "full-size detectors on COCO val2017: they do not compare with those measured on this data."
+)
+_FULL_NOTE = "Published are the FGD authors' numbers, on COCO val2017."
+_SNAKEMAKE = ".venv/bin/snakemake --profile cluster/profiles/local"
+
+
+def to_markdown(table: Table) -> str:
+    """A page that reads well in a terminal and rendered."""
+    images = sorted({r["images"] for row in table.rows for r in row.measured.values() if r})
+    counted = f", {' or '.join(map(str, images))} images" if images else ""
+    parts = [
+        f"# FGD, suite {table.suite}",
+        f"AP x 100 on {table.data}{counted}. Settings: {table.settings[:8]}.\n{_GAIN_NOTE}",
+        *_seeds(table),
+        main_table(table),
+        _SMALL_NOTE if table.small else _FULL_NOTE,
+        *_unfinished(table),
+        *_checkpoints(table),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main_table(table: Table) -> str:
+    """The results as a Markdown table, a line a row and kind of AP."""
+    return aligned(_main_header(table), _main_lines(table), left=3)
+
+
+def _seeds(table: Table) -> list[str]:
+    if len(table.seeds) == 1:
+        return []
+    seeds = ", ".join(map(str, table.seeds))
+    return [
+        f"Mean ± standard deviation over the seeds {seeds}; of the gain, over its pairs of equal "
+        "seed.\nRuns: how many there are."
+    ]
+
+
+def _main_header(table: Table) -> list[str]:
+    runs = ["Runs"] if len(table.seeds) > 1 else []
+    names = ["Model", "Backbone", "Teacher", "its AP", "Baseline", "FGD", "Gain"]
+    return [*names, *runs, "Published (COCO)"]
+
+
+def _main_lines(table: Table) -> list[list[str]]:
+    lines = []
+    for row in table.rows:
+        masks = "  mask AP" if "box" in row.figures else f"{row.name}, mask AP"
+        labels = {"box": row.name, "mask": masks}
+        names = [row.student.backbone, f"{row.teacher.model} {row.teacher.backbone}"]
+        for number, (kind, figures) in enumerate(row.figures.items()):
+            lines.append(
+                [
+                    labels[kind],
+                    *(["", ""] if number else names),
+                    _points(figures.teacher_ap),
+                    _points(figures.baseline_ap, figures.baseline_std),
+                    _points(figures.fgd_ap, figures.fgd_std),
+                    _points(figures.gain, figures.gain_std, sign="+"),
+                    *([_runs(figures)] if len(table.seeds) > 1 else []),
+                    _published(figures),
+                ]
+            )
+    return lines
+
+
+def _runs(figures: Figures) -> str:
+    counts = figures.baseline_runs, figures.fgd_runs
+    return str(counts[0]) if counts[0] == counts[1] else f"{counts[0]}, {counts[1]}"
+
+
+def _unfinished(table: Table) -> list[str]:
+    rows = [row for row in table.rows if row.missing]
+    if not rows:
+        return []
+    # A shell writes out the braces: of both arms, with every seed.
+    seeds = "".join(f",/seed{seed}" for seed in table.seeds[1:])
+    runs = "{baseline,fgd}" + (f"{{{seeds}}}" if seeds else "")
+    one = f"{table.results}/{rows[0].name}/{runs}/eval.json"
+    return [
+        f"## Unfinished: {len(rows)} of {len(table.rows)} rows",
+        "\n".join(f"- {row.name}: no {', '.join(row.missing)}" for row in rows),
+        "To run them all, or one of them:",
+        f"    {_SNAKEMAKE} --config suite={table.suite}\n    {_SNAKEMAKE} {one}",
+    ]
+
+
+def _checkpoints(table: Table) -> list[str]:
+    lines = []
+    for row in table.rows:
+        hashes = [report["sha256"][:8] if report else "-" for report in row.measured.values()]
+        if len(row.missing) < len(row.measured):
+            lines.append([row.name, *hashes[:3]])
+            further = zip(table.seeds[1:], hashes[3::2], hashes[4::2], strict=True)
+            lines += [[f"  seed {seed}", "", *pair] for seed, *pair in further]
+    if not lines:
+        return []
+    header = ["Row", "Teacher", "Baseline", "FGD"]
+    return ["## Checkpoints", "First digits of their SHA-256.", aligned(header, lines, left=4)]
+
+
+def aligned(header: list[str], lines: list[list[str]], left: int) -> str:
+    """A Markdown table whose columns line up; the first `left` ones are flush left."""
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+
+    def line(cells: list[str]) -> str:
+        padded = [
+            cell.ljust(width) if number < left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        "-" * width if number < left else "-" * (width - 1) + ":"
+        for number, width in enumerate(widths)
+    ]
+    return "\n".join([line(header), line(rule), *map(line, lines)])
+
+
+def _points(value: float | None, deviation: float | None = None, sign: str = "") -> str:
+    spread = "" if deviation is None else f" ±{deviation:.1f}"
+    return "-" if value is None else f"{value:{sign}.1f}{spread}"
+
+
+def _published(figures: Figures) -> str:
+    if figures.published_fgd is None:
+        return "-"
+    baseline = _points(figures.published_baseline)
+    return f"{baseline} > {figures.published_fgd:.1f}  {_points(figures.published_gain, sign='+')}"

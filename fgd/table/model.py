@@ -1,0 +1,104 @@
+"""What the table says, as plain data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fgd.table.numbers import difference, mean, means_of
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector for people's eyes.
+
+    Attributes:
+        name: what the row file calls it, mostly a name of the model zoo.
+        model: kind of detector, for example "Faster R-CNN".
+        backbone: "R50", "X101"; a narrow one's base channels follow: "R50x8".
+    """
+
+    name: str
+    model: str
+    backbone: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """AP in points, with one decimal; None where nothing was measured or published.
+
+    Of a suite with several seeds, baseline and FGD are means over the runs that there are, with the
+    sample standard deviation (of at least two runs). The gain's is that of `gains`, the differences
+    between the runs of one seed.
+    """
+
+    teacher_ap: float | None
+    baseline_ap: float | None
+    fgd_ap: float | None
+    published_baseline: float | None
+    published_fgd: float | None
+    baseline_std: float | None = None
+    fgd_std: float | None = None
+    gain_std: float | None = None
+    baseline_runs: int = 0
+    fgd_runs: int = 0
+    gains: tuple[float | None, ...] = ()
+
+    @property
+    def gain(self) -> float | None:
+        """What the teacher added to the student, measured."""
+        return mean([difference(self.fgd_ap, self.baseline_ap)])
+
+    @property
+    def published_gain(self) -> float | None:
+        """What the teacher added to the student, published."""
+        return mean([difference(self.published_fgd, self.published_baseline)])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+        figures: "box" and "mask", as far as the student has them.
+        measured: the eval.json of "teacher", "baseline" and "fgd", of further seeds of
+            "baseline/seed1" and so on; None until there is one.
+        configs: SHA-256 of the training configs, by the same names.
+        folders: of the trainings in the suite's results; another row's for a baseline that it
+            shares.
+    """
+
+    name: str
+    student: Detector
+    teacher: Detector
+    figures: dict[str, Figures]
+    measured: dict[str, dict | None]
+    configs: dict[str, str | None]
+    folders: dict[str, str]
+
+    @property
+    def missing(self) -> list[str]:
+        """What has not been evaluated yet."""
+        return [name for name, report in self.measured.items() if report is None]
+
+    def means(self, kind: str) -> dict[str, dict[str, Any]]:
+        """All figures of "teacher", "baseline" and "fgd", as far as there are any.
+
+        Each is the mean over the seeds that were evaluated, `per_class` class by class.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
+        for run, report in self.measured.items():
+            if report is not None and kind in report:
+                found.setdefault(run.split("/")[0], []).append(report[kind])
+        return {who: means_of(several) for who, several in found.items()}
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of a suite; `settings` is the SHA-256 of the suite's settings."""
+
+    suite: str
+    seeds: tuple[int, ...]
+    small: bool
+    data: str
+    results: str
+    settings: str
+    rows: list[Row]

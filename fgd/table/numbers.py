@@ -1,0 +1,40 @@
+"""Means and deviations of APs, of which some may not be there yet."""
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+
+def means_of(several: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of figures with the same keys; -1, no object of that kind, is that of the data."""
+    first = several[0]
+    return {
+        key: means_of([figures[key] for figures in several])
+        if isinstance(first[key], dict)
+        else statistics.fmean(figures[key] for figures in several)
+        for key in first
+        if all(figures.get(key) is not None for figures in several)
+    }
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """With one decimal; None if there is no value at all."""
+    # Rounded once, here, so that every difference is the one that a reader computes.
+    known = there(values)
+    return round(statistics.fmean(known), 1) if known else None
+
+
+def deviation(values: Iterable[float | None]) -> float | None:
+    """The sample standard deviation, with one decimal; None for fewer than two values."""
+    known = there(values)
+    return round(statistics.stdev(known), 1) if len(known) > 1 else None
+
+
+def there(values: Iterable[float | None]) -> list[float]:
+    """The values that there are."""
+    return [value for value in values if value is not None]
+
+
+def difference(a: float | None, b: float | None) -> float | None:
+    """a - b, if there are both."""
+    return None if a is None or b is None else a - b
