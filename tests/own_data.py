@@ -45,11 +45,12 @@ def write_detector(
     channels: int,
     classes: int = len(CLASSES),
     backbone: str | None = None,
+    base_channels: int = 8,
 ) -> Config:
     """A complete mmdet config of a small detector; its backbone starts from the file `backbone`."""
     config = Config.fromfile(zoo_config(model))
     size = Size(channels=channels, fc_channels=32, classes=classes, length=1, candidates=0.0625)
-    config.model = narrow(config.model.to_dict(), size, depth=18, base_channels=8)
+    config.model = narrow(config.model.to_dict(), size, 18, base_channels)
     config.model["backbone"]["init_cfg"] = backbone and dict(type="Pretrained", checkpoint=backbone)
     config.dump(str(path))
     return config

@@ -67,6 +67,25 @@ def test_the_written_row_is_composed_for_the_users_data(run, tmp_path):
     assert Path(plan.backbones["resnet18x8"]).is_file()
 
 
+def test_a_student_of_another_width_inherits_what_fits(run, brought, tmp_path):
+    backbone = str(brought / "resnet18x4.pth")
+    thin = tmp_path / "thin.py"
+    config = own_data.write_detector(
+        thin, "retinanet_r50_fpn_1x_coco", 24, backbone=backbone, base_channels=4
+    )
+    own_data.write_checkpoint(Path(backbone), config, part="backbone")
+    status, said = run(f"--student={thin}", without=("--student",))
+    assert status == 0, said
+    suite = load_suite("own/own.yaml")
+    distill = recipe.compose(suite, recipe.load_row("mine", suite), "fgd").training.model.distill
+    own = [f"neck.lateral_convs.{i}.conv.weight" for i in range(3)]
+    own.append("neck.fpn_convs.3.conv.weight")
+    assert distill.inherit
+    assert sorted(distill.inherit_except) == sorted(own)
+    assert all(name in " ".join(said.split()) for name in own)
+    recipe.plan(suite)
+
+
 def test_a_second_row_joins_the_suite(run):
     assert run()[0] == 0
     data = ("--train", "--train-images", "--val", "--val-images", "--img-scale", "--name")

@@ -1,0 +1,10 @@
+"""A row for one's own data: its files, written only if everything in them fits together.
+
+The checks build both detectors and run them on a small image, so that what `fgd new-row` accepts is
+what a training will accept.
+"""
+
+from fgd.new_row.wish import Split, Wish
+from fgd.new_row.writing import Written, write
+
+__all__ = ["Split", "Wish", "Written", "write"]

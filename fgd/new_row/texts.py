@@ -1,0 +1,143 @@
+"""The text of each file that is written."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.new_row.fit import Fit
+from fgd.new_row.wish import Wish
+from fgd.rate import BASE_BATCH
+from fgd.recipe import own
+from fgd.suite import load_suite
+
+
+def row_text(wish: Wish, fit: Fit) -> str:
+    config = fit.student
+    kind, weights = _weights(config.model)
+    lr = config.optimizer.lr if wish.lr is None else wish.lr
+    epochs = config.runner.max_epochs if wish.epochs is None else wish.epochs
+    lr_config = {}
+    if "step" in config.lr_config:
+        lr_config["step"] = _scaled(config.lr_config.step, epochs / config.runner.max_epochs)
+    clip = own.read_config(_base("schedule_2x")).optimizer_config
+    base = config.get("auto_scale_lr", {}).get("base_batch_size", BASE_BATCH)
+    scratch = "from_scratch = True\n" if wish.from_scratch else ""
+    others = {"inherit_except": fit.inherit_except} if fit.inherit_except else {}
+    distill = {"levels": fit.levels, "inherit": fit.inherit} | others | weights
+    return f"""\
+# The row {wish.name}, written by `fgd new-row`. docs/reference.md has all keys.
+student = {_detector(wish.student)!r}
+teacher = {_teacher(wish)}
+# Strengths as published for COCO ({kind}).
+distill = {_call(distill)}
+# What is not here is as in the student's config. The learning rate is for `base_batch` images.
+optimizer = {_call({"lr": lr})}
+base_batch = {base}
+optimizer_config = {_call(clip)}
+lr_config = {_call(lr_config)}
+runner = {_call({"type": config.runner.type, "max_epochs": epochs})}
+{scratch}"""
+
+
+def _teacher(wish: Wish) -> str:
+    if wish.checkpoint is None:
+        return repr(_detector(wish.teacher))
+    files = {"config": _detector(wish.teacher), "checkpoint": str(wish.checkpoint.absolute())}
+    return _call(files | ({} if wish.ap is None else {"ap": wish.ap}))
+
+
+def _detector(given: str) -> str:
+    return str(Path(given).absolute()) if given.endswith(".py") else given
+
+
+def _scaled(steps: int | list[int], factor: float) -> int | list[int]:
+    if isinstance(steps, int):
+        return max(1, round(steps * factor))
+    return [max(1, round(step * factor)) for step in steps]
+
+
+def _weights(model: dict) -> tuple[str, dict[str, float]]:
+    """The kind of a detector, and the strengths that are published for it."""
+    if "roi_head" in model:
+        kind = "two_stage"
+    elif "anchor_generator" in model.get("bbox_head", {}):
+        kind = "anchor_one_stage"
+    else:
+        kind = "anchor_free"
+    return kind.replace("_", " "), own.read_config(_base(kind)).distill.to_dict()
+
+
+def _base(name: str) -> Path:
+    return root() / "configs" / "distillers" / "_base_" / f"{name}.py"
+
+
+def _call(values: dict[str, Any]) -> str:
+    """A dictionary as configs write it, one argument a line where there are many."""
+    arguments = [f"{key}={_literal(value)}" for key, value in values.items()]
+    line = f"dict({', '.join(arguments)})"
+    if len(line) <= 80:
+        return line
+    return "dict(\n    " + ",\n    ".join(arguments) + ")"
+
+
+def _literal(value: Any) -> str:
+    return _call(value) if isinstance(value, dict) else repr(value)
+
+
+def dataset_text(wish: Wish, classes: tuple[str, ...]) -> str:
+    scale = "" if wish.img_scale is None else f"img_scale={wish.img_scale}"
+    parts = {"train": wish.train, "val": wish.val, "test": wish.val}
+    splits = "".join(
+        f"    {name}=dict(\n        type='CocoDataset',\n        classes=classes,\n"
+        f"        ann_file={str(split.annotations.absolute())!r},\n"
+        f"        img_prefix={str(split.images.absolute()) + '/'!r}),\n"
+        for name, split in parts.items()
+    )
+    return f"""\
+# The data of suite {wish.suite.stem}, written by `fgd new-row`.
+data_root = ''
+# Replaces these settings in the detectors' own pipelines, the rest of which stays.
+pipeline = dict({scale})
+classes = {classes!r}
+data = dict(
+{splits})
+"""
+
+
+def suite_text(wish: Wish, images: int) -> str:
+    name = wish.suite.stem
+    # A state an epoch, for an epoch of one's own data is seldom long.
+    steps = max(1, images // (wish.gpus * wish.samples_per_gpu))
+    trained = f"train_teachers: [{own.name_of(wish.teacher)}]\n" if wish.train_teacher else ""
+    return f"""\
+# Rows on one's own data, written by `fgd new-row`. docs/reference.md has all keys; for Slurm add a
+# `cluster:` section (docs/cluster.md).
+name: {name}
+rows:
+  - {wish.row.name}
+results: results/{name}
+dataset: dataset.py
+{trained}seed: 0
+gpus: {wish.gpus}
+samples_per_gpu: {wish.samples_per_gpu}
+workers_per_gpu: 2
+checkpoint_interval: {min(1000, steps)}
+log_interval: {min(50, steps)}
+precision: auto
+validation: {{interval: 1}}
+curves: [tensorboard]
+"""
+
+
+def with_row(wish: Wish) -> str:
+    """The suite's file with one row more; its comments stay."""
+    text = wish.suite.read_text(encoding="utf-8")
+    teacher = own.name_of(wish.teacher)
+    if wish.train_teacher and not load_suite(wish.suite).trains(teacher):
+        raise FGDError(f"{wish.suite}: is there already; add {teacher} to its train_teachers first")
+    extended = re.sub(r"(?m)^rows:[ \t]*$", f"rows:\n  - {wish.row.name}", text, count=1)
+    if extended == text:
+        raise FGDError(f"{wish.suite}: has no line `rows:` with a row in each line below it")
+    return extended

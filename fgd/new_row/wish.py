@@ -1,0 +1,62 @@
+"""What the user asks for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Split:
+    """A COCO-format annotation file and the folder of its images."""
+
+    annotations: Path
+    images: Path
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks for; None leaves it to the student's config or to what the models allow.
+
+    Attributes:
+        name: of the row.
+        folder: of the files; its name is the suite's.
+        student: a name of the zoo, or the path of a config.
+        teacher: the same.
+        checkpoint: the weights of a teacher that is a config.
+        train_teacher: whether the suite trains the teacher first, on the same data.
+        ap: box AP in points that such a teacher reaches.
+        train, val: the data; None where the folder's suite has them already.
+        levels: FPN levels to distil.
+        inherit: whether the student starts with the teacher's neck and head.
+        epochs: of the student's training.
+        lr: learning rate, for as many images a step as the student's config says, or 16.
+        img_scale: largest width and height of an image, in pixels.
+        from_scratch: whether the student's backbone starts from random weights.
+    """
+
+    name: str
+    folder: Path
+    student: str
+    teacher: str
+    checkpoint: Path | None = None
+    train_teacher: bool = False
+    ap: float | None = None
+    train: Split | None = None
+    val: Split | None = None
+    levels: tuple[int, ...] | None = None
+    inherit: bool | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    img_scale: tuple[int, int] | None = None
+    from_scratch: bool = False
+    gpus: int = 1
+    samples_per_gpu: int = 2
+
+    @property
+    def suite(self) -> Path:
+        """The suite's file."""
+        return self.folder / f"{self.folder.absolute().name}.yaml"
+
+    @property
+    def row(self) -> Path:
+        """The row's file."""
+        return self.folder / f"{self.name}.py"

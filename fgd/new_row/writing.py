@@ -1,0 +1,116 @@
+"""The story: check everything that a row is made of, then write its files."""
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from fgd import recipe
+from fgd.checkout import root
+from fgd.data.coco import check as check_data
+from fgd.errors import FGDError
+from fgd.files import write_text
+from fgd.new_row.fit import fit
+from fgd.new_row.texts import dataset_text, row_text, suite_text, with_row
+from fgd.new_row.wish import Wish
+from fgd.suite import ARMS, load_suite
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Written:
+    """The suite to run, all files that were written, and lines on what was found."""
+
+    suite: Path
+    files: list[Path]
+    notes: list[str]
+
+
+def write(wish: Wish) -> Written:
+    """Check everything that a row is made of, and write its files.
+
+    Raises:
+        FGDError: something is wrong; then nothing was written.
+    """
+    _check_names(wish)
+    dataset = wish.folder / "dataset.py"
+    texts = {}
+    if wish.suite.exists():
+        classes = recipe.data_classes(load_suite(wish.suite)) or ()
+        notes = [f"data      as {wish.suite} says"]
+        texts[wish.suite] = with_row(wish)
+    else:
+        train, val = _check_splits(wish)
+        classes = tuple(train["per_class"])
+        notes = [
+            f"data      {train['images']} training and {val['images']} validation images, "
+            f"{len(classes)} classes: {', '.join(classes)}"
+        ]
+        texts[dataset] = dataset_text(wish, classes)
+        texts[wish.suite] = suite_text(wish, train["images"])
+    fitting = fit(wish, classes)
+    texts[wish.row] = row_text(wish, fitting)
+    _compose(wish, texts, dataset)
+    for path, text in texts.items():
+        write_text(path, text)
+    return Written(wish.suite, list(texts), notes + fitting.notes)
+
+
+def _check_names(wish: Wish) -> None:
+    suite = wish.suite.stem
+    for what, name in (("the row", wish.name), ("the folder, which names the suite", suite)):
+        if not _NAME.fullmatch(name):
+            raise FGDError(f"{what}: {name!r} may hold letters, digits, _ and - alone")
+    if (root() / "configs" / "suites" / f"{suite}.yaml").exists():
+        raise FGDError(f"{wish.folder}: {suite!r} is a suite of configs/suites; take another name")
+    if wish.row.exists():
+        raise FGDError(f"{wish.row}: is there already; take another name for the row")
+    if not wish.suite.exists() and (wish.train is None or wish.val is None):
+        raise FGDError(f"{wish.suite}: is a new suite; name its training and validation data")
+    if wish.suite.exists() and (wish.train or wish.val):
+        raise FGDError(f"{wish.suite}: has its data already; a row of other data needs its own")
+    is_file = wish.teacher.endswith(".py")
+    if is_file and wish.checkpoint is None and not wish.train_teacher:
+        raise FGDError(
+            f"teacher {wish.teacher}: is a config; give its checkpoint, too, or have it trained"
+        )
+    if wish.train_teacher and (wish.checkpoint or wish.ap):
+        raise FGDError("a teacher that is to be trained has no checkpoint and no AP yet")
+    if wish.checkpoint is not None and not is_file:
+        raise FGDError(
+            f"teacher {wish.teacher!r} is a name of the model zoo, which brings its checkpoint. "
+            "For a checkpoint of your own, give the path of its config (.py)"
+        )
+
+
+def _check_splits(wish: Wish) -> tuple[dict, dict]:
+    """`fgd.data.coco.check`'s reports of both splits, whose classes are the same."""
+    train = check_data(wish.train.annotations, wish.train.images, strict=True)
+    classes = list(train["per_class"])
+    val = check_data(wish.val.annotations, wish.val.images, classes=classes, strict=True)
+    if val["other_classes"]:
+        raise FGDError(
+            f"{wish.val.annotations}: has {val['other_classes']} objects of categories that "
+            f"{wish.train.annotations} does not have"
+        )
+    return train, val
+
+
+def _compose(wish: Wish, texts: dict[Path, str], dataset: Path) -> None:
+    """Compose both arms of the row, from files in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in texts.items():
+            (Path(folder) / path.name).write_text(text, encoding="utf-8")
+        suite = yaml.safe_load(texts[wish.suite]) | {"rows": [wish.row.name]}
+        suite.pop("cluster", None)  # it can name other rows
+        if dataset not in texts:
+            suite["dataset"] = str(wish.suite.parent.absolute() / suite["dataset"])
+        file = Path(folder) / wish.suite.name
+        file.write_text(yaml.safe_dump(suite), encoding="utf-8")
+        loaded = load_suite(file)
+        recipe.plan(loaded)
+        for arm in ARMS:
+            recipe.compose(loaded, recipe.load_row(wish.name, loaded), arm)
