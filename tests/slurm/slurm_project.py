@@ -44,12 +44,9 @@ class Run:
         command = [BIN / "fgd-cluster", "train", self.suite, ROW, self.config, "--on=slurm"]
         command += ["--work-dir", self.work_dir, "--out", self.out]
         log = (self.folder / "log.txt").open("a")
-        # A shell's background jobs ignore Ctrl-C, and so would what they start.
-        heard = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-        signal.signal(signal.SIGINT, heard)
         return self
 
     @property
