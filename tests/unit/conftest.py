@@ -28,6 +28,21 @@ def asked():
 
 
 @pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Puts a script in a command's place; without one there is no such command."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def write(name, line):
+        script = folder / name
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+
+    return write
+
+
+@pytest.fixture
 def disk(tmp_path):
     """Makes a disk of a size ("100k") that can be filled; its folder."""
     folder = tmp_path / "disk"

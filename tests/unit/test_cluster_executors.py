@@ -18,21 +18,6 @@ from fgd.errors import FGDError
 TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"))
 
 
-@pytest.fixture
-def command(tmp_path, monkeypatch):
-    """Puts a script in a command's place; without one there is no such command."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-
-    def write(name, line):
-        script = folder / name
-        script.write_text(f"#!/bin/sh\n{line}\n")
-        script.chmod(0o755)
-
-    return write
-
-
 def directives(script):
     """The options of a batch script, by name."""
     lines = [line.removeprefix("#SBATCH --") for line in script.splitlines() if "#SBATCH" in line]

@@ -25,19 +25,7 @@ STARTED = "submitit INFO (2026-11-23 15:59:56,666) - Starting with JobEnvironmen
 LOST_PEER = TRACEBACK.format("RuntimeError: [../gloo/transport/tcp] Connection closed by peer")
 
 
-@pytest.fixture(autouse=True)
-def command(tmp_path, monkeypatch):
-    """Puts a script in a command's place; without one there is no such command."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-
-    def write(name, line):
-        script = folder / name
-        script.write_text(f"#!/bin/sh\n{line}\n")
-        script.chmod(0o755)
-
-    return write
+pytestmark = pytest.mark.usefixtures("command")  # none of the machine's own
 
 
 def leave(folder, rank, error=None, out=STARTED, err="", at=None):
