@@ -34,7 +34,7 @@ demo: setup ## two rows of the results table on the mini set, with their baselin
 mini: setup ## all eight rows on the mini set
 	$(SNAKEMAKE) --config suite=mini
 
-study: setup ## three seeds and the ablations on the mini set (two hours), docs/results-mini.md
+study: setup ## three seeds and the ablations on the mini set (three hours), docs/results-mini.md
 	$(SNAKEMAKE) --config suite=study
 	.venv/bin/fgd study configs/suites/study.yaml --results results/study \
 		--command "make study" --out docs/results-mini.md
