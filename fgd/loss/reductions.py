@@ -43,6 +43,7 @@ def reduce_features(
         mask_s, mask_t: w_s and w_t, the weights of the contexts' logits, (C,).
         scale: factor of the teacher's magnitudes in the pixels' attention.
     """
+    # The kernels read masks pixel by pixel, in the type of the sums.
     masks = masks.to(torch.promote_types(student.dtype, torch.float32)).contiguous()
     return Reductions(*_ReduceFeatures.apply(student, teacher, masks, mask_s, mask_t, scale))
 

@@ -5,7 +5,7 @@ of the published code, so that its checkpoints load.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -99,8 +99,14 @@ class FGDLoss(nn.Module):
         terms, _ = _terms(*self._alone(student, teacher, gt_bboxes, img_shapes))
         return FGDParts(*terms[:, 0])
 
-    def _alone(self, student: Tensor, teacher: Tensor, gt_bboxes: Any, img_shapes: Any) -> tuple:
-        """The one level of this loss, as `_terms` takes several."""
+    def _alone(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        gt_bboxes: Sequence[Tensor],
+        img_shapes: Sequence[tuple[int, int]],
+    ) -> tuple[list["FGDLoss"], list[Tensor], list[Tensor], list[Tensor]]:
+        """The arguments of `_terms` for this level alone."""
         self._check(student, teacher)
         masks = scale_masks(gt_bboxes, img_shapes, [student.shape[2:]])
         return [self], [student], [teacher], masks
@@ -134,8 +140,8 @@ class FGDLoss(nn.Module):
 class PyramidLoss(nn.ModuleDict):
     """The losses of all levels of a feature pyramid, by name, worked out together.
 
-    What a level does beside its passes over the features is on small tensors, and on a GPU to start
-    an operation on these takes longer than the operation: all levels share theirs.
+    Beside its passes over the features a level has many operations on small tensors, which a GPU
+    takes longer to start than to run. So all levels are stacked and share them.
 
     Args:
         losses: an FGDLoss a level.

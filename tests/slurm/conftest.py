@@ -36,7 +36,7 @@ def testbed():
     was_up = settings.STATE.exists()
     done = subprocess.run([sys.executable, TESTBED, "up"], capture_output=True, text=True)
     if done.returncode == settings.MACHINE_LACKS:
-        # No root, a Slurm of somebody else, or packages that cannot be installed: its words tell.
+        # No root, a Slurm of somebody else, or no apt-get to install one: its words tell.
         pytest.skip(f"this machine cannot have a Slurm testbed: {done.stderr.strip()}")
     # A testbed that this machine can have, and that does not come up, is a failure of ours.
     assert done.returncode == 0, done.stdout + done.stderr
