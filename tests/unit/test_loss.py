@@ -208,6 +208,24 @@ def test_a_pyramid_of_maps_has_the_losses_of_each(counts):
     assert list(together) == list(sizes)
 
 
+def test_levels_of_different_widths_keep_their_order_and_their_losses():
+    torch.manual_seed(0)
+    widths = {"first": (6, 6), "wide": (4, 8), "last": (6, 6)}
+    pyramid = PyramidLoss({name: random_loss(*width) for name, width in widths.items()})
+    students, teachers = (
+        {n: torch.randn(2, w[side], 5, 4, dtype=torch.float64) for n, w in widths.items()}
+        for side in range(2)
+    )
+    boxes, shapes = [random_boxes(2), random_boxes(3)], [(64, 64)] * 2
+
+    together = pyramid(students, teachers, boxes, shapes)
+
+    assert list(together) == list(widths)
+    for name, loss in pyramid.items():
+        alone = loss(students[name], teachers[name], boxes, shapes)
+        torch.testing.assert_close(together[name], alone, rtol=1e-12, atol=0)
+
+
 def test_channels_last_features_give_the_same_and_keep_their_layout():
     torch.manual_seed(0)
     loss = random_loss()
