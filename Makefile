@@ -51,11 +51,12 @@ test: lint ## lint, unit tests, small trainings, the workflow tests
 test-slurm: setup ## tests on a real Slurm of two nodes (root, Debian)
 	.venv/bin/pytest tests/slurm
 
-test-full: setup ## the same as tests, and what students inherit at full size
+test-full: setup ## every row rehearsed at full size, and what its student inherits
 	.venv/bin/pytest tests/full
 
 lint: setup
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check fgd cluster benchmarks setup tests docs
 	.venv/bin/snakefmt --check Snakefile workflow/rules
 	.venv/bin/snakemake --lint
 	.venv/bin/mkdocs build --strict --site-dir .site

@@ -167,9 +167,7 @@ def _submit(training: Training, settings: ClusterSettings, place: Executor, log:
     return attempt
 
 
-def _state(
-    training: Training, settings: ClusterSettings, place: Executor, job_id: str
-) -> JobState:
+def _state(training: Training, settings: ClusterSettings, place: Executor, job_id: str) -> JobState:
     """Of a job; one whose ranks had all finished did not fail, though one was killed as it left."""
     state = place.state(job_id, training.jobs)
     if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, settings.tasks):

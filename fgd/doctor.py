@@ -201,7 +201,7 @@ def _coco() -> list[Check]:
     """COCO where the suite `coco` looks for it; counted, not read."""
     folder = Path("data/coco")
     mend = "unpack train2017.zip, val2017.zip and annotations_trainval2017.zip of cocodataset.org "
-    mend += "there, or make data/coco a link"
+    mend += "there, make data/coco a link, or `fgd data coco --out data/coco` downloads them"
     if not folder.exists():
         return [Check("COCO", WARN, f"no {folder.absolute()}: the mini suite needs none", mend)]
     faults = []

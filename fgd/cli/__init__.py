@@ -27,11 +27,10 @@ from fgd.cli.group import Group
 def main() -> None:
     """Distil object detectors with FGD (arXiv 2111.11837).
 
-    The workflow (`snakemake`) runs these commands in this order for every row of the results
-    table; each can also be run alone.
+    The workflow (`snakemake`) is made of these commands; each can also be run alone.
 
     Exit codes: 0 done; 1 a check of `fgd doctor` failed, or a bug, with a traceback; 2 wrong input,
-    with one line that says what to do; 130 interrupted.
+    or something refused, with one line that says what to do; 130 interrupted.
     """
     compat.quiet()
 

@@ -11,7 +11,7 @@ from fgd.cli.group import OUT
 
 @click.group()
 def data() -> None:
-    """Write or check a data set."""
+    """Write, download, check or clean a data set."""
 
 
 @data.command("mini")

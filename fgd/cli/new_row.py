@@ -51,7 +51,7 @@ def _numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
 @click.option("--teacher", help="The same.")
 @click.option("--teacher-checkpoint", type=_PATH, help="Weights of a teacher that is a config.")
 @click.option("--train-teacher", is_flag=True, help="Train the teacher first, on the same data.")
-@click.option("--teacher-ap", type=float, help="Its box AP x 100; checked before the table.")
+@click.option("--teacher-ap", type=float, help="Its box AP x 100; checked before distilling.")
 @click.option("--train", type=_PATH, help="Training annotations, COCO's JSON.")
 @click.option("--train-images", type=_PATH, help="Folder of the training images.")
 @click.option("--val", type=_PATH, help="Validation annotations, COCO's JSON.")
@@ -59,7 +59,11 @@ def _numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
 @click.option("--levels", callback=_levels, help="FPN levels: 0,1,2. By default all that fit.")
 @click.option("--inherit/--no-inherit", default=None, help="By default where it is possible.")
 @click.option("--epochs", type=click.IntRange(1), help="By default the student's own.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="For 16 images a step.")
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    help="For the batch of the student's config, or 16.",
+)
 @click.option("--from-scratch", is_flag=True, help="The student's backbone is not pretrained.")
 @click.option("--img-scale", callback=_scale, metavar="W,H", help="By default the detectors' own.")
 @click.option("--gpus", type=click.IntRange(1), default=1, show_default=True)

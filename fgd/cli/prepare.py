@@ -11,7 +11,11 @@ from fgd.cli.group import FILE, OUT
 @click.command()
 @click.argument("suite", type=FILE)
 @click.argument("row", required=False)
-@click.option("--arm", type=click.Choice(["fgd", "baseline"]), help="With the teacher or without.")
+@click.option(
+    "--arm",
+    type=click.Choice(["fgd", "baseline"]),
+    help="With the teacher or without. Goes with ROW.",
+)
 @click.option("--seed", type=int, help="One of the suite's; the first one by default.")
 @click.option("--teacher", help="Compose the training of this teacher instead of a row.")
 @click.option("--out", type=OUT, required=True, help="Folder for the configs.")

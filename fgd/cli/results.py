@@ -29,7 +29,7 @@ def table(suite: Path, results: Path, out: Path) -> None:
 @_RESULTS
 @click.option("--out", type=OUT, required=True, help="Folder for the figures.")
 def plot(suite: Path, results: Path, out: Path) -> None:
-    """Draw the suite's figures for a paper: AP, AP by size, losses; each as PDF and SVG."""
+    """Draw the suite's figures for a paper: AP, AP by size, losses, AP by epoch; as PDF and SVG."""
     from fgd.report.figures import write_figures
     from fgd.report.page import read_runs
     from fgd.suite import load_suite
@@ -60,7 +60,9 @@ def report(suite: Path, results: Path, rows: tuple[str, ...], out: Path) -> None
 @click.argument("suite", type=FILE)
 @_RESULTS
 @click.option("--out", type=OUT, required=True, help="The page, Markdown; its plot is beside it.")
-@click.option("--command", default="fgd study", help="What the page says that it was made by.")
+@click.option(
+    "--command", default="fgd study", help="The command that the page names as its origin."
+)
 def study(suite: Path, results: Path, out: Path, command: str) -> None:
     """Write what FGD gained in a suite of several seeds: mean, spread, a plot."""
     from fgd.report.study import write_study

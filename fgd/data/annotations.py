@@ -40,7 +40,6 @@ def read(
     return content, images, annotations, categories
 
 
-
 def _check_layout(file: Path, folder: Path) -> None:
     for path, kind, found in [
         (file, "annotation file", file.is_file()),
@@ -53,7 +52,6 @@ def _check_layout(file: Path, folder: Path) -> None:
             )
 
 
-
 def _load(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
@@ -64,7 +62,6 @@ def _load(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FGDError(f"{file}: expected an object with images, annotations and categories")
     return content
-
 
 
 def _table(
@@ -85,7 +82,6 @@ def _table(
     return table
 
 
-
 def _column(file: Path, kind: str, entries: list[Any], key: str) -> list[Any]:
     try:
         return [entry[key] for entry in entries]
@@ -95,7 +91,6 @@ def _column(file: Path, kind: str, entries: list[Any], key: str) -> list[Any]:
         )
         name = f"id {entry['id']}" if isinstance(entry, dict) and "id" in entry else f"no. {number}"
         raise FGDError(f"{file}: {kind!r}, {name}: {key!r} is missing") from error
-
 
 
 def _check_images(file: Path, images: dict[str, list[Any]]) -> None:
@@ -109,7 +104,6 @@ def _check_images(file: Path, images: dict[str, list[Any]]) -> None:
             raise FGDError(f"{where}: file_name {name!r} leads out of the image folder")
         if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
             raise FGDError(f"{where}: width and height are {size}; expected whole pixels")
-
 
 
 def _check_references(

@@ -19,7 +19,6 @@ def is_box(box: Any) -> bool:
     )
 
 
-
 def boxes_of(file: Path, annotations: dict[str, list[Any]]) -> np.ndarray:
     """All boxes as (n, 4) float64: x, y, width, height in pixels.
 
@@ -43,7 +42,6 @@ def boxes_of(file: Path, annotations: dict[str, list[Any]]) -> np.ndarray:
     )
 
 
-
 def box_faults(
     images: dict[str, list[Any]], annotations: dict[str, list[Any]], boxes: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -57,14 +55,12 @@ def box_faults(
     return _faults(boxes, sizes, areas), _beyond_border(boxes, sizes)
 
 
-
 def _sizes(images: dict[str, list[Any]], annotations: dict[str, list[Any]]) -> np.ndarray:
     """Width and height of each annotation's image, (n, 2)."""
     sizes = dict(
         zip(images["id"], zip(images["width"], images["height"], strict=True), strict=True)
     )
     return np.array([sizes[image] for image in annotations["image_id"]], np.float64).reshape(-1, 2)
-
 
 
 def _faults(boxes: np.ndarray, sizes: np.ndarray, areas: np.ndarray) -> dict[str, np.ndarray]:
@@ -80,12 +76,10 @@ def _faults(boxes: np.ndarray, sizes: np.ndarray, areas: np.ndarray) -> dict[str
     }
 
 
-
 def _beyond_border(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     low = boxes[:, :2] < -BORDER_TOLERANCE
     high = boxes[:, :2] + boxes[:, 2:] > sizes + BORDER_TOLERANCE
     return (low | high).any(1)
-
 
 
 def describe(

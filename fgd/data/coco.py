@@ -15,8 +15,8 @@ import numpy as np
 
 from fgd.data.annotations import read
 from fgd.data.boxes import box_faults, boxes_of, describe
-from fgd.data.findings import Refusals, faulty_annotations, faulty_images
 from fgd.data.files import check_ends, check_files
+from fgd.data.findings import Refusals, faulty_annotations, faulty_images
 from fgd.errors import FGDError
 from fgd.files import sha256
 
@@ -96,7 +96,6 @@ def check(
         "beyond_border": int(beyond.sum()),
         "found": dict(sorted(found.items())),
     }
-
 
 
 def _check_classes(

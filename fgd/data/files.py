@@ -25,7 +25,6 @@ def check_files(file: Path, folder: Path, images: dict[str, list[Any]]) -> None:
         )
 
 
-
 def check_ends(folder: Path, names: list[str]) -> None:
     """Name an image that was cut short: what most often goes wrong when files are copied.
 
@@ -39,7 +38,6 @@ def check_ends(folder: Path, names: list[str]) -> None:
             f"image {folder / cut[0]} is cut short ({len(cut)} of {len(names)} images are); "
             "unpack or copy the images again"
         )
-
 
 
 def _ends(path: Path) -> bool:

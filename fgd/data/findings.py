@@ -56,7 +56,6 @@ class Refusals:
                 )
 
 
-
 def faulty_images(
     folder: Path, images: dict[str, list[Any]]
 ) -> Iterator[tuple[Path, image_files.Finding]]:
@@ -65,7 +64,6 @@ def faulty_images(
     for name, findings in image_files.look_at_all(folder, stated):
         for finding in findings:
             yield folder / name, finding
-
 
 
 def faulty_annotations(

@@ -1,6 +1,7 @@
 """The pages of docs/: what is generated is current, links and commands lead somewhere."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from cluster.cli import main as cluster_main
 from fgd.checkout import root
 from fgd.cli import main
 
@@ -23,19 +25,34 @@ def test_the_reference_is_made_from_the_schemas_as_they_are():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_fgd_in_a_page_exists_with_its_options(page):
     text = page.read_text().replace("\\\n", " ")
-    lines = re.findall(r"(?:^|`|\s)(?:\.venv/bin/)?fgd ([a-z-]+(?: [^\n`]*)?)", text)
+    # What stands alone in a line of code or between backticks; "fgd distils" in a sentence does not.
+    lines = re.findall(
+        r"(?:^ {4,}|^|`)(?:\.venv/bin/)?(fgd(?:-cluster)? [^\n`]+)", text, re.MULTILINE
+    )
     for line in lines:
-        words = line.split()
-        command = main
-        while isinstance(command, click.Group) and words and words[0] in command.commands:
+        program, *words = shlex.split(line, comments=True)
+        command = {"fgd": main, "fgd-cluster": cluster_main}[program]
+        while isinstance(command, click.Group):
+            assert words and words[0] in {*command.commands, "--help"}, f"{page.name}: {line}"
+            if words[0] == "--help":
+                break
             command = command.commands[words.pop(0)]
-        if command is main:
-            assert words[0] not in ("and", "zoo"), line  # prose: "fgd distils"
-            continue
         known = {name for option in command.params for name in option.opts + option.secondary_opts}
         for word in words:
             if word.startswith("--"):
-                assert word.split("=")[0] in known | {"--help"}, f"{page.name}: fgd {line}"
+                assert word.split("=")[0] in known | {"--help"}, f"{page.name}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_in_a_page_exists(page):
+    targets = set(re.findall(r"^([a-z-]+):", (root() / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:^ {4,}|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    assert set(named) <= targets, page.name
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (root() / "README.md").read_text())
+    assert [link for link in links if "://" not in link and not (root() / link).is_file()] == []
 
 
 def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path):

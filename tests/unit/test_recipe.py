@@ -160,10 +160,16 @@ def test_a_teachers_own_training_follows_the_batch_too():
 
 
 def test_a_learning_rate_that_fits_may_be_written_down(tmp_path):
-    def state(content):
-        content.update(gpus=64, learning_rates={"retinanet_r50": 0.08, "mask_rcnn_r50": 0.16})
+    rates = {"retinanet_r50": 0.08, "mask_rcnn_r50": 0.16}
 
-    recipe.plan(load_suite(write_suite(tmp_path, state, "coco")))
+    def state(content):
+        content.update(gpus=64, learning_rates=rates)
+
+    suite = load_suite(write_suite(tmp_path, state, "coco"))
+    recipe.plan(suite)
+    for row, rate in rates.items():
+        training = recipe.compose(suite, recipe.load_row(row, suite), "fgd").training
+        assert training.optimizer.lr == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from snakemake.exceptions import WorkflowError
 
 from fgd import compat
 from fgd.errors import FGDError
-from fgd.fingerprint import training_annotations
 
-compat.quiet()
+compat.quiet()  # before anything imports mmcv, which it silences
 from cluster import settings as cluster_settings
 from fgd import recipe
 from fgd.provenance import method_hash
@@ -282,13 +281,8 @@ def data_changed(wildcards):
 
 @explained
 def coco_root(wildcards):
-    """The folder that COCO is downloaded to."""
-    loaded = suite(wildcards)
-    first = recipe.load_row(loaded.rows[0], loaded)
-    annotations = training_annotations(
-        recipe.compose(loaded, first, "baseline").detector
-    )
-    return os.path.dirname(os.path.dirname(annotations))
+    """The folder that COCO is downloaded to, two levels above its annotation files."""
+    return os.path.dirname(os.path.dirname(data_files(wildcards)["ann_file"]))
 
 
 def data_folder(wildcards):
