@@ -25,10 +25,9 @@ def test_the_reference_is_made_from_the_schemas_as_they_are():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_fgd_in_a_page_exists_with_its_options(page):
     text = page.read_text().replace("\\\n", " ")
-    # What stands alone in a line of code or between backticks; "fgd distils" in a sentence does not.
-    lines = re.findall(
-        r"(?:^ {4,}|^|`)(?:\.venv/bin/)?(fgd(?:-cluster)? [^\n`]+)", text, re.MULTILINE
-    )
+    # What begins a line or stands between backticks; "fgd distils" in a sentence does neither.
+    commands = r"(?:^ *|`)(?:\.venv/bin/)?(fgd(?:-cluster)? [^\n`]+)"
+    lines = re.findall(commands, text, re.MULTILINE)
     for line in lines:
         program, *words = shlex.split(line, comments=True)
         command = {"fgd": main, "fgd-cluster": cluster_main}[program]
