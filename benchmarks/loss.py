@@ -12,14 +12,12 @@ import sys
 import time
 import types
 from collections.abc import Callable
-from math import ceil, floor
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgd.loss import FGDLoss, FGDParts, PyramidLoss
+from fgd.loss import FGDLoss, PyramidLoss, paper
 
 CHANNELS = 256
 HEIGHT, WIDTH = 800, 1344
@@ -31,59 +29,12 @@ SCALES_TRIED = (0.25, 0.5, 1.0)  # of height and width
 
 
 class PaperLoss(FGDLoss):
-    """The paper's equations written down one after the other, a loop over the boxes included."""
+    """The paper's equations one after the other, a loop over the boxes included."""
 
     def forward(self, *arguments) -> Tensor:
-        parts = self.parts(*arguments)
         weights = self.alpha, self.beta, self.gamma, self.lambda_
-        return sum(weight * part for weight, part in zip(weights, parts, strict=True))
-
-    def parts(self, student, teacher, gt_bboxes, img_shapes) -> FGDParts:
-        images = len(student)
-        foreground = torch.zeros_like(student[:, :1])
-        for image, (boxes, shape) in enumerate(zip(gt_bboxes, img_shapes, strict=True)):
-            for box in boxes.tolist():
-                paint(foreground[image, 0], box, shape)
-        outside = (foreground == 0).to(student.dtype)
-        background = outside / outside.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-
-        spatial_s, channel_s = self._equations_5_to_8(student)
-        spatial_t, channel_t = self._equations_5_to_8(teacher)
-        squared = spatial_t * channel_t * (student - teacher) ** 2
-        attention = (spatial_s - spatial_t).abs().sum() + (channel_s - channel_t).abs().sum()
-        relation_s = relation(student, self.conv_mask_s, self.channel_add_conv_s)
-        relation_t = relation(teacher, self.conv_mask_t, self.channel_add_conv_t)
-        return FGDParts(
-            foreground=(foreground * squared).sum() / images,
-            background=(background * squared).sum() / images,
-            attention=attention / images,
-            global_=((relation_s - relation_t) ** 2).sum() / images,
-        )
-
-    def _equations_5_to_8(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        images, channels, height, width = features.shape
-        spatial = F.softmax(features.abs().mean(dim=1).flatten(1) / self.temperature, dim=1)
-        channel = F.softmax(features.abs().mean(dim=(2, 3)) / self.temperature, dim=1)
-        return (
-            height * width * spatial.view(images, 1, height, width),
-            channels * channel.view(images, channels, 1, 1),
-        )
-
-
-def paint(mask: Tensor, box: list[float], shape: tuple[int, int]) -> None:
-    """Raise `mask` (H, W) to 1 / area in the cells of one box."""
-    height, width = mask.shape
-    left, right = floor(box[0] / shape[1] * width), ceil(box[2] / shape[1] * width)
-    top, bottom = floor(box[1] / shape[0] * height), ceil(box[3] / shape[0] * height)
-    scale = 1 / ((bottom + 1 - top) * (right + 1 - left))
-    mask[top : bottom + 1, left : right + 1].clamp_(min=scale)
-
-
-def relation(features: Tensor, mask: nn.Conv2d, transform: nn.Sequential) -> Tensor:
-    """R of equation 12."""
-    weights = F.softmax(mask(features).flatten(2), dim=2)
-    context = (features.flatten(2) * weights).sum(dim=2)
-    return features + transform(context[..., None, None])
+        terms = paper.parts(self, *arguments)
+        return sum(weight * term for weight, term in zip(weights, terms, strict=True))
 
 
 class PublishedLoss(nn.Module):

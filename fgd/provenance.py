@@ -25,11 +25,13 @@ FILE = "provenance.json"
 def method_hash() -> str:
     """A hash of the code that a distilled student depends on beside its config.
 
-    It is the loss and what calls it; comments and docstrings do not count.
+    It is the loss and what calls it, without `paper`, with which nothing trains; comments and
+    docstrings do not count.
     """
     digest = hashlib.sha256()
     package = root() / "fgd"
-    for file in (*sorted((package / "loss").glob("*.py")), package / "distiller.py"):
+    loss = sorted(set((package / "loss").glob("*.py")) - {package / "loss/paper.py"})
+    for file in (*loss, package / "distiller.py"):
         digest.update(code(file.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()
 

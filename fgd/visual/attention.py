@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmcv import Config
 from mmdet.models import build_detector
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch import Tensor
 from fgd.checkpoint import read_checkpoint
 from fgd.distiller import FGDDistiller, loss_name
 from fgd.errors import FGDError
-from fgd.loss import FGDLoss, scale_masks
+from fgd.loss import FGDLoss, paper, scale_masks
 from fgd.train.sampling import derive_seed, seed_everything
 from fgd.visual.images import Picture, network_input
 from fgd.weights import load_strictly
@@ -56,15 +55,6 @@ class LevelView:
     before: Attention
     after: Attention
     teacher: Attention
-
-
-def attention(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """A^S (N, H, W) and A^C (N, C) of features (N, C, H, W): equations 5 to 8."""
-    magnitude = features.abs()
-    images, channels, height, width = features.shape
-    spatial = F.softmax(magnitude.mean(dim=1).flatten(1) / temperature, dim=1)
-    channel = F.softmax(magnitude.mean(dim=(2, 3)) / temperature, dim=1)
-    return (height * width * spatial).view(images, height, width), channels * channel
 
 
 def fgd_views(config: Path, trained: Path, pictures: list[Picture]) -> list[list[LevelView]]:
@@ -120,12 +110,16 @@ def _attentions(distiller: FGDDistiller, img: Tensor) -> dict[int, tuple[Attenti
     found = {}
     for level, (student, teacher) in distiller.features(img).items():
         loss: FGDLoss = distiller.distill_losses[loss_name(level)]
-        ours = student if loss.align is None else loss.align(student)
         found[level] = tuple(
-            Attention(*(part[0].numpy() for part in attention(features, loss.temperature)))
-            for features in (ours, teacher)
+            _attention(features, loss.temperature) for features in (loss.aligned(student), teacher)
         )
     return found
+
+
+def _attention(features: Tensor, temperature: float) -> Attention:
+    """Of one image's features, (1, C, H, W)."""
+    spatial, channel = paper.attention(features, temperature)
+    return Attention(spatial[0, 0].numpy(), channel[0, :, 0, 0].numpy())
 
 
 def _masks(picture: Picture, item, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,8 @@ from mmcv import Config
 from fgd.audit import check_start
 from fgd.cli import main
 from fgd.errors import FGDError
-from fgd.loss import FGDLoss
 from fgd.train import run, train
-from fgd.visual.attention import attention, distiller_at_start, fgd_views
+from fgd.visual.attention import distiller_at_start, fgd_views
 from fgd.visual.detect import _objects
 from fgd.visual.images import choose_images, read_pictures
 from fgd.visual.make import draw
@@ -45,17 +44,6 @@ def trained(tiny_suite, tmp_path, monkeypatch):
     config.write_text(training_config(tiny_suite, ROW, "fgd").pretty_text)
     train(config, tmp_path / "run", tmp_path / "trained.pth")
     return config, tmp_path / "trained.pth", start
-
-
-def test_attention_is_the_losss_own():
-    student, teacher = torch.randn(2, 2, 8, 5, 4)
-    loss = FGDLoss(8, 8, temperature=0.8)
-    boxes, shapes = [torch.empty(0, 4)] * 2, [(5, 4)] * 2
-    (spatial_s, channel_s), (spatial_t, channel_t) = (attention(x, 0.8) for x in (student, teacher))
-    expected = (spatial_s - spatial_t).abs().sum() + (channel_s - channel_t).abs().sum()
-    parts = loss.parts(student, teacher, boxes, shapes)
-    torch.testing.assert_close(parts.attention, expected / 2, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(spatial_s.mean(dim=(1, 2)), torch.ones(2))
 
 
 def test_pictures_of_a_distillation(trained, pictures, tiny_data, annotations, tmp_path):
