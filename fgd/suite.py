@@ -20,7 +20,8 @@ ARMS = ("fgd", "baseline")
 class Suite:
     """A suite file; every field is described in workflow/schemas/suite.schema.yaml.
 
-    `row_files` has the files of those rows that the suite names by a path.
+    Two are not in it: `row_files` has the files of those rows that the suite names by a path,
+    `file` is its own path.
     """
 
     name: str
@@ -48,6 +49,13 @@ class Suite:
     watch: dict | None = None
     validation: dict | None = None
     accept_data: tuple[str, ...] = ()
+    file: str = ""
+
+    @property
+    def chosen_by(self) -> str:
+        """What chooses the suite in `snakemake --config suite=...`: its name, or its path."""
+        known = root() / "configs" / "suites" / f"{self.name}.yaml"
+        return self.name if Path(self.file).absolute() == known else self.file
 
     @property
     def total_batch(self) -> int:
@@ -116,7 +124,7 @@ def load_suite(path: str | Path) -> Suite:
     content.pop("seed", None)
     for key in ("seeds", "train_teachers", "curves"):
         content[key] = tuple(content.get(key, ()))
-    return Suite(**content, row_files=row_files)
+    return Suite(**content, row_files=row_files, file=str(path))
 
 
 def row_file(name: str) -> Path:

@@ -48,14 +48,16 @@ def collect(suite: Suite, results: Path) -> Table:
                 folders=folders,
             )
         )
-    settings = json.dumps(asdict(suite), sort_keys=True).encode()
+    settings = asdict(suite)
+    del settings["file"]
     return Table(
         suite=suite.name,
+        chosen_by=suite.chosen_by,
         seeds=suite.seeds,
         small=suite.mini is not None,
         data=suite.data_root or suite.dataset,
         results=str(results),
-        settings=hashlib.sha256(settings).hexdigest(),
+        settings=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
         rows=rows,
     )
 

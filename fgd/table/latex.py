@@ -1,6 +1,8 @@
 r"""The results table for a paper: LaTeX, with the rules of booktabs (\usepackage{booktabs})."""
 
-from fgd.table.model import Figures, Table
+from collections import Counter
+
+from fgd.table.model import Figures, Row, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -24,18 +26,26 @@ def to_latex(table: Table) -> str:
         f"% FGD, suite {table.suite}. AP x 100. Published are the authors' numbers{small}.",
         "% Needs \\usepackage{booktabs}.",
     ]
+    if len(table.seeds) > 1:
+        seeds = ", ".join(map(str, table.seeds))
+        comment.append(f"% Mean and standard deviation over the seeds {seeds}.")
+    alike = Counter(map(_names, table.rows))
     lines = []
     for row in table.rows:
-        teacher = f"{row.teacher.model} {row.teacher.backbone}"
-        for kind, figures in row.figures.items():
-            names = (
-                [row.student.model, row.student.backbone, teacher]
-                if kind == "box"
-                else [f"\\quad {kind} AP", "", ""]
-            )
-            escaped = [escape(name) if kind == "box" else name for name in names]
-            lines.append(" & ".join([*escaped, *_cells(figures)]) + r" \\")
+        student, *others = _names(row)
+        if alike[_names(row)] > 1:  # ablations of one row
+            student += f" ({row.name})"
+        for number, (kind, figures) in enumerate(row.figures.items()):
+            names = [r"\quad", "", ""] if number else [escape(x) for x in (student, *others)]
+            if kind != "box":
+                names[0] += f"{'' if number else ','} {kind} AP"
+            lines.append(" & ".join([*names, *_cells(figures)]) + r" \\")
     return "\n".join([*comment, _HEAD, *lines, _FOOT]) + "\n"
+
+
+def _names(row: Row) -> tuple[str, str, str]:
+    """What a paper calls student, its backbone and the teacher."""
+    return row.student.model, row.student.backbone, f"{row.teacher.model} {row.teacher.backbone}"
 
 
 def escape(text: str) -> str:
@@ -46,15 +56,16 @@ def escape(text: str) -> str:
 def _cells(figures: Figures) -> list[str]:
     return [
         _number(figures.teacher_ap),
-        _number(figures.baseline_ap),
-        _number(figures.fgd_ap),
-        _number(figures.gain, "+"),
+        _number(figures.baseline_ap, deviation=figures.baseline_std),
+        _number(figures.fgd_ap, deviation=figures.fgd_std),
+        _number(figures.gain, "+", figures.gain_std),
         _number(figures.published_baseline),
         _number(figures.published_fgd),
         _number(figures.published_gain, "+"),
     ]
 
 
-def _number(value: float | None, sign: str = "") -> str:
+def _number(value: float | None, sign: str = "", deviation: float | None = None) -> str:
     # A minus is mathematics: a hyphen would be set for it otherwise.
-    return "--" if value is None else f"${value:{sign}.1f}$"
+    spread = "" if deviation is None else rf" \pm {deviation:.1f}"
+    return "--" if value is None else f"${value:{sign}.1f}{spread}$"

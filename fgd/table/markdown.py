@@ -1,5 +1,7 @@
 """The table as a page that reads well in a terminal and rendered."""
 
+import shlex
+
 from fgd.table.model import Figures, Table
 
 _GAIN_NOTE = "Gain: FGD over the baseline, the same student trained alike without a teacher."
@@ -79,15 +81,13 @@ def _unfinished(table: Table) -> list[str]:
     rows = [row for row in table.rows if row.missing]
     if not rows:
         return []
-    # A shell writes out the braces: of both arms, with every seed.
-    seeds = "".join(f",/seed{seed}" for seed in table.seeds[1:])
-    runs = "{baseline,fgd}" + (f"{{{seeds}}}" if seeds else "")
-    one = f"{table.results}/{rows[0].name}/{runs}/eval.json"
+    command = f"    {_SNAKEMAKE} --config {shlex.quote(f'suite={table.chosen_by}')}"
+    files = [f"{table.results}/{folder}/eval.json" for folder in rows[0].missing_folders]
     return [
         f"## Unfinished: {len(rows)} of {len(table.rows)} rows",
         "\n".join(f"- {row.name}: no {', '.join(row.missing)}" for row in rows),
-        "To run them all, or one of them:",
-        f"    {_SNAKEMAKE} --config suite={table.suite}\n    {_SNAKEMAKE} {one}",
+        "To run them all, or the first of them:",
+        f"{command}\n{command} -- \\\n        " + " \\\n        ".join(files),
     ]
 
 

@@ -26,8 +26,8 @@ class Figures:
     """AP in points, with one decimal; None where nothing was measured or published.
 
     Of a suite with several seeds, baseline and FGD are means over the runs that there are, with the
-    sample standard deviation (of at least two runs). The gain's is that of `gains`, the differences
-    between the runs of one seed.
+    sample standard deviation (of at least two runs). `gains` are the differences between the runs
+    of one seed, None where one of them is missing.
     """
 
     teacher_ap: float | None
@@ -44,7 +44,10 @@ class Figures:
 
     @property
     def gain(self) -> float | None:
-        """What the teacher added to the student, measured."""
+        """What the teacher added to the student, measured, over the seeds that have both runs."""
+        if None in self.gains:
+            return mean(self.gains)
+        # The difference that a reader works out from the two numbers beside it.
         return mean([difference(self.fgd_ap, self.baseline_ap)])
 
     @property
@@ -79,6 +82,12 @@ class Row:
         """What has not been evaluated yet."""
         return [name for name, report in self.measured.items() if report is None]
 
+    @property
+    def missing_folders(self) -> list[str]:
+        """Where its figures will be, in the suite's results."""
+        folders = {"teacher": f"teachers/{self.teacher.name}"} | self.folders
+        return [folders[name] for name in self.missing]
+
     def means(self, kind: str) -> dict[str, dict[str, Any]]:
         """All figures of "teacher", "baseline" and "fgd", as far as there are any.
 
@@ -93,9 +102,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of a suite; `settings` is the SHA-256 of the suite's settings."""
+    """All rows of a suite.
+
+    Attributes:
+        chosen_by: what chooses the suite in `snakemake --config suite=...`.
+        settings: SHA-256 of the suite's settings.
+    """
 
     suite: str
+    chosen_by: str
     seeds: tuple[int, ...]
     small: bool
     data: str

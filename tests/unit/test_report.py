@@ -159,6 +159,25 @@ def test_latex_has_a_line_a_row_and_kind(suite, results):
     assert body[2].startswith(r"\quad mask AP &  &  & --")
 
 
+def test_latex_names_a_row_that_has_masks_alone(tmp_path):
+    latex = to_latex(collect(load_suite(root() / "configs/suites/more.yaml"), tmp_path))
+    (line,) = [line for line in latex.splitlines() if "SOLO" in line]
+    assert line.startswith("SOLO, mask AP & R50 & SOLO R101 & -- ")
+
+
+def test_latex_tells_rows_of_the_same_detectors_apart_and_has_deviations(tmp_path):
+    write_report(tmp_path / "retinanet_r50/baseline", 0.3)
+    write_report(tmp_path / "retinanet_r50/baseline/seed1", 0.2)
+    study = load_suite(root() / "configs/suites/study.yaml")
+    latex = to_latex(collect(study, tmp_path)).splitlines()
+    assert [line.split(" & ")[0] for line in latex if line.startswith("RetinaNet")][:2] == [
+        r"RetinaNet (retinanet\_r50)",
+        r"RetinaNet (inherit\_alone)",
+    ]
+    assert r"$25.0 \pm 7.1$" in next(line for line in latex if line.startswith("RetinaNet"))
+    assert r"% Mean and standard deviation over the seeds 0, 1, 2." in latex
+
+
 def test_latex_prints_names_as_they_are():
     assert escape("a_b & 5% {x}") == r"a\_b \& 5\% \{x\}"
 

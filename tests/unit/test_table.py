@@ -67,7 +67,19 @@ def test_unfinished_rows_say_what_they_lack_and_how_to_run_them(suite, results):
     assert "## Unfinished: 7 of 8 rows" in markdown
     assert "- retinanet_r101: no baseline, fgd\n" in markdown
     assert "- mask_rcnn_r50: no baseline\n" in markdown
-    assert f"{results}/retinanet_r101/{{baseline,fgd}}/eval.json" in markdown
+    command = "snakemake --profile cluster/profiles/local --config suite=mini"
+    baseline, fgd = (f"{results}/retinanet_r101/{arm}/eval.json" for arm in ("baseline", "fgd"))
+    assert f"{command}\n" in markdown
+    assert f"{command} -- \\\n        {baseline} \\\n        {fgd}\n" in markdown
+
+
+def test_what_an_unfinished_row_lacks_is_asked_for_where_it_will_be(suite, tmp_path):
+    write_report(tmp_path / "retinanet_r50/baseline", 0.1)
+    write_report(tmp_path / "retinanet_r50/fgd", 0.2)
+    elsewhere = replace(suite, file="birds/my suite.yaml")
+    markdown = to_markdown(collect(elsewhere, tmp_path))
+    wanted = f"--config 'suite=birds/my suite.yaml' -- \\\n        {tmp_path}/{RETINANET_TEACHER}"
+    assert f"{wanted}/eval.json\n" in markdown
 
 
 def test_every_table_of_the_page_is_aligned_and_fits_a_wide_terminal(suite, results):
@@ -153,15 +165,22 @@ def test_several_seeds_have_mean_deviation_and_the_number_of_runs(seeded):
     assert cells[3:8] == ["39.1", "16.4 ±1.5", "32.8 ±1.3", "+16.4 ±1.4", "3"]
 
 
-def test_a_single_run_has_no_deviation(seeded):
+def test_a_single_run_has_no_deviation_and_runs_of_different_seeds_no_gain(seeded):
     cells = line_of(to_markdown(seeded), "mask_rcnn_r50")
-    assert cells[3:8] == ["41.0", "20.0", "30.0", "+10.0", "1"]
+    assert cells[3:8] == ["41.0", "20.0", "30.0", "-", "1"]
+
+
+def test_the_gain_is_that_of_the_seeds_that_have_both_runs(suite, results):
+    write_report(results / "retinanet_r50/fgd/seed1", 0.9)
+    table = collect(replace(suite, seeds=(0, 1)), results)
+    cells = line_of(to_markdown(table), "retinanet_r50")
+    assert cells[4:7] == ["16.2", "60.7 ±41.4", "+15.2"]
 
 
 def test_runs_that_lack_are_named(seeded):
     markdown = to_markdown(seeded)
     assert "- mask_rcnn_r50: no baseline, baseline/seed1, fgd/seed1, fgd/seed2" in markdown
-    assert "/retinanet_r101/{baseline,fgd}{,/seed1,/seed2}/eval.json" in markdown
+    assert "/retinanet_r101/fgd/seed2/eval.json" in markdown
     assert "seeds 0, 1, 2" in markdown
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert max(map(len, lines)) <= 140

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+from dataclasses import asdict
 from functools import cache, wraps
 from pathlib import Path
 
@@ -55,6 +56,22 @@ def explained(function):
     return wrapper
 
 
+def chosen_suite():
+    """The suite that `--config suite=...` names, by its name or its path."""
+    for key in config:
+        if key != "suite":
+            sys.exit(
+                f"error: --config {key}=...: the workflow has no such key. It has `suite`; "
+                "everything else stands in the suite's file"
+            )
+    # A suite may be called 2024, which Snakemake reads as a number.
+    chosen = str(config.get("suite", "coco"))
+    if not chosen:
+        sys.exit("error: --config suite=: name a suite, or the path of its file")
+    # One spelling of a path: files are compared by it with those of the last run.
+    return os.path.relpath(chosen) if chosen.endswith(".yaml") else chosen
+
+
 def suite_files(chosen):
     """The path of every suite by its name: those of configs/suites and the chosen one."""
     folder = Path(os.path.relpath(workflow.basedir)) / "configs" / "suites"
@@ -62,8 +79,8 @@ def suite_files(chosen):
     return known if chosen in known else known | {Path(chosen).stem: Path(chosen)}
 
 
-SUITE_FILES = suite_files(config.get("suite", "coco"))
-SUITE = Path(config.get("suite", "coco")).stem
+SUITE_FILES = suite_files(chosen_suite())
+SUITE = Path(chosen_suite()).stem
 
 
 wildcard_constraints:
@@ -239,6 +256,11 @@ def training_threads(wildcards):
     return suite(wildcards).gpus * (1 + suite(wildcards).workers_per_gpu)
 
 
+def evaluation_gpus(wildcards):
+    """GPUs of a single job that evaluates: none where the suite's trainings have none."""
+    return int((suite(wildcards).cluster or {}).get("gpus_per_node") != 0)
+
+
 def from_cluster(key):
     """A resource of single jobs that the suite's `cluster:` section names; empty if it does not."""
     return lambda wildcards: (suite(wildcards).cluster or {}).get(key, "")
@@ -377,6 +399,18 @@ def digest(wildcards):
             suite(wildcards), loaded, wildcards.arm, seed(wildcards)
         )
     text = json.dumps([config.to_dict() for config in configs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@explained
+def shown(wildcards):
+    """A hash of what a table, figures or page say beside what was measured.
+
+    That is the suite's settings, its base's among them, and the published figures of its rows.
+    """
+    loaded = suite(wildcards)
+    published = {name: recipe.load_row(name, loaded).published for name in loaded.rows}
+    text = json.dumps([asdict(loaded), published], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

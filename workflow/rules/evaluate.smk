@@ -18,6 +18,7 @@ rule evaluate:
     resources:
         mem_mb=by_size(4000, 32000),
         runtime=by_size(30, 240),
+        gpu=evaluation_gpus,
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     message:

@@ -31,6 +31,7 @@ rule table:
     params:
         results=subpath(output.markdown, parent=True),
         out=subpath(output.markdown, strip_suffix=".md"),
+        shown=shown,
     message:
         "Write the table {output.markdown}"
     # The table itself goes to the terminal, errors to the log.
@@ -112,6 +113,7 @@ rule figures:
     params:
         results="results/{suite}",
         out="results/{suite}/figures",
+        shown=shown,
     message:
         "Draw the figures of suite {wildcards.suite}"
     shell:
@@ -138,6 +140,7 @@ rule page:
     params:
         results=subpath(output[0], parent=True),
         rows="",
+        shown=shown,
     message:
         "Write the page {output}"
     shell:
@@ -159,3 +162,4 @@ use rule page as demo_page with:
     params:
         results=subpath(output[0], parent=True),
         rows="".join(f" --row {name}" for name in DEMO_ROWS),
+        shown=shown,

@@ -77,6 +77,7 @@ rule evaluate_trained_teacher:
     resources:
         mem_mb=by_size(4000, 32000),
         runtime=by_size(30, 240),
+        gpu=evaluation_gpus,
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     message:
@@ -157,6 +158,7 @@ rule check_teacher:
     resources:
         mem_mb=by_size(4000, 32000),
         runtime=by_size(30, 240),
+        gpu=evaluation_gpus,
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     params:
