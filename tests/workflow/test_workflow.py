@@ -44,6 +44,11 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in result.stdout
 
 
+def test_the_same_suite_by_another_spelling_of_its_path_has_nothing_to_do(finished):
+    for spelling in ("./mini.yaml", str(finished.folder / "mini.yaml")):
+        assert finished.plan(suite=spelling) == {}, spelling
+
+
 def test_evaluating_again_runs_evaluation_and_what_shows_it(finished):
     shown = {"table": 1, "figures": 1, "page": 1, "all": 1}
     assert finished.plan("--forcerun=evaluate") == {"evaluate": ARMS + 4, **shown}
@@ -175,6 +180,14 @@ def test_an_unknown_key_is_refused_by_name_before_anything_runs(new_project):
     assert not (new_project.folder / "results").exists()
 
 
+def test_a_misspelt_key_of_config_is_refused(new_project):
+    """It would plan all of COCO."""
+    command = [word.replace("suite=", "suit=") for word in new_project.command("--dry-run")]
+    result = subprocess.run(command, cwd=new_project.folder, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert "--config suit=...: the workflow has no such key" in result.stdout + result.stderr
+
+
 def test_a_row_that_the_suite_does_not_have_is_refused_by_name(new_project):
     result = new_project.run("results/coco/fcos_r51/fgd/eval.json", suite="coco")
     assert result.returncode != 0
@@ -237,23 +250,40 @@ def test_another_teacher_distils_its_rows_anew(copy):
     assert (plan["distill"], plan.get("baseline")) == (1, None)
 
 
-def test_a_changed_loss_distils_anew_and_a_comment_does_not(copy, tmp_path):
+def test_a_changed_loss_distils_anew_and_published_figures_do_not(copy, tmp_path):
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns(".git", ".venv", "results", "data", "__pycache__")
     shutil.copytree(ROOT, checkout, ignore=ignored)
     loss = checkout / "fgd/loss/terms.py"
+    row = checkout / "configs/distillers/fcos_r50.py"
 
     def plan() -> dict[str, int]:
         return copy.plan("--rerun-triggers=params", checkout=checkout)
 
     loss.write_text(loss.read_text() + "\n# A comment.\n")
     assert plan() == {}
+    row.write_text(row.read_text() + "\npublished.update(fgd=1.0)\n")
+    assert plan() == {"table": 1, "figures": 1, "page": 1, "all": 1}
     loss.write_text(loss.read_text() + "\n_CHANGED = True\n")
     assert plan() == {
         "distill": 8,
         "transfer": 8,
         "evaluate": 8,
         "pictures": 8,
+        "table": 1,
+        "figures": 1,
+        "page": 1,
+        "all": 1,
+    }
+
+
+def test_a_row_is_trained_anew_as_the_readme_says(copy):
+    shutil.rmtree(copy.folder / "results/mini/fcos_r50/fgd/run")
+    assert copy.plan("--forcerun", "results/mini/fcos_r50/fgd/trained.pth") == {
+        "distill": 1,
+        "transfer": 1,
+        "evaluate": 1,
+        "pictures": 1,
         "table": 1,
         "figures": 1,
         "page": 1,

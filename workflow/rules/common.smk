@@ -64,8 +64,8 @@ def chosen_suite():
                 f"error: --config {key}=...: the workflow has no such key. It has `suite`; "
                 "everything else stands in the suite's file"
             )
-    # A suite may be called 2024, which Snakemake reads as a number.
-    chosen = str(config.get("suite", "coco"))
+    # A suite may be called 2024, which Snakemake reads as a number; nothing it reads as None.
+    chosen = str(config.get("suite", "coco") or "")
     if not chosen:
         sys.exit("error: --config suite=: name a suite, or the path of its file")
     # One spelling of a path: files are compared by it with those of the last run.
