@@ -13,10 +13,10 @@ from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
 
 from fgd import recipe
-from fgd.evaluate import evaluate
+from fgd.evaluation.evaluate import evaluate
+from fgd.evaluation.scores import coco_figures
 from fgd.mini import digits
 from fgd.mini.scene import CLASSES
-from fgd.scores import coco_figures
 
 ROW = "retinanet_r50"
 VARIANTS = ((1, "fp32"), (8, "fp32"), (1, "bf16"), (8, "bf16"))

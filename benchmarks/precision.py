@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mmcv import Config
 
-from fgd.config_text import config_text
 from fgd.files import write_json, write_text
+from fgd.recipe.config_text import config_text
 
 FGD = Path(sys.executable).with_name("fgd")
 RUNS = (("fp32", 0), ("fp32", 1), ("fp32", 2), ("bf16", 0), ("fp16", 0))

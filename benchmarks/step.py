@@ -13,11 +13,11 @@ from mmdet.datasets import build_dataset
 
 import fgd.loss.reductions
 from fgd import recipe
-from fgd.batches import Collate
+from fgd.data.batches import Collate
 from fgd.mini import digits
 from fgd.mini.scene import CLASSES
+from fgd.precision import Precision
 from fgd.suite import Suite
-from fgd.train.precision import Precision
 from fgd.train.sampling import SampleKey, SeededDataset
 from fgd.train.step import Trainable
 

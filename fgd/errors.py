@@ -1,5 +1,8 @@
 """The one exception that is meant for the user's eyes."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class FGDError(Exception):
     """Something the user gave is wrong.
@@ -7,3 +10,9 @@ class FGDError(Exception):
     The message names the file, key or tensor, says what was expected and what to do. The command
     line prints it as `error: <message>` without a traceback and exits with status 2.
     """
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the known names that look like it."""
+    close = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

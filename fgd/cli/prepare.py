@@ -92,10 +92,11 @@ def check_teacher(
     CONFIG is the plain mmdet config of the teacher called NAME, CHECKPOINT its weights. Weights
     that were evaluated on the same data before are not evaluated again.
     """
-    from fgd import gate, zoo
-    from fgd.evaluate import measure
+    from fgd import zoo
+    from fgd.evaluation.evaluate import measure
     from fgd.files import write_json
     from fgd.progress import log_to
+    from fgd.zoo import gate
 
     log_to(sys.stdout)
     model = zoo.find(name, index) if ap is None else None  # an unknown name is told at once

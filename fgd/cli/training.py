@@ -74,7 +74,7 @@ def evaluate(
     per_class: bool,
 ) -> None:
     """Evaluate a plain mmdet checkpoint: the twelve COCO figures for boxes and masks."""
-    from fgd.evaluate import evaluate as run
+    from fgd.evaluation.evaluate import evaluate as run
 
     report = run(config, checkpoint, out, pycocotools, batch, precision, provenance, per_class)
     click.echo(json.dumps({kind: report[kind] for kind in ("box", "mask") if kind in report}))
@@ -96,6 +96,6 @@ def publish(
     least_ap: float,
 ) -> None:
     """Publish weights as the model zoo does: NAME-<hash>.pth and a metafile NAME.yml."""
-    from fgd.publish import publish as run
+    from fgd.zoo.publish import publish as run
 
     click.echo(run(checkpoint, name, index, config, evaluation, least_ap))

@@ -8,9 +8,9 @@ from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.new_row.fit import Fit
 from fgd.new_row.wish import Wish
-from fgd.rate import BASE_BATCH
 from fgd.recipe import own
 from fgd.suite import load_suite
+from fgd.suite.rate import BASE_BATCH
 
 
 def row_text(wish: Wish, fit: Fit) -> str:

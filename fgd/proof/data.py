@@ -13,12 +13,12 @@ from torch import nn
 
 from fgd import recipe, zoo
 from fgd.checkout import root
-from fgd.config_text import config_text
 from fgd.download import fetch
 from fgd.files import write_json, write_text
-from fgd.publish import publish
+from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
 from fgd.transfer import write_hashed
+from fgd.zoo.publish import publish
 
 IMAGES = 2
 # Sides of the objects, as fractions of the image's: some for every FPN level.

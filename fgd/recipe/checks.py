@@ -3,14 +3,13 @@
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from fgd import rate
-from fgd.errors import FGDError
+from fgd.errors import FGDError, suggestion
 from fgd.heads import level_strides
 from fgd.recipe.data import data_classes
 from fgd.recipe.detectors import backbone_checkpoint, number_of_classes
 from fgd.recipe.rows import Row, load_row
-from fgd.suite import Suite
-from fgd.zoo import find, suggestion
+from fgd.suite import Suite, rate
+from fgd.zoo import find
 
 _LATERAL = "neck.lateral_convs.0.conv.weight"  # its shape follows from the backbone's channels
 

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from mmcv import Config
 
-from fgd import rate
-from fgd.config_text import config_text
 from fgd.errors import FGDError
 from fgd.files import write_text
 from fgd.recipe.checks import check_fit, check_stated_rates
+from fgd.recipe.config_text import config_text
 from fgd.recipe.data import data_of
 from fgd.recipe.detectors import (
     backbone_checkpoint,
@@ -22,7 +21,7 @@ from fgd.recipe.detectors import (
 from fgd.recipe.hooks import moving_average
 from fgd.recipe.rows import Row, load_row
 from fgd.recipe.schedules import SCHEDULE, follow_batch, own_schedule, published_schedule
-from fgd.suite import ARMS, Suite
+from fgd.suite import ARMS, Suite, rate
 
 
 class Composed(NamedTuple):

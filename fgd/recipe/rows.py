@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fgd import rate
 from fgd.recipe import own
 from fgd.recipe.own import OwnDetector
-from fgd.schema import validate
-from fgd.suite import Suite, row_file
+from fgd.suite import Suite, rate, row_file
+from fgd.suite.schema import validate
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from mmcv import Config
 
-from fgd import rate
 from fgd.recipe.detectors import mini_detector
 from fgd.recipe.rows import Row
-from fgd.suite import Suite
+from fgd.suite import Suite, rate
 
 SCHEDULE = ("optimizer", "optimizer_config", "lr_config", "runner")
 

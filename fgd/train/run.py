@@ -20,18 +20,18 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import fgd.distiller  # registers FGDDistiller with mmdet
-from fgd import rate
 from fgd.audit import check_start, own_values, summary
-from fgd.batches import Collate
+from fgd.data.batches import Collate
 from fgd.errors import FGDError
 from fgd.files import atomic_path, write_json
 from fgd.fingerprint import fingerprint, starting_weights, training_annotations
+from fgd.precision import AUTO, Precision, usual
 from fgd.provenance import of_training
+from fgd.suite import rate
 from fgd.train import curves, ranks
 from fgd.train.background import Background
 from fgd.train.ema import MovingAverage, MovingAverageHook
 from fgd.train.log import LogHook
-from fgd.train.precision import AUTO, Precision, usual
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
 from fgd.train.space import check_space, state_bytes

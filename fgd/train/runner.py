@@ -5,7 +5,7 @@ from mmcv.runner.hooks import Hook
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from fgd.batches import on_device
+from fgd.data.batches import on_device
 from fgd.train.sampling import derive_seed, seed_everything
 
 

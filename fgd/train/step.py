@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fgd.train.precision import Precision
+from fgd.precision import Precision
 
 
 class TrainStep(nn.Module):

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from fgd import progress
 from fgd.errors import FGDError
+from fgd.evaluation.scores import coco_figures, detect, test_data
 from fgd.heads import heads
-from fgd.scores import coco_figures, detect, test_data
 from fgd.train import ranks
 
 _LEAST = 0.01  # AP, as a fraction; what has not been above it cannot collapse

@@ -14,7 +14,7 @@ from mmdet.datasets import replace_ImageToTensor
 from mmdet.datasets.pipelines import Compose
 from torch import Tensor
 
-from fgd.batches import Collate
+from fgd.data.batches import Collate
 from fgd.errors import FGDError
 
 

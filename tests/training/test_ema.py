@@ -10,7 +10,7 @@ from torch import nn
 
 from fgd import progress
 from fgd.checkpoint import content_hash, read_checkpoint
-from fgd.evaluate import measure
+from fgd.evaluation.evaluate import measure
 from fgd.recipe import compose, load_row
 from fgd.train import train
 from fgd.train.ema import MovingAverage

@@ -7,7 +7,7 @@ from detectors import training_config
 
 from fgd import provenance
 from fgd.errors import FGDError
-from fgd.evaluate import evaluate
+from fgd.evaluation.evaluate import evaluate
 from fgd.fingerprint import fingerprint
 from fgd.train import train
 from fgd.transfer import transfer

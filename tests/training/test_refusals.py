@@ -9,7 +9,7 @@ from detectors import save_teacher, training_config
 
 from fgd import recipe
 from fgd.cli import main
-from fgd.publish import publish
+from fgd.zoo.publish import publish
 
 TEACHER = recipe.load_row("retinanet_r50").teacher
 

@@ -11,9 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgd.checkout import root
 from fgd.errors import FGDError
+from fgd.precision import Precision, usual
 from fgd.train import state, train
 from fgd.train.background import Background, Snapshot
-from fgd.train.precision import Precision, usual
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from mmcv import Config
 from fgd import progress
 from fgd.checkpoint import content_hash, read_checkpoint
 from fgd.errors import FGDError
-from fgd.evaluate import measure
+from fgd.evaluation.evaluate import measure
+from fgd.evaluation.scores import METRICS
 from fgd.recipe import compose, load_row
-from fgd.scores import METRICS
 from fgd.train import train
 from fgd.train import validation as validation_module
 from fgd.train.validation import Collapse, ValidationHook

@@ -1,11 +1,11 @@
-"""fgd.deform against mmcv's own operator."""
+"""fgd.compat.deform against mmcv's own operator."""
 
 import mmcv.ops.deform_conv
 import pytest
 import torch
 from mmcv.ops import DeformConv2dPack
 
-from fgd.deform import deform_conv2d, use_on_cpu
+from fgd.compat.deform import deform_conv2d, use_on_cpu
 
 mmcv_operator = mmcv.ops.deform_conv.DeformConv2dFunction.apply
 

@@ -12,7 +12,7 @@ from mmdet.models import build_detector
 import fgd.distiller
 from fgd import recipe
 from fgd.errors import FGDError
-from fgd.train.precision import Precision
+from fgd.precision import Precision
 from fgd.train.step import TrainStep
 
 

@@ -17,9 +17,9 @@ from mmdet.models import build_detector
 
 from fgd import recipe
 from fgd.errors import FGDError
-from fgd.evaluate import evaluate, measure
-from fgd.scores import METRICS, coco_figures
-from fgd.zoo import _package
+from fgd.evaluation.evaluate import evaluate, measure
+from fgd.evaluation.scores import METRICS, coco_figures
+from fgd.zoo.index import _package
 
 
 @pytest.fixture
@@ -122,13 +122,13 @@ def test_the_same_weights_are_measured_once_for_all_who_ask(detector, tmp_path, 
     training = torch.load(checkpoint) | {"optimizer": {}}  # the same weights in another file
     torch.save(training, tmp_path / "trained.pth")
     with monkeypatch.context() as patch:
-        patch.setattr("fgd.evaluate.detect", None)
+        patch.setattr("fgd.evaluation.evaluate.detect", None)
         again = measure(config, tmp_path / "trained.pth", again=False)
         assert again == first | {"checkpoint": "trained.pth", "sha256": again["sha256"]}
         assert again["sha256"] != first["sha256"]
     training["state_dict"]["rpn_head.rpn_cls.bias"] += 1e-6
     torch.save(training, tmp_path / "trained.pth")
-    monkeypatch.setattr("fgd.evaluate.detect", lambda *_: pytest.fail("measured anew"))
+    monkeypatch.setattr("fgd.evaluation.evaluate.detect", lambda *_: pytest.fail("measured anew"))
     with pytest.raises(pytest.fail.Exception, match="measured anew"):
         measure(config, tmp_path / "trained.pth", again=False)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fgd.errors import FGDError
-from fgd.gate import check_own, check_teacher
 from fgd.zoo import ZooModel
+from fgd.zoo.gate import check_own, check_teacher
 
 TEACHER = ZooModel("cascade", Path("c.py"), "file:///c.pth", "12345678", box_ap=46.0, mask_ap=39.5)
 

@@ -1,7 +1,5 @@
 """The FGD loss against golden values of the published code and against the paper's equations."""
 
-import ast
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -276,21 +274,6 @@ def test_wrong_shapes_are_refused_by_name(change, message):
     )
     with pytest.raises(ValueError, match=message):
         FGDLoss(4, 6)(**(arguments | change))
-
-
-def test_the_loss_is_torch_alone():
-    for file in Path(plain.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                modules = [node.module]
-            else:
-                continue
-            for module in modules:
-                package = module.split(".")[0]
-                known = {"torch", "triton", *sys.stdlib_module_names}
-                assert package in known or module.startswith("fgd.loss"), f"{file}: {module}"
 
 
 def published_layout(student_channels: int, channels: int) -> dict[str, Tensor]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fgd import rate
 from fgd.errors import FGDError
+from fgd.suite import rate
 
 SCHEDULE = {
     "optimizer": {"type": "SGD", "lr": 0.02},

@@ -619,7 +619,7 @@ def test_unknown_key_of_a_row(monkeypatch, tmp_path):
     folder = tmp_path / "configs" / "distillers"
     folder.mkdir(parents=True)
     (folder / "mine.py").write_text("student = 'a'\nteacher = 'b'\ndistil = dict()\n")
-    monkeypatch.setattr("fgd.suite.root", lambda: tmp_path)
+    monkeypatch.setattr("fgd.suite.suite.root", lambda: tmp_path)
     with pytest.raises(FGDError, match=r"mine\.py: unknown key 'distil'; did you mean 'distill'"):
         recipe.load_row("mine")
 

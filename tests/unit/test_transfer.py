@@ -7,8 +7,8 @@ import torch
 
 from fgd import zoo
 from fgd.errors import FGDError
-from fgd.publish import publish
 from fgd.transfer import transfer
+from fgd.zoo.publish import publish
 
 STUDENT = {"backbone.conv1.weight": torch.arange(6.0), "neck.bias": torch.ones(2)}
 

@@ -2,7 +2,7 @@
 
 What we simply do not use is not patched: mmcv's data-parallel wrappers (they rely on internals
 that torch 2.0 and 2.1 removed) are replaced by `fgd.train.step`. The one operator that is replaced
-has its own module, `fgd.deform`.
+has its own module, `fgd.compat.deform`.
 """
 
 import functools
@@ -13,7 +13,7 @@ import warnings
 @functools.cache
 def apply() -> None:
     """Patch mmcv and mmdet; modules that build detectors call this when they are imported."""
-    from fgd import deform
+    from fgd.compat import deform
 
     reppoints_valid_flags_on_the_features_device()
     checkpoints_are_data()

@@ -8,9 +8,8 @@ from typing import Any
 import yaml
 
 from fgd.checkout import root
-from fgd.errors import FGDError
-from fgd.schema import validate
-from fgd.zoo import suggestion
+from fgd.errors import FGDError, suggestion
+from fgd.suite.schema import validate
 
 # The two trainings of a row: with its teacher, and without.
 ARMS = ("fgd", "baseline")

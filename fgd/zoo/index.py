@@ -6,16 +6,14 @@ planning is quick.
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 
-from fgd.errors import FGDError
+from fgd.errors import FGDError, suggestion
 
 # `..._20200130-366f5af1.pth`: the first digits of the file's SHA-256 end its name.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
@@ -122,12 +120,6 @@ def hash_of(address: str) -> str:
             "download could not be verified"
         )
     return match[1]
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: the known names that look like it."""
-    close = get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 @cache

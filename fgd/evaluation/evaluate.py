@@ -9,13 +9,14 @@ from mmcv import Config
 from mmdet.models import build_detector
 from torch import nn
 
-from fgd import compat, measured
+from fgd import compat
 from fgd.checkpoint import read_checkpoint
+from fgd.evaluation import measured
+from fgd.evaluation.scores import coco_figures, detect, test_data
 from fgd.files import sha256, write_json
 from fgd.heads import heads
+from fgd.precision import Precision
 from fgd.provenance import write as write_provenance
-from fgd.scores import coco_figures, detect, test_data
-from fgd.train.precision import Precision
 from fgd.weights import load_strictly
 
 compat.apply()
@@ -73,7 +74,7 @@ def measure(
     precision: str = "fp32",
     again: bool = True,
 ) -> dict[str, Any]:
-    """`evaluate`'s figures, by class too; they also go into the cache of figures (`fgd.measured`).
+    """`evaluate`'s figures, by class too; they also go into the cache (`measured`).
 
     Args:
         config, checkpoint, pycocotools, batch, precision: as `evaluate` takes them.

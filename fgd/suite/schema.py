@@ -7,8 +7,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from fgd.checkout import root
-from fgd.errors import FGDError
-from fgd.zoo import suggestion
+from fgd.errors import FGDError, suggestion
 
 
 def validate(value: Any, schema: str, place: str) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from fgd.batches import Collate, on_device
+from fgd.data.batches import Collate, on_device
 
 # The order in which COCO evaluation returns its statistics.
 METRICS = (

@@ -1,4 +1,4 @@
-"""What `fgd doctor` tries in a process of its own: `python -m fgd.probes operators cuda:0`.
+"""What `fgd doctor` tries in a process of its own: `python -m fgd.doctor.probes operators cuda:0`.
 
 Each function prints one line, or raises. The last line of the traceback is what the report shows.
 """

@@ -1,7 +1,7 @@
 """Whether an installation can do what it is for, found out by doing it.
 
 Nothing that can be broken is imported here: packages with compiled parts are tried in a process of
-their own (fgd/probes.py), so that one that crashes is a line of the report.
+their own (fgd/doctor/probes.py), so that one that crashes is a line of the report.
 """
 
 import errno
@@ -136,8 +136,8 @@ def _gpus() -> list[Check]:
 
 
 def _probe(name: str, arguments: str, mend: str) -> Check:
-    """Run a function of fgd/probes.py in a process of its own."""
-    command = [sys.executable, "-m", "fgd.probes", *arguments.split()]
+    """Run a function of fgd/doctor/probes.py in a process of its own."""
+    command = [sys.executable, "-m", "fgd.doctor.probes", *arguments.split()]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_S)
     except subprocess.TimeoutExpired:

@@ -1,0 +1,5 @@
+"""What mmcv 1.7 and mmdet 2.28 need on a current torch: `patches`, and the operator in `deform`."""
+
+from fgd.compat.patches import apply, checkpoints_are_data, quiet
+
+__all__ = ["apply", "checkpoints_are_data", "quiet"]

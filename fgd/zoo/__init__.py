@@ -1,0 +1,25 @@
+"""Where teachers and backbones come from: mmdet's model zoo, and what a suite publishes itself.
+
+`index` finds a model by its name, `publish` files a trained one as the zoo has its own, `gate`
+measures whether a teacher is the published one.
+"""
+
+from fgd.zoo.index import (
+    ZooModel,
+    backbone_address,
+    find,
+    hash_of,
+    models,
+    search,
+    zoo_config,
+)
+
+__all__ = [
+    "ZooModel",
+    "backbone_address",
+    "find",
+    "hash_of",
+    "models",
+    "search",
+    "zoo_config",
+]
