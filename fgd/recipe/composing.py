@@ -56,13 +56,13 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
     detector = _detector_config(suite, student, schedule)
     training = _training_config(suite, detector, recipe, seed)
     if arm == "fgd":
-        teacher = load_teacher(suite, row.teacher, row.own).model
-        check_fit(suite, row, student.model, teacher)
-        teacher.backbone.init_cfg = None
+        teacher = load_teacher(suite, row.teacher, row.own)
+        check_fit(suite, row, student, teacher)
+        teacher.model.backbone.init_cfg = None
         training.model = dict(
             type="FGDDistiller",
             student=detector.model,
-            teacher=teacher,
+            teacher=teacher.model,
             teacher_checkpoint=suite.teacher_checkpoint(row.teacher),
             distill=row.distill,
         )

@@ -25,16 +25,19 @@ def images_of(suite: Suite, split: str) -> int | None:
 
 def data_of(suite: Suite, config: Config) -> dict:
     """The suite's files, read by the detector's own pipelines."""
-    dataset = _dataset(suite)
-    splits = {}
-    for split in ("train", "val", "test"):
-        files = dict(dataset.data[split])
-        for key in ("ann_file", "img_prefix"):
-            files[key] = _move(files[key], dataset.data_root, suite.data_root)
-        splits[split] = _split(config.data[split], files, dataset.get("pipeline", {}))
+    splits = {split: split_of(suite, config, split) for split in ("train", "val", "test")}
     return dict(
         samples_per_gpu=suite.samples_per_gpu, workers_per_gpu=suite.workers_per_gpu, **splits
     )
+
+
+def split_of(suite: Suite, config: Config, split: str) -> dict:
+    """One of "train", "val" and "test" of `data_of`."""
+    dataset = _dataset(suite)
+    files = dict(dataset.data[split])
+    for key in ("ann_file", "img_prefix"):
+        files[key] = _move(files[key], dataset.data_root, suite.data_root)
+    return _split(config.data[split], files, dataset.get("pipeline", {}))
 
 
 def _split(config: dict, files: dict, pipeline: dict) -> dict:

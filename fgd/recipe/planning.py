@@ -89,14 +89,14 @@ def plan(suite: Suite) -> Plan:
     check_stated_rates(suite)
     for name in suite.rows:
         row = load_row(name, suite)
-        student = load_detector(suite, row.student, owned, learns=True).model
-        teacher = load_teacher(suite, row.teacher, owned).model
+        student = load_detector(suite, row.student, owned, learns=True)
+        teacher = load_teacher(suite, row.teacher, owned)
         check_fit(suite, row, student, teacher)
         _check_baseline(suite, row)
-        check_backbone(row, student)
-        needed = [backbone_checkpoint(student)]
+        check_backbone(row, student.model)
+        needed = [backbone_checkpoint(student.model)]
         if suite.trains(row.teacher):
-            needed.append(backbone_checkpoint(teacher))
+            needed.append(backbone_checkpoint(teacher.model))
         else:
             check_obtainable(suite, row)
         keys = [_add_backbone(backbones, checkpoint) for checkpoint in needed]
@@ -109,7 +109,7 @@ def plan(suite: Suite) -> Plan:
             student=row.student,
             teacher=row.teacher,
             backbone=keys[0],
-            kinds=tuple(heads(student)),
+            kinds=tuple(heads(student.model)),
         )
     check_train_teachers(suite, teachers)
     return Plan(rows, teachers, backbones)

@@ -126,6 +126,17 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(run, tmp_path, opti
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_teacher_of_other_pixels_is_refused(run, brought):
+    config = own_data.write_detector(brought / "caffe.py", "retinanet_r101_caffe_fpn_1x_coco", 24)
+    own_data.write_checkpoint(brought / "caffe.pth", config, CLASSES=own_data.CLASSES)
+    status, said = run(
+        f"--teacher={brought / 'caffe.py'}", f"--teacher-checkpoint={brought / 'caffe.pth'}"
+    )
+    assert status == 2
+    assert "the student student gets its images as RGB" in said
+    assert "the teacher caffe as BGR" in said
+
+
 def test_strides_are_compared_on_the_built_detectors(run, brought):
     path = brought / "two_stage.py"
     own_data.write_detector(path, "faster_rcnn_r50_fpn_1x_coco", 16, backbone="resnet18x8.pth")
