@@ -10,6 +10,7 @@ from fgd import rate
 from fgd.config_text import config_text
 from fgd.errors import FGDError
 from fgd.files import write_text
+from fgd.recipe.asked import repeats
 from fgd.recipe.checks import check_fit, check_stated_rates
 from fgd.recipe.data import data_of
 from fgd.recipe.detectors import (
@@ -21,7 +22,13 @@ from fgd.recipe.detectors import (
 )
 from fgd.recipe.hooks import moving_average
 from fgd.recipe.rows import Row, load_row
-from fgd.recipe.schedules import SCHEDULE, follow_batch, own_schedule, published_schedule
+from fgd.recipe.schedules import (
+    SCHEDULE,
+    detectors_schedule,
+    follow_batch,
+    own_schedule,
+    published_schedule,
+)
 from fgd.suite import ARMS, Suite
 
 
@@ -79,9 +86,13 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
     recipe = dict(suite=suite.name, teacher=name)
     schedule = own_schedule(suite, name, "teacher")
     if schedule is None:
-        zoos = {key: teacher[key] for key in SCHEDULE}
+        schedule = {key: teacher[key] for key in SCHEDULE}
+        if suite.trains(name):
+            schedule = detectors_schedule(name, teacher)
+            if (times := repeats(teacher.data.train)) > 1:
+                recipe["repeats"] = times
         base_batch = teacher.get("auto_scale_lr", {}).get("base_batch_size", rate.BASE_BATCH)
-        schedule = follow_batch(suite, zoos, recipe, base_batch)
+        schedule = follow_batch(suite, schedule, recipe, base_batch)
     detector = _detector_config(suite, teacher, schedule)
     return Composed(_training_config(suite, detector, recipe, suite.seed), detector)
 
@@ -112,10 +123,14 @@ def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
 
 
 def _batch_and_rate(suite: Suite, training: Config) -> str:
-    return (
+    words = (
         f"{suite.gpus} GPUs x {suite.samples_per_gpu} images = {suite.total_batch} images a step; "
         f"{rate.of_config(training)}"
     )
+    if times := training.recipe.get("repeats"):
+        epochs = training.runner.max_epochs
+        words += f"; {epochs // times} epochs of data repeated {times} times = {epochs} epochs"
+    return words
 
 
 def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:

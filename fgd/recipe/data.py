@@ -42,12 +42,17 @@ def split_of(suite: Suite, config: Config, split: str) -> dict:
 
 def _split(config: dict, files: dict, pipeline: dict) -> dict:
     """A split of the suite's data set, read as the detector's own config reads its split."""
-    while "pipeline" not in config:  # one of mmdet's wrappers, such as RepeatDataset
-        config = config["datasets"][0] if "datasets" in config else config["dataset"]
+    # A list, or one of mmdet's wrappers. fgd.recipe.asked knows what that means for a training; of
+    # a detector that is not trained the pipeline alone counts.
+    while isinstance(config, list) or "pipeline" not in config:
+        if isinstance(config, list):
+            config = config[0]
+        else:
+            config = config["datasets"] if "datasets" in config else config["dataset"]
     settings = dict(pipeline=replaced(config["pipeline"], pipeline))
     if "dataset" in config:  # mixes the images of another data set, as YOLOX does
         mixed = _split(config["dataset"], files, pipeline)
-        return dict(type=config["type"], dataset=mixed, **settings)
+        return dict(config) | dict(dataset=mixed, **settings)
     if "filter_empty_gt" in config:
         settings["filter_empty_gt"] = config["filter_empty_gt"]
     return dict(files, **settings)

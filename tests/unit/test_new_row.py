@@ -126,6 +126,19 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(run, tmp_path, opti
     assert list(tmp_path.iterdir()) == []
 
 
+def test_repeated_data_are_epochs_of_the_row(run, brought):
+    path = brought / "repeated.py"
+    own_data.write_detector(
+        path, "retinanet_r50_fpn_mstrain_640-800_3x_coco", 16, backbone="resnet18x8.pth"
+    )
+    status, said = run(f"--student={path}", without=("--student", "--epochs"))
+    assert status == 0, said
+    assert "repeats its data 3 times" in said
+    row = recipe.load_row("mine", load_suite("own/own.yaml"))
+    assert row.runner["max_epochs"] == 36
+    assert row.lr_config["step"] == [27, 33]
+
+
 def test_a_teacher_of_other_pixels_is_refused(run, brought):
     config = own_data.write_detector(brought / "caffe.py", "retinanet_r101_caffe_fpn_1x_coco", 24)
     own_data.write_checkpoint(brought / "caffe.pth", config, CLASSES=own_data.CLASSES)
