@@ -40,8 +40,11 @@ class Report:
         self.examples.setdefault(kind, example)
 
 
-def clean(annotation_file: Path, image_folder: Path, out: Path) -> Report:
+def clean(annotation_file: Path, image_folder: Path, out: Path, masks: bool = False) -> Report:
     """Write the sound part of a COCO-format annotation file to `out`, which then passes the check.
+
+    Args:
+        masks: leave out annotations without a segmentation, too.
 
     Raises:
         FGDError: the file as a whole is wrong (no JSON, ids that stand twice, references to
@@ -54,13 +57,13 @@ def clean(annotation_file: Path, image_folder: Path, out: Path) -> Report:
     bad_images = _bad_images(image_folder, images, report)
     content["images"] = [i for i in content["images"] if i["id"] not in bad_images]
     there = [a for a in content["annotations"] if a["image_id"] not in bad_images]
-    content["annotations"] = _sound(images, there, report)
+    content["annotations"] = _sound(images, there, report, masks)
     report.images, report.annotations = len(content["images"]), len(content["annotations"])
     if not content["annotations"]:
         raise FGDError(f"{annotation_file}: nothing is left; first: {_first(report)}")
     with atomic_path(out) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
-        check(temporary, image_folder, strict=True, open_images=True)
+        check(temporary, image_folder, strict=True, open_images=True, masks=masks)
     return report
 
 
@@ -83,7 +86,7 @@ def _bad_images(folder: Path, images: dict[str, list[Any]], report: Report) -> s
 
 
 def _sound(
-    images: dict[str, list[Any]], annotations: list[dict[str, Any]], report: Report
+    images: dict[str, list[Any]], annotations: list[dict[str, Any]], report: Report, masks: bool
 ) -> list[dict[str, Any]]:
     """The annotations that are right; their boxes within their images."""
     bad = set()
@@ -92,7 +95,7 @@ def _sound(
             report.add("bbox of no four numbers", f"annotation {annotation['id']}")
             bad.add(annotation["id"])
     annotations = [a for a in annotations if a["id"] not in bad]
-    for kind, identity, reason in faulty_annotations(images, annotations):
+    for kind, identity, reason in faulty_annotations(images, annotations, masks):
         report.add(kind, f"annotation {identity}: {reason}")
         bad.add(identity)
     columns = {key: [a[key] for a in annotations] for key in ("id", "image_id", "area")}

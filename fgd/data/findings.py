@@ -14,6 +14,7 @@ from fgd.errors import FGDError
 WRONG_AREA = "wrong area"
 WRONG_CROWD = "wrong iscrowd"
 WRONG_MASK = "wrong segmentation"
+NO_MASK = "without segmentation"
 TWICE = "annotated twice"
 _COUNTED = (TWICE,)
 # What `accept` takes: the kinds that are refused unless it says otherwise. What cannot be read
@@ -51,8 +52,9 @@ class Refusals:
             if kind not in self._accept and kind not in _COUNTED:
                 raise FGDError(
                     f"{self._file}: {words} ({self._found[kind]} of the kind {kind!r}). Correct "
-                    "them, write annotations without them (`fgd data clean`), or accept them: "
-                    f"--accept {kind!r}"
+                    "them, or write annotations without them: `fgd data clean"
+                    + (" --masks`" if kind == NO_MASK else "`")
+                    + (f"; or accept them: --accept {kind!r}" if kind in KINDS else "")
                 )
 
 
@@ -67,9 +69,13 @@ def faulty_images(
 
 
 def faulty_annotations(
-    images: dict[str, list[Any]], annotations: list[dict[str, Any]]
+    images: dict[str, list[Any]], annotations: list[dict[str, Any]], masks: bool = False
 ) -> Iterator[tuple[str, Any, str]]:
-    """Kind, id and reason of what is wrong with single annotations beside their boxes."""
+    """Kind, id and reason of what is wrong with single annotations beside their boxes.
+
+    Args:
+        masks: whether every one has to have a segmentation.
+    """
     stated = zip(images["height"], images["width"], strict=True)
     sizes = dict(zip(images["id"], stated, strict=True))
     seen = set()
@@ -80,6 +86,8 @@ def faulty_annotations(
         if annotation["iscrowd"] not in (0, 1):
             yield WRONG_CROWD, identity, f"iscrowd is {annotation['iscrowd']!r}; expected 0 or 1"
         fault = segmentation.fault(annotation.get("segmentation"), *sizes[annotation["image_id"]])
+        if masks and not annotation.get("segmentation"):
+            yield NO_MASK, identity, "no segmentation, and masks are learned or measured"
         if fault:
             yield WRONG_MASK, identity, fault
         key = (annotation["image_id"], annotation["category_id"], str(annotation["bbox"]))

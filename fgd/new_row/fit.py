@@ -41,6 +41,15 @@ class Fit:
     notes: list[str]
 
 
+def splits_with_masks(wish: Wish) -> set[str]:
+    """The splits of the data, "train" and "val", whose objects need masks."""
+    student = _config(wish.student, learns=True).model
+    teacher = _config(wish.teacher, learns=wish.train_teacher).model
+    return recipe.splits_with_masks(student, True) | recipe.splits_with_masks(
+        teacher, wish.train_teacher
+    )
+
+
 def fit(wish: Wish, classes: tuple[str, ...]) -> Fit:
     """Build both detectors and see what goes together."""
     config = _config(wish.student, learns=True)

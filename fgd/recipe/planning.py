@@ -71,11 +71,14 @@ class Plan:
         rows: by name, in the suite's order.
         teachers: by name.
         backbones: by key, the name that `fgd download` finds the backbone by.
+        masks: splits of the data whose objects all need masks: "train" where one is learned, "val"
+            where one is measured.
     """
 
     rows: dict[str, RowPlan]
     teachers: dict[str, TeacherPlan]
     backbones: dict[str, str]
+    masks: frozenset[str]
 
 
 def plan(suite: Suite) -> Plan:
@@ -85,7 +88,7 @@ def plan(suite: Suite) -> Plan:
         FGDError: a row is unknown or does not fit together.
     """
     owned = own_detectors(suite)
-    rows, teachers, backbones = {}, {}, {}
+    rows, teachers, backbones, masks = {}, {}, {}, set()
     check_stated_rates(suite)
     for name in suite.rows:
         row = load_row(name, suite)
@@ -99,6 +102,8 @@ def plan(suite: Suite) -> Plan:
             needed.append(backbone_checkpoint(teacher.model))
         else:
             check_obtainable(suite, row)
+        for model, learns in ((student.model, True), (teacher.model, suite.trains(row.teacher))):
+            masks |= splits_with_masks(model, learns)
         keys = [_add_backbone(backbones, checkpoint) for checkpoint in needed]
         teachers[row.teacher] = TeacherPlan(
             suite.trains(row.teacher), *keys[1:], own=owned.get(row.teacher)
@@ -112,7 +117,19 @@ def plan(suite: Suite) -> Plan:
             kinds=tuple(heads(student.model)),
         )
     check_train_teachers(suite, teachers)
-    return Plan(rows, teachers, backbones)
+    return Plan(rows, teachers, backbones, frozenset(masks))
+
+
+def splits_with_masks(model: dict, learns: bool) -> set[str]:
+    """The splits of the data whose objects need masks for a detector's sake.
+
+    Args:
+        model: its mmdet model config.
+        learns: whether it is trained; any is evaluated.
+    """
+    if "mask" not in heads(model):
+        return set()
+    return {"train", "val"} if learns else {"val"}
 
 
 def _add_backbone(backbones: dict[str, str], checkpoint: str | None) -> str | None:

@@ -126,6 +126,23 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(run, tmp_path, opti
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("split", ["learn", "test"])
+def test_a_student_of_masks_needs_them_in_the_data(run, brought, split):
+    path = brought / "masks.py"
+    own_data.write_detector(path, "mask_rcnn_r50_fpn_1x_coco", 16, backbone="resnet18x8.pth")
+    content = json.loads((brought / f"data/{split}.json").read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    boxes = brought / f"data/{split}_boxes.json"
+    boxes.write_text(json.dumps(content))
+    option = {"learn": "--train", "test": "--val"}[split]
+    status, said = run(f"--student={path}", f"{option}={boxes}")
+    assert status == 2
+    assert f"{split}_boxes.json: annotation" in said
+    assert "no segmentation" in said
+    assert run(f"{option}={boxes}")[0] == 0  # a student of boxes
+
+
 def test_repeated_data_are_epochs_of_the_row(run, brought):
     path = brought / "repeated.py"
     own_data.write_detector(

@@ -102,6 +102,18 @@ def test_coco_plan():
     assert plan.backbones == {key: each["name"] for key, each in FACTS["backbones"].items()}
 
 
+def test_masks_are_needed_where_they_are_learned_or_measured():
+    of_rows = {
+        "retinanet_r50": set(),
+        "faster_rcnn_r50": {"val"},  # its teacher has masks, and its AP is measured
+        "mask_rcnn_r50": {"train", "val"},
+    }
+    for row, splits in of_rows.items():
+        assert recipe.plan(SUITES["coco"].with_rows([row])).masks == splits
+    trained = SUITES["mini"].with_rows(["faster_rcnn_r50"])
+    assert recipe.plan(trained).masks == {"train", "val"}
+
+
 @each_row
 def test_published_figures(row):
     assert recipe.load_row(row).published == ROWS[row]["published"]
