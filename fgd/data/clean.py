@@ -69,19 +69,19 @@ def clean(annotation_file: Path, image_folder: Path, out: Path, masks: bool = Fa
 
 def _bad_images(folder: Path, images: dict[str, list[Any]], report: Report) -> set[Any]:
     """The ids of images that cannot be trained on."""
-    ids = dict(zip(images["file_name"], images["id"], strict=True))
-    missing = [name for name in ids if not (folder / name).is_file()]
-    for name in missing:
-        report.add("missing image", name)
-    bad = {ids[name] for name in missing}
+    bad = set()
+    for name, identity in zip(images["file_name"], images["id"], strict=True):
+        if not (folder / name).is_file():
+            report.add("missing image", name)
+            bad.add(identity)
     there = {
         key: [v for v, i in zip(column, images["id"], strict=True) if i not in bad]
         for key, column in images.items()
     }
-    for path, finding in faulty_images(folder, there):
+    for identity, path, finding in faulty_images(folder, there):
         if finding.kind in image_files.REFUSED:
             report.add(f"image {finding.kind}", f"{path.name} {finding.reason}")
-            bad.add(ids[str(path.relative_to(folder))])
+            bad.add(identity)
     return bad
 
 

@@ -105,14 +105,11 @@ def _check_classes(
 ) -> None:
     if classes is None:
         return
-    twice = [name for name, n in Counter(map(str, categories["name"])).items() if n > 1]
-    if twice:
-        raise FGDError(f"{file}: two categories are named {twice[0]!r}; names are unique")
     missing = [name for name in classes if name not in categories["name"]]
     if missing:
         raise FGDError(
             f"{file}: no category is named {missing[0]!r} ({len(missing)} of {len(classes)} class "
-            f"names are missing); its categories are {', '.join(map(str, categories['name']))}"
+            f"names are missing); its categories are {', '.join(categories['name'])}"
         )
     # mmdet numbers the labels in the file's order and names them in the order of the classes.
     order = [name for name in categories["name"] if name in classes]

@@ -1,6 +1,5 @@
 """What is found in single images and annotations, and whether it is refused."""
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from fgd.data import images as image_files
 from fgd.data import segmentation
+from fgd.data.boxes import is_number
 from fgd.errors import FGDError
 
 # Kinds of findings in single annotations; COCO has a few that stand twice.
@@ -30,9 +30,9 @@ class Refusals:
         self._accept = accept
         self._found = found
 
-    def of_images(self, findings: Iterable[tuple[Path, image_files.Finding]]) -> None:
+    def of_images(self, findings: Iterable[tuple[int, Path, image_files.Finding]]) -> None:
         first: dict[str, str] = {}
-        for path, finding in findings:
+        for _, path, finding in findings:
             self._found[finding.kind] += 1
             first.setdefault(finding.kind, f"image {path} {finding.reason}")
         for kind in image_files.REFUSED:
@@ -60,12 +60,13 @@ class Refusals:
 
 def faulty_images(
     folder: Path, images: dict[str, list[Any]]
-) -> Iterator[tuple[Path, image_files.Finding]]:
-    """What is found in the image files; each is decoded."""
+) -> Iterator[tuple[int, Path, image_files.Finding]]:
+    """Id, file and finding of what is found in the image files; each is decoded."""
     stated = zip(images["file_name"], images["width"], images["height"], strict=True)
-    for name, findings in image_files.look_at_all(folder, stated):
+    looked = image_files.look_at_all(folder, stated)
+    for identity, (name, findings) in zip(images["id"], looked, strict=True):
         for finding in findings:
-            yield folder / name, finding
+            yield identity, folder / name, finding
 
 
 def faulty_annotations(
@@ -81,7 +82,7 @@ def faulty_annotations(
     seen = set()
     for annotation in annotations:
         identity, area = annotation["id"], annotation["area"]
-        if not isinstance(area, int | float) or not math.isfinite(area) or area < 0:
+        if not is_number(area) or area < 0:
             yield WRONG_AREA, identity, f"area is {area!r}; expected square pixels"
         if annotation["iscrowd"] not in (0, 1):
             yield WRONG_CROWD, identity, f"iscrowd is {annotation['iscrowd']!r}; expected 0 or 1"

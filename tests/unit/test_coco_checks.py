@@ -185,6 +185,12 @@ def test_masks_are_wanted_where_they_are_learned(run, content, tmp_path, nothing
     assert [each["id"] for each in json.loads(out.read_text())["annotations"]] == [1, 2]
 
 
+def test_class_names_are_unique_whoever_asks(run, content):
+    content["categories"][1]["name"] = "cat"
+    with pytest.raises(FGDError, match="two categories are named 'cat'"):
+        run(classes=None)
+
+
 def test_truncated_json(run, content, tmp_path):
     run()
     file = tmp_path / "instances.json"
