@@ -59,6 +59,7 @@ def data_coco(out: Path, address: str, report: Path | None) -> None:
 @click.option("--classes", help="Comma-separated class names that the annotations must have.")
 @click.option("--strict", is_flag=True, help="Refuse boxes that mmdet would silently drop.")
 @click.option("--open-images", is_flag=True, help="Decode every image.")
+@click.option("--masks", is_flag=True, help="Refuse annotations without a segmentation.")
 @click.option("--number", type=int, help="How many images there have to be.")
 @click.option("--accept", multiple=True, help="Count this kind of finding, do not refuse it.")
 @click.option("--out", type=OUT, required=True, help="Report, JSON.")
@@ -68,6 +69,7 @@ def data_check(
     classes: str | None,
     strict: bool,
     open_images: bool,
+    masks: bool,
     number: int | None,
     accept: tuple[str, ...],
     out: Path,
@@ -82,15 +84,16 @@ def data_check(
     for kind in accept:
         if kind not in KINDS:
             raise click.UsageError(f"--accept {kind!r}: the kinds are {', '.join(KINDS)}")
-    report = check(annotations, images, names, strict, open_images, accept, number)
+    report = check(annotations, images, names, strict, open_images, accept, number, masks)
     write_json(out, report)
 
 
 @data.command("clean")
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
+@click.option("--masks", is_flag=True, help="Leave out annotations without a segmentation.")
 @click.option("--out", type=OUT, required=True, help="Annotation file to write.")
-def data_clean(annotations: Path, images: Path, out: Path) -> None:
+def data_clean(annotations: Path, images: Path, masks: bool, out: Path) -> None:
     """Write ANNOTATIONS without what `fgd data check` would refuse, and say what was left out.
 
     Images that cannot be read or are not as stated go with their annotations, and annotations that
@@ -99,7 +102,7 @@ def data_clean(annotations: Path, images: Path, out: Path) -> None:
     """
     from fgd.data.clean import clean
 
-    report = clean(annotations, images, out)
+    report = clean(annotations, images, out, masks)
     for kind, example in report.examples.items():
         click.echo(f"{report.counts[kind]:6} {kind}, for example {example}")
     click.echo(f"{out}: {report.images} images and {report.annotations} annotations are left")

@@ -13,6 +13,9 @@ IMAGE_KEYS = ("id", "file_name", "width", "height")
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
 CATEGORY_KEYS = ("id", "name")
 
+_LARGEST_ID = (1 << 63) - 1  # the evaluation counts with 64 bits
+_LARGEST_SIDE = 1 << 20  # pixels
+
 _COCO_LAYOUT = (
     "COCO 2017 is expected as its archives unpack: data/coco/train2017/*.jpg, "
     "data/coco/val2017/*.jpg and data/coco/annotations/instances_{train,val}2017.json. Get "
@@ -36,6 +39,7 @@ def read(
     annotations = _table(file, content, "annotations", ANNOTATION_KEYS)
     categories = _table(file, content, "categories", CATEGORY_KEYS)
     _check_images(file, images)
+    _check_names(file, categories["name"])
     _check_references(file, images, annotations, categories)
     return content, images, annotations, categories
 
@@ -55,7 +59,8 @@ def _check_layout(file: Path, folder: Path) -> None:
 def _load(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # ValueError: no JSON, another encoding, or a number of thousands of digits.
         raise FGDError(
             f"{file} is no complete JSON file ({error}); fetch or write it again"
         ) from error
@@ -74,7 +79,7 @@ def _table(
     table = {key: _column(file, kind, entries, key) for key in keys}
     for key in (key for key in keys if key == "id" or key.endswith("_id")):
         for identity in table[key]:
-            if not isinstance(identity, int | str) or isinstance(identity, bool):
+            if type(identity) is not int or abs(identity) > _LARGEST_ID:
                 raise FGDError(f"{file}: {kind!r}: {key} is {identity!r}; expected a whole number")
     identity, count = Counter(table["id"]).most_common(1)[0] if entries else (None, 0)
     if count > 1:
@@ -102,8 +107,17 @@ def _check_images(file: Path, images: dict[str, list[Any]]) -> None:
             raise FGDError(f"{where}: file_name is {name!r}; expected a path in the image folder")
         if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise FGDError(f"{where}: file_name {name!r} leads out of the image folder")
-        if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size):
+        if not all(type(n) is int and 0 < n <= _LARGEST_SIDE for n in size):
             raise FGDError(f"{where}: width and height are {size}; expected whole pixels")
+
+
+def _check_names(file: Path, names: list[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise FGDError(f"{file}: 'categories': name is {name!r}; expected text")
+    name, count = Counter(names).most_common(1)[0] if names else (None, 0)
+    if count > 1:
+        raise FGDError(f"{file}: two categories are named {name!r}; names are unique")
 
 
 def _check_references(

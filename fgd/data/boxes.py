@@ -1,5 +1,6 @@
 """Boxes that mmdet leaves out, and boxes beyond their image's border."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ from fgd.errors import FGDError
 BORDER_TOLERANCE = 0.01  # pixels: COCO's boxes are rounded to hundredths
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number that 64 bits can hold; text and true are none."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def is_box(box: Any) -> bool:
     """Whether it is four finite numbers."""
-    return (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(v, int | float) and np.isfinite(v) for v in box)
-    )
+    return isinstance(box, list) and len(box) == 4 and all(map(is_number, box))
 
 
 def boxes_of(file: Path, annotations: dict[str, list[Any]]) -> np.ndarray:
@@ -25,21 +27,13 @@ def boxes_of(file: Path, annotations: dict[str, list[Any]]) -> np.ndarray:
     Raises:
         FGDError: one is not four finite numbers.
     """
-    try:
-        boxes = np.array(annotations["bbox"], dtype=np.float64).reshape(-1, 4)
-        if len(boxes) == len(annotations["bbox"]) and np.isfinite(boxes).all():
-            return boxes
-    except (TypeError, ValueError):
-        pass
-    annotation_id, box = next(
-        (i, box)
-        for i, box in zip(annotations["id"], annotations["bbox"], strict=True)
-        if not is_box(box)
-    )
-    raise FGDError(
-        f"{file}: annotation {annotation_id}: bbox is {box}, expected four finite numbers: x, y, "
-        "width, height in pixels"
-    )
+    for annotation_id, box in zip(annotations["id"], annotations["bbox"], strict=True):
+        if not is_box(box):
+            raise FGDError(
+                f"{file}: annotation {annotation_id}: bbox is {box!r}, expected four finite "
+                "numbers: x, y, width, height in pixels"
+            )
+    return np.array(annotations["bbox"], dtype=np.float64).reshape(-1, 4)
 
 
 def box_faults(
@@ -51,7 +45,7 @@ def box_faults(
         boxes: of the annotations, (n, 4): x, y, width, height in pixels.
     """
     sizes = _sizes(images, annotations)
-    areas = np.array([a if isinstance(a, int | float) else 0 for a in annotations["area"]], float)
+    areas = np.array([a if is_number(a) else 0 for a in annotations["area"]], float)
     return _faults(boxes, sizes, areas), _beyond_border(boxes, sizes)
 
 

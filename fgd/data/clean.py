@@ -40,8 +40,11 @@ class Report:
         self.examples.setdefault(kind, example)
 
 
-def clean(annotation_file: Path, image_folder: Path, out: Path) -> Report:
+def clean(annotation_file: Path, image_folder: Path, out: Path, masks: bool = False) -> Report:
     """Write the sound part of a COCO-format annotation file to `out`, which then passes the check.
+
+    Args:
+        masks: leave out annotations without a segmentation, too.
 
     Raises:
         FGDError: the file as a whole is wrong (no JSON, ids that stand twice, references to
@@ -54,36 +57,36 @@ def clean(annotation_file: Path, image_folder: Path, out: Path) -> Report:
     bad_images = _bad_images(image_folder, images, report)
     content["images"] = [i for i in content["images"] if i["id"] not in bad_images]
     there = [a for a in content["annotations"] if a["image_id"] not in bad_images]
-    content["annotations"] = _sound(images, there, report)
+    content["annotations"] = _sound(images, there, report, masks)
     report.images, report.annotations = len(content["images"]), len(content["annotations"])
     if not content["annotations"]:
         raise FGDError(f"{annotation_file}: nothing is left; first: {_first(report)}")
     with atomic_path(out) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
-        check(temporary, image_folder, strict=True, open_images=True)
+        check(temporary, image_folder, strict=True, open_images=True, masks=masks)
     return report
 
 
 def _bad_images(folder: Path, images: dict[str, list[Any]], report: Report) -> set[Any]:
     """The ids of images that cannot be trained on."""
-    ids = dict(zip(images["file_name"], images["id"], strict=True))
-    missing = [name for name in ids if not (folder / name).is_file()]
-    for name in missing:
-        report.add("missing image", name)
-    bad = {ids[name] for name in missing}
+    bad = set()
+    for name, identity in zip(images["file_name"], images["id"], strict=True):
+        if not (folder / name).is_file():
+            report.add("missing image", name)
+            bad.add(identity)
     there = {
         key: [v for v, i in zip(column, images["id"], strict=True) if i not in bad]
         for key, column in images.items()
     }
-    for path, finding in faulty_images(folder, there):
+    for identity, path, finding in faulty_images(folder, there):
         if finding.kind in image_files.REFUSED:
             report.add(f"image {finding.kind}", f"{path.name} {finding.reason}")
-            bad.add(ids[str(path.relative_to(folder))])
+            bad.add(identity)
     return bad
 
 
 def _sound(
-    images: dict[str, list[Any]], annotations: list[dict[str, Any]], report: Report
+    images: dict[str, list[Any]], annotations: list[dict[str, Any]], report: Report, masks: bool
 ) -> list[dict[str, Any]]:
     """The annotations that are right; their boxes within their images."""
     bad = set()
@@ -92,7 +95,7 @@ def _sound(
             report.add("bbox of no four numbers", f"annotation {annotation['id']}")
             bad.add(annotation["id"])
     annotations = [a for a in annotations if a["id"] not in bad]
-    for kind, identity, reason in faulty_annotations(images, annotations):
+    for kind, identity, reason in faulty_annotations(images, annotations, masks):
         report.add(kind, f"annotation {identity}: {reason}")
         bad.add(identity)
     columns = {key: [a[key] for a in annotations] for key in ("id", "image_id", "area")}

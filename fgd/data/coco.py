@@ -33,6 +33,7 @@ def check(
     open_images: bool = False,
     accept: Collection[str] = (),
     number: int | None = None,
+    masks: bool = False,
 ) -> dict[str, Any]:
     """Check one annotation file and its images.
 
@@ -45,6 +46,7 @@ def check(
         open_images: also decode every image, and compare its size with the annotation file.
         accept: kinds of findings (`findings.KINDS`) that are counted instead of refused.
         number: how many images there have to be; None: any.
+        masks: refuse annotations without a segmentation, which detectors of masks cannot do with.
 
     Returns:
         What was found, ready for JSON: counts of images, annotations, objects per class, and
@@ -69,7 +71,7 @@ def check(
     found: Counter[str] = Counter()
     refused = Refusals(file, accept, found)
     refused.of_images(faulty_images(folder, images) if open_images else ())
-    refused.of_annotations(faulty_annotations(images, content["annotations"]))
+    refused.of_annotations(faulty_annotations(images, content["annotations"], masks))
 
     boxes = boxes_of(file, annotations)
     faults, beyond = box_faults(images, annotations, boxes)
@@ -103,14 +105,11 @@ def _check_classes(
 ) -> None:
     if classes is None:
         return
-    twice = [name for name, n in Counter(map(str, categories["name"])).items() if n > 1]
-    if twice:
-        raise FGDError(f"{file}: two categories are named {twice[0]!r}; names are unique")
     missing = [name for name in classes if name not in categories["name"]]
     if missing:
         raise FGDError(
             f"{file}: no category is named {missing[0]!r} ({len(missing)} of {len(classes)} class "
-            f"names are missing); its categories are {', '.join(map(str, categories['name']))}"
+            f"names are missing); its categories are {', '.join(categories['name'])}"
         )
     # mmdet numbers the labels in the file's order and names them in the order of the classes.
     order = [name for name in categories["name"] if name in classes]

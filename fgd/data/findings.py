@@ -1,6 +1,5 @@
 """What is found in single images and annotations, and whether it is refused."""
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -8,12 +7,14 @@ from typing import Any
 
 from fgd.data import images as image_files
 from fgd.data import segmentation
+from fgd.data.boxes import is_number
 from fgd.errors import FGDError
 
 # Kinds of findings in single annotations; COCO has a few that stand twice.
 WRONG_AREA = "wrong area"
 WRONG_CROWD = "wrong iscrowd"
 WRONG_MASK = "wrong segmentation"
+NO_MASK = "without segmentation"
 TWICE = "annotated twice"
 _COUNTED = (TWICE,)
 # What `accept` takes: the kinds that are refused unless it says otherwise. What cannot be read
@@ -29,9 +30,9 @@ class Refusals:
         self._accept = accept
         self._found = found
 
-    def of_images(self, findings: Iterable[tuple[Path, image_files.Finding]]) -> None:
+    def of_images(self, findings: Iterable[tuple[int, Path, image_files.Finding]]) -> None:
         first: dict[str, str] = {}
-        for path, finding in findings:
+        for _, path, finding in findings:
             self._found[finding.kind] += 1
             first.setdefault(finding.kind, f"image {path} {finding.reason}")
         for kind in image_files.REFUSED:
@@ -51,35 +52,43 @@ class Refusals:
             if kind not in self._accept and kind not in _COUNTED:
                 raise FGDError(
                     f"{self._file}: {words} ({self._found[kind]} of the kind {kind!r}). Correct "
-                    "them, write annotations without them (`fgd data clean`), or accept them: "
-                    f"--accept {kind!r}"
+                    "them, or write annotations without them: `fgd data clean"
+                    + (" --masks`" if kind == NO_MASK else "`")
+                    + (f"; or accept them: --accept {kind!r}" if kind in KINDS else "")
                 )
 
 
 def faulty_images(
     folder: Path, images: dict[str, list[Any]]
-) -> Iterator[tuple[Path, image_files.Finding]]:
-    """What is found in the image files; each is decoded."""
+) -> Iterator[tuple[int, Path, image_files.Finding]]:
+    """Id, file and finding of what is found in the image files; each is decoded."""
     stated = zip(images["file_name"], images["width"], images["height"], strict=True)
-    for name, findings in image_files.look_at_all(folder, stated):
+    looked = image_files.look_at_all(folder, stated)
+    for identity, (name, findings) in zip(images["id"], looked, strict=True):
         for finding in findings:
-            yield folder / name, finding
+            yield identity, folder / name, finding
 
 
 def faulty_annotations(
-    images: dict[str, list[Any]], annotations: list[dict[str, Any]]
+    images: dict[str, list[Any]], annotations: list[dict[str, Any]], masks: bool = False
 ) -> Iterator[tuple[str, Any, str]]:
-    """Kind, id and reason of what is wrong with single annotations beside their boxes."""
+    """Kind, id and reason of what is wrong with single annotations beside their boxes.
+
+    Args:
+        masks: whether every one has to have a segmentation.
+    """
     stated = zip(images["height"], images["width"], strict=True)
     sizes = dict(zip(images["id"], stated, strict=True))
     seen = set()
     for annotation in annotations:
         identity, area = annotation["id"], annotation["area"]
-        if not isinstance(area, int | float) or not math.isfinite(area) or area < 0:
+        if not is_number(area) or area < 0:
             yield WRONG_AREA, identity, f"area is {area!r}; expected square pixels"
         if annotation["iscrowd"] not in (0, 1):
             yield WRONG_CROWD, identity, f"iscrowd is {annotation['iscrowd']!r}; expected 0 or 1"
         fault = segmentation.fault(annotation.get("segmentation"), *sizes[annotation["image_id"]])
+        if masks and not annotation.get("segmentation"):
+            yield NO_MASK, identity, "no segmentation, and masks are learned or measured"
         if fault:
             yield WRONG_MASK, identity, fault
         key = (annotation["image_id"], annotation["category_id"], str(annotation["bbox"]))

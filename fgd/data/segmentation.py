@@ -23,7 +23,7 @@ def fault(segmentation: Any, height: int, width: int) -> str | None:
             return "a polygon has no three points of x and y"
         try:
             finite = math.isfinite(sum(polygon))  # quicker than one by one, and COCO has millions
-        except TypeError:
+        except (TypeError, OverflowError):
             finite = False
         if not finite:
             return "a polygon has coordinates that are not finite numbers"

@@ -50,14 +50,14 @@ def coco_figures(
     with tempfile.TemporaryDirectory() as folder:
         files, _ = dataset.format_results(results, jsonfile_prefix=f"{folder}/results")
         return {
-            kind: _summary(dataset.ann_file, files[key], key, pycocotools, per_class)
+            kind: _summary(dataset, files[key], key, pycocotools, per_class)
             for key, kind in (("bbox", "box"), ("segm", "mask"))
             if key in files
         }
 
 
 def _summary(
-    annotations: str, detections: str, kind: str, pycocotools: bool, per_class: bool
+    dataset: Dataset, detections: str, kind: str, pycocotools: bool, per_class: bool
 ) -> dict[str, Any]:
     if pycocotools:
         from pycocotools.coco import COCO
@@ -76,8 +76,11 @@ def _summary(
             # too. SOLO has no boxes: mmdet fills in zeros.
             del detection["bbox"]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(annotations)
+        truth = COCO(dataset.ann_file)
         evaluation = COCOeval(truth, truth.loadRes(found), kind)
+        # The file can have categories that are no classes: nothing of them is to be found.
+        evaluation.params.catIds = dataset.cat_ids
+        evaluation.params.imgIds = dataset.img_ids
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

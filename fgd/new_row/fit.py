@@ -13,6 +13,7 @@ from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
 from fgd.new_row.wish import Wish
 from fgd.recipe import own
+from fgd.recipe.asked import check_asked, repeats
 from fgd.recipe.own import OwnDetector
 from fgd.weights import inherit, load_strictly
 
@@ -40,15 +41,27 @@ class Fit:
     notes: list[str]
 
 
+def splits_with_masks(wish: Wish) -> set[str]:
+    """The splits of the data, "train" and "val", whose objects need masks."""
+    student = _config(wish.student, learns=True).model
+    teacher = _config(wish.teacher, learns=wish.train_teacher).model
+    return recipe.splits_with_masks(student, True) | recipe.splits_with_masks(
+        teacher, wish.train_teacher
+    )
+
+
 def fit(wish: Wish, classes: tuple[str, ...]) -> Fit:
     """Build both detectors and see what goes together."""
-    config, theirs = _config(wish.student), _config(wish.teacher)
+    config = _config(wish.student, learns=True)
+    theirs = _config(wish.teacher, learns=wish.train_teacher)
     if classes:
         config.model = recipe.with_classes(config.model, len(classes))
         if wish.train_teacher:
             theirs.model = recipe.with_classes(theirs.model, len(classes))
     student, teacher = _build(config), _build(theirs)
     notes = []
+    if (times := repeats(config.data.train)) > 1:
+        notes.append(f"epochs    the student's config repeats its data {times} times; each counts")
     if wish.checkpoint is not None:
         notes += _load(wish, teacher, classes)
     ours, maps = _feature_maps(student, "student"), _feature_maps(teacher, "teacher")
@@ -63,11 +76,15 @@ def fit(wish: Wish, classes: tuple[str, ...]) -> Fit:
     return Fit(config, levels, inherits, others, notes)
 
 
-def _config(detector: str) -> Config:
+def _config(detector: str, learns: bool) -> Config:
     if detector.endswith(".py"):
         path = Path(detector).absolute()
-        return own.load_config(OwnDetector(path.stem, path))
-    return recipe.known_config(detector)
+        config = own.load_config(OwnDetector(path.stem, path))
+    else:
+        config = recipe.known_config(detector)
+    if learns:
+        check_asked(own.name_of(detector), config)
+    return config
 
 
 def _build(config: Config) -> nn.Module:

@@ -9,6 +9,7 @@ from fgd.errors import FGDError
 from fgd.new_row.fit import Fit
 from fgd.new_row.wish import Wish
 from fgd.recipe import own
+from fgd.recipe.schedules import detectors_schedule
 from fgd.suite import load_suite
 from fgd.suite.rate import BASE_BATCH
 
@@ -16,11 +17,13 @@ from fgd.suite.rate import BASE_BATCH
 def row_text(wish: Wish, fit: Fit) -> str:
     config = fit.student
     kind, weights = _weights(config.model)
+    schedule = detectors_schedule(wish.student, config)
     lr = config.optimizer.lr if wish.lr is None else wish.lr
-    epochs = config.runner.max_epochs if wish.epochs is None else wish.epochs
+    own_epochs = schedule["runner"]["max_epochs"]
+    epochs = own_epochs if wish.epochs is None else wish.epochs
     lr_config = {}
-    if "step" in config.lr_config:
-        lr_config["step"] = _scaled(config.lr_config.step, epochs / config.runner.max_epochs)
+    if "step" in schedule["lr_config"]:
+        lr_config["step"] = _scaled(schedule["lr_config"]["step"], epochs / own_epochs)
     clip = own.read_config(_base("schedule_2x")).optimizer_config
     base = config.get("auto_scale_lr", {}).get("base_batch_size", BASE_BATCH)
     scratch = "from_scratch = True\n" if wish.from_scratch else ""

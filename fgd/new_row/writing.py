@@ -12,7 +12,7 @@ from fgd.checkout import root
 from fgd.data.coco import check as check_data
 from fgd.errors import FGDError
 from fgd.files import write_text
-from fgd.new_row.fit import fit
+from fgd.new_row.fit import fit, splits_with_masks
 from fgd.new_row.texts import dataset_text, row_text, suite_text, with_row
 from fgd.new_row.wish import Wish
 from fgd.suite import ARMS, load_suite
@@ -88,9 +88,14 @@ def _check_names(wish: Wish) -> None:
 
 def _check_splits(wish: Wish) -> tuple[dict, dict]:
     """`fgd.data.coco.check`'s reports of both splits, whose classes are the same."""
-    train = check_data(wish.train.annotations, wish.train.images, strict=True)
+    masks = splits_with_masks(wish)
+    train = check_data(
+        wish.train.annotations, wish.train.images, strict=True, masks="train" in masks
+    )
     classes = list(train["per_class"])
-    val = check_data(wish.val.annotations, wish.val.images, classes=classes, strict=True)
+    val = check_data(
+        wish.val.annotations, wish.val.images, classes, strict=True, masks="val" in masks
+    )
     if val["other_classes"]:
         raise FGDError(
             f"{wish.val.annotations}: has {val['other_classes']} objects of categories that "

@@ -7,7 +7,7 @@ suite says on which data and devices, and may make every detector small.
 from fgd.recipe.composing import Composed, compose, compose_teacher, write_row, write_teacher
 from fgd.recipe.data import data_classes, images_of
 from fgd.recipe.detectors import backbone_key, known_config, with_classes
-from fgd.recipe.planning import Plan, RowPlan, TeacherPlan, plan
+from fgd.recipe.planning import Plan, RowPlan, TeacherPlan, plan, splits_with_masks
 from fgd.recipe.rows import Row, load_row
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "known_config",
     "load_row",
     "plan",
+    "splits_with_masks",
     "with_classes",
     "write_row",
     "write_teacher",

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from mmcv import Config
+
 from fgd.errors import FGDError, suggestion
 from fgd.heads import level_strides
-from fgd.recipe.data import data_classes
+from fgd.recipe.data import data_classes, split_of
 from fgd.recipe.detectors import backbone_checkpoint, number_of_classes
+from fgd.recipe.normalisation import Normalisation, alike, normalisation_of
 from fgd.recipe.rows import Row, load_row
 from fgd.suite import Suite, rate
 from fgd.zoo import find
@@ -14,11 +17,12 @@ from fgd.zoo import find
 _LATERAL = "neck.lateral_convs.0.conv.weight"  # its shape follows from the backbone's channels
 
 
-def check_fit(suite: Suite, row: Row, student: dict, teacher: dict) -> None:
+def check_fit(suite: Suite, row: Row, student: Config, teacher: Config) -> None:
     """Whether a row's detectors fit each other and the data, as far as their configs tell."""
-    _check_classes(suite, row, student, teacher)
-    _check_levels(row, student, teacher)
-    _check_inheritance(suite, row, student, teacher)
+    _check_classes(suite, row, student.model, teacher.model)
+    _check_levels(row, student.model, teacher.model)
+    _check_inheritance(suite, row, student.model, teacher.model)
+    _check_normalisation(suite, row, student, teacher)
 
 
 def _check_classes(suite: Suite, row: Row, student: dict, teacher: dict) -> None:
@@ -80,6 +84,27 @@ def _check_inheritance(suite: Suite, row: Row, student: dict, teacher: dict) -> 
                     else ""
                 )
             )
+
+
+def _check_normalisation(suite: Suite, row: Row, student: Config, teacher: Config) -> None:
+    """The teacher sees the student's training images, and its AP was that of its own test images.
+
+    So a teacher of other numbers passes the gate, and teaches noise.
+    """
+    ours = normalisation_of(split_of(suite, student, "train"))
+    theirs = normalisation_of(split_of(suite, teacher, "test"))
+    if not alike(ours, theirs):
+        raise FGDError(
+            f"row {row.name}: the student {row.student} gets its images as {_or_raw(ours)}, the "
+            f"teacher {row.teacher} as {_or_raw(theirs)}. In distillation the teacher sees the "
+            "student's images, which would be noise to it: choose detectors whose pipelines have "
+            "the same Normalize, or give the student the teacher's together with a backbone that "
+            "was pretrained with it"
+        )
+
+
+def _or_raw(normalisation: Normalisation | None) -> str:
+    return "BGR from 0 to 255 (no Normalize)" if normalisation is None else str(normalisation)
 
 
 def check_stated_rates(suite: Suite) -> None:

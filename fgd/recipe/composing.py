@@ -8,6 +8,7 @@ from mmcv import Config
 
 from fgd.errors import FGDError
 from fgd.files import write_text
+from fgd.recipe.asked import repeats
 from fgd.recipe.checks import check_fit, check_stated_rates
 from fgd.recipe.config_text import config_text
 from fgd.recipe.data import data_of
@@ -20,7 +21,13 @@ from fgd.recipe.detectors import (
 )
 from fgd.recipe.hooks import moving_average
 from fgd.recipe.rows import Row, load_row
-from fgd.recipe.schedules import SCHEDULE, follow_batch, own_schedule, published_schedule
+from fgd.recipe.schedules import (
+    SCHEDULE,
+    detectors_schedule,
+    follow_batch,
+    own_schedule,
+    published_schedule,
+)
 from fgd.suite import ARMS, Suite, rate
 
 
@@ -55,13 +62,13 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
     detector = _detector_config(suite, student, schedule)
     training = _training_config(suite, detector, recipe, seed)
     if arm == "fgd":
-        teacher = load_teacher(suite, row.teacher, row.own).model
-        check_fit(suite, row, student.model, teacher)
-        teacher.backbone.init_cfg = None
+        teacher = load_teacher(suite, row.teacher, row.own)
+        check_fit(suite, row, student, teacher)
+        teacher.model.backbone.init_cfg = None
         training.model = dict(
             type="FGDDistiller",
             student=detector.model,
-            teacher=teacher,
+            teacher=teacher.model,
             teacher_checkpoint=suite.teacher_checkpoint(row.teacher),
             distill=row.distill,
         )
@@ -78,9 +85,13 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
     recipe = dict(suite=suite.name, teacher=name)
     schedule = own_schedule(suite, name, "teacher")
     if schedule is None:
-        zoos = {key: teacher[key] for key in SCHEDULE}
+        schedule = {key: teacher[key] for key in SCHEDULE}
+        if suite.trains(name):
+            schedule = detectors_schedule(name, teacher)
+            if (times := repeats(teacher.data.train)) > 1:
+                recipe["repeats"] = times
         base_batch = teacher.get("auto_scale_lr", {}).get("base_batch_size", rate.BASE_BATCH)
-        schedule = follow_batch(suite, zoos, recipe, base_batch)
+        schedule = follow_batch(suite, schedule, recipe, base_batch)
     detector = _detector_config(suite, teacher, schedule)
     return Composed(_training_config(suite, detector, recipe, suite.seed), detector)
 
@@ -111,10 +122,14 @@ def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
 
 
 def _batch_and_rate(suite: Suite, training: Config) -> str:
-    return (
+    words = (
         f"{suite.gpus} GPUs x {suite.samples_per_gpu} images = {suite.total_batch} images a step; "
         f"{rate.of_config(training)}"
     )
+    if times := training.recipe.get("repeats"):
+        epochs = training.runner.max_epochs
+        words += f"; {epochs // times} epochs of data repeated {times} times = {epochs} epochs"
+    return words
 
 
 def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:

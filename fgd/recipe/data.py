@@ -25,26 +25,34 @@ def images_of(suite: Suite, split: str) -> int | None:
 
 def data_of(suite: Suite, config: Config) -> dict:
     """The suite's files, read by the detector's own pipelines."""
-    dataset = _dataset(suite)
-    splits = {}
-    for split in ("train", "val", "test"):
-        files = dict(dataset.data[split])
-        for key in ("ann_file", "img_prefix"):
-            files[key] = _move(files[key], dataset.data_root, suite.data_root)
-        splits[split] = _split(config.data[split], files, dataset.get("pipeline", {}))
+    splits = {split: split_of(suite, config, split) for split in ("train", "val", "test")}
     return dict(
         samples_per_gpu=suite.samples_per_gpu, workers_per_gpu=suite.workers_per_gpu, **splits
     )
 
 
+def split_of(suite: Suite, config: Config, split: str) -> dict:
+    """One of "train", "val" and "test" of `data_of`."""
+    dataset = _dataset(suite)
+    files = dict(dataset.data[split])
+    for key in ("ann_file", "img_prefix"):
+        files[key] = _move(files[key], dataset.data_root, suite.data_root)
+    return _split(config.data[split], files, dataset.get("pipeline", {}))
+
+
 def _split(config: dict, files: dict, pipeline: dict) -> dict:
     """A split of the suite's data set, read as the detector's own config reads its split."""
-    while "pipeline" not in config:  # one of mmdet's wrappers, such as RepeatDataset
-        config = config["datasets"][0] if "datasets" in config else config["dataset"]
+    # A list, or one of mmdet's wrappers. fgd.recipe.asked knows what that means for a training; of
+    # a detector that is not trained the pipeline alone counts.
+    while isinstance(config, list) or "pipeline" not in config:
+        if isinstance(config, list):
+            config = config[0]
+        else:
+            config = config["datasets"] if "datasets" in config else config["dataset"]
     settings = dict(pipeline=replaced(config["pipeline"], pipeline))
     if "dataset" in config:  # mixes the images of another data set, as YOLOX does
         mixed = _split(config["dataset"], files, pipeline)
-        return dict(type=config["type"], dataset=mixed, **settings)
+        return dict(config) | dict(dataset=mixed, **settings)
     if "filter_empty_gt" in config:
         settings["filter_empty_gt"] = config["filter_empty_gt"]
     return dict(files, **settings)

@@ -6,8 +6,8 @@ from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.heads import heads
 from fgd.recipe import own
+from fgd.recipe.asked import check_asked
 from fgd.recipe.data import data_classes, replaced
-from fgd.recipe.hooks import moving_average
 from fgd.recipe.narrow import Size, narrow
 from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import load_row
@@ -49,7 +49,7 @@ def load_detector(suite: Suite, name: str, owned: dict[str, OwnDetector], learns
     """
     config = own.load_config(owned[name]) if name in owned else known_config(name)
     if learns:
-        moving_average(name, config)  # refuses what the training would leave out
+        check_asked(name, config)
     if suite.mini is not None:
         mini = mini_detector(suite, name)
         if "dcn" in config.model.backbone and mini["depth"] < 50:

@@ -71,11 +71,14 @@ class Plan:
         rows: by name, in the suite's order.
         teachers: by name.
         backbones: by key, the name that `fgd download` finds the backbone by.
+        masks: splits of the data whose objects all need masks: "train" where one is learned, "val"
+            where one is measured.
     """
 
     rows: dict[str, RowPlan]
     teachers: dict[str, TeacherPlan]
     backbones: dict[str, str]
+    masks: frozenset[str]
 
 
 def plan(suite: Suite) -> Plan:
@@ -85,20 +88,22 @@ def plan(suite: Suite) -> Plan:
         FGDError: a row is unknown or does not fit together.
     """
     owned = own_detectors(suite)
-    rows, teachers, backbones = {}, {}, {}
+    rows, teachers, backbones, masks = {}, {}, {}, set()
     check_stated_rates(suite)
     for name in suite.rows:
         row = load_row(name, suite)
-        student = load_detector(suite, row.student, owned, learns=True).model
-        teacher = load_teacher(suite, row.teacher, owned).model
+        student = load_detector(suite, row.student, owned, learns=True)
+        teacher = load_teacher(suite, row.teacher, owned)
         check_fit(suite, row, student, teacher)
         _check_baseline(suite, row)
-        check_backbone(row, student)
-        needed = [backbone_checkpoint(student)]
+        check_backbone(row, student.model)
+        needed = [backbone_checkpoint(student.model)]
         if suite.trains(row.teacher):
-            needed.append(backbone_checkpoint(teacher))
+            needed.append(backbone_checkpoint(teacher.model))
         else:
             check_obtainable(suite, row)
+        for model, learns in ((student.model, True), (teacher.model, suite.trains(row.teacher))):
+            masks |= splits_with_masks(model, learns)
         keys = [_add_backbone(backbones, checkpoint) for checkpoint in needed]
         teachers[row.teacher] = TeacherPlan(
             suite.trains(row.teacher), *keys[1:], own=owned.get(row.teacher)
@@ -109,10 +114,22 @@ def plan(suite: Suite) -> Plan:
             student=row.student,
             teacher=row.teacher,
             backbone=keys[0],
-            kinds=tuple(heads(student)),
+            kinds=tuple(heads(student.model)),
         )
     check_train_teachers(suite, teachers)
-    return Plan(rows, teachers, backbones)
+    return Plan(rows, teachers, backbones, frozenset(masks))
+
+
+def splits_with_masks(model: dict, learns: bool) -> set[str]:
+    """The splits of the data whose objects need masks for a detector's sake.
+
+    Args:
+        model: its mmdet model config.
+        learns: whether it is trained; any is evaluated.
+    """
+    if "mask" not in heads(model):
+        return set()
+    return {"train", "val"} if learns else {"val"}
 
 
 def _add_backbone(backbones: dict[str, str], checkpoint: str | None) -> str | None:

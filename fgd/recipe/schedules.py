@@ -2,11 +2,15 @@
 
 from mmcv import Config
 
+from fgd.errors import FGDError
+from fgd.recipe.asked import repeats
 from fgd.recipe.detectors import mini_detector
 from fgd.recipe.rows import Row
 from fgd.suite import Suite, rate
 
 SCHEDULE = ("optimizer", "optimizer_config", "lr_config", "runner")
+# Policies whose curve is the same over more, shorter epochs, once its steps are counted in these.
+_STRETCHED = ("step", "fixed", "poly", "CosineAnnealing", "FlatCosineAnnealing", "OneCycle")
 
 
 def own_schedule(suite: Suite, name: str, role: str) -> dict | None:
@@ -31,12 +35,44 @@ def own_schedule(suite: Suite, name: str, role: str) -> dict | None:
     )
 
 
+def detectors_schedule(name: str, config: Config) -> dict:
+    """The schedule of a detector's own config, in epochs that take every image once.
+
+    mmdet's 3x schedules have 12 epochs of data that are repeated 3 times: here they have 36.
+
+    Args:
+        name: of the detector, for an error.
+
+    Raises:
+        FGDError: data are repeated, and the learning rate does not follow from that.
+    """
+    schedule = {key: config[key] for key in SCHEDULE}
+    times = repeats(config.data.train)
+    if times == 1:
+        return schedule
+    lr_config, runner = dict(config.lr_config), dict(config.runner)
+    if lr_config["policy"] not in _STRETCHED:
+        raise FGDError(
+            f"{name}: data.train is repeated {times} times, and the learning rate's policy "
+            f"{lr_config['policy']} cannot be told in epochs that are not. Give a copy of the "
+            "config without RepeatDataset, its schedule in epochs over the data"
+        )
+    runner["max_epochs"] *= times
+    if "step" in lr_config and lr_config.get("by_epoch", True):
+        step = lr_config["step"]
+        lr_config["step"] = step * times if isinstance(step, int) else [s * times for s in step]
+    if lr_config.get("warmup_by_epoch", False):
+        lr_config["warmup_iters"] *= times
+    return schedule | dict(lr_config=lr_config, runner=runner)
+
+
 def published_schedule(row: Row, student: Config) -> dict:
     """The row's schedule over the student's own, for steps of `row.base_batch` images."""
+    own = detectors_schedule(row.student, student)
     return dict(
-        optimizer=student.optimizer | row.optimizer,
+        optimizer=own["optimizer"] | row.optimizer,
         optimizer_config=row.optimizer_config,
-        lr_config=student.lr_config | row.lr_config,
+        lr_config=own["lr_config"] | row.lr_config,
         runner=row.runner,
     )
 

@@ -151,6 +151,12 @@ DAMAGES = (
     Damage("annotation file missing", _after(_unlink), r"annotation file .*is missing"),
     Damage("annotation JSON truncated", _after(_cut), "no complete JSON"),
     Damage("annotation file empty", _after(lambda f: f.write_text("")), "no complete JSON"),
+    Damage(
+        "JSON nested too deep",
+        _after(lambda f: f.write_text("[" * 100_000)),
+        "no complete JSON",
+    ),
+    Damage("a number of 5000 digits", _after(lambda f: f.write_text("9" * 5000)), "no complete"),
     Damage("not UTF-8", _after(lambda f: f.write_bytes(b"{\xff}")), "no complete JSON"),
     Damage("a list in place of an object", _after(lambda f: f.write_text("[]")), "an object with"),
     *(
@@ -175,6 +181,9 @@ DAMAGES = (
     Damage("category id twice", _put("categories", 1, id=1), "id 1 stands 2 times in 'categories'"),
     Damage("id is a list", _put("images", 1, id=[1]), r"'images': id is \[1\]"),
     Damage("id is null", _put("annotations", 1, id=None), "'annotations': id is None"),
+    Damage("id is text", _put("images", 0, id="10"), "'images': id is '10'; expected a whole"),
+    Damage("id of 20 digits", _put("images", 1, id=10**19), "expected a whole number"),
+    Damage("id is true", _put("annotations", 0, id=True), "'annotations': id is True"),
     Damage("unknown image", _put("annotations", 1, image_id=99), f"{_ID2} has image_id 99"),
     Damage("unknown category", _put("annotations", 1, category_id=9), f"{_ID2} has category_id 9"),
     Damage("category missing", _put("categories", 1, name="Dog"), "no category is named 'dog'"),
@@ -184,7 +193,11 @@ DAMAGES = (
         lambda f, c: c["categories"].append({"id": 3, "name": "cat"}),
         "two categories are named 'cat'",
     ),
+    Damage("category name a number", _put("categories", 1, name=7), "'categories': name is 7"),
     # boxes
+    Damage("box of digits", _put("annotations", 1, bbox=["1", "2", "3", "4"]), f"{_ID2}: bbox"),
+    Damage("box of true", _put("annotations", 1, bbox=[True, 2, 3, 4]), f"{_ID2}: bbox is"),
+    Damage("box of 400 digits", _put("annotations", 1, bbox=[1, 2, 10**400, 4]), f"{_ID2}: bbox"),
     Damage("box of NaN", _put("annotations", 1, bbox=[1, 2, float("nan"), 3]), f"{_ID2}: bbox is"),
     Damage("box infinite", _put("annotations", 1, bbox=[1, 2, float("inf"), 3]), f"{_ID2}: bbox"),
     Damage("box of three numbers", _put("annotations", 1, bbox=[1, 2, 3]), f"{_ID2}: bbox is"),
@@ -198,6 +211,7 @@ DAMAGES = (
     Damage("box beyond the border", _put("annotations", 1, bbox=[35, 5, 9, 9]), "partly beyond"),
     Damage("area zero", _put("annotations", 1, area=0), "of zero area"),
     Damage("area NaN", _put("annotations", 1, area=float("nan")), f"{_ID2}: area is nan"),
+    Damage("area of 400 digits", _put("annotations", 1, area=10**400), f"{_ID2}: area is 1000"),
     Damage("area of text", _put("annotations", 1, area="big"), f"{_ID2}: area is 'big'"),
     Damage("iscrowd is no flag", _put("annotations", 1, iscrowd=7), f"{_ID2}: iscrowd is 7"),
     Damage(
@@ -213,6 +227,11 @@ DAMAGES = (
         _put("annotations", 1, segmentation=[[1, 1, 5, 1, 5, float("nan")]]),
         f"{_ID2}: a polygon has coordinates",
     ),
+    Damage(
+        "polygon of 400 digits",
+        _put("annotations", 1, segmentation=[[1, 1, 5, 1, 5, 10**400]]),
+        f"{_ID2}: a polygon has coordinates",
+    ),
     Damage("segmentation of text", _put("annotations", 1, segmentation="x"), f"{_ID2}: segm"),
     Damage("RLE of wrong size", _rle([40, 30], [600, 600]), r"RLE of size \[40, 30\]"),
     Damage("RLE too short", _rle([30, 40], [5, 5]), "RLE of 10 pixels in an image of 1200"),
@@ -221,6 +240,7 @@ DAMAGES = (
     Damage("compressed RLE of nonsense", _rle([30, 40], "\x01\x02"), "no run lengths"),
     # the list of images
     Damage("size zero", _put("images", 1, width=0), r"image 11: width and height are \[0, 30\]"),
+    Damage("size of 20 digits", _put("images", 1, width=10**19), "image 11: width and height"),
     Damage("size of text", _put("images", 1, width="40"), "image 11: width and height are"),
     Damage("file name a number", _put("images", 1, file_name=3), "image 11: file_name is 3"),
     Damage("file name leads out", _put("images", 1, file_name="../b.jpg"), "leads out of"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fgd.data.clean import clean
 from fgd.data.coco import check
 from fgd.errors import FGDError
 
@@ -169,6 +170,25 @@ def test_damaged_content(run, content, change, message):
     change(content)
     with pytest.raises(FGDError, match=message):
         run()
+
+
+@pytest.mark.parametrize("nothing", [{}, {"segmentation": []}, {"segmentation": None}])
+def test_masks_are_wanted_where_they_are_learned(run, content, tmp_path, nothing):
+    del content["annotations"][2]["segmentation"]
+    content["annotations"][2] |= nothing
+    assert run()["without_segmentation"] == 1
+    with pytest.raises(FGDError, match=r"annotation 3: no segmentation, .* clean --masks`$"):
+        run(masks=True)
+    out = tmp_path / "clean.json"
+    report = clean(tmp_path / "instances.json", tmp_path / "images", out, masks=True)
+    assert report.counts == {"without segmentation": 1}
+    assert [each["id"] for each in json.loads(out.read_text())["annotations"]] == [1, 2]
+
+
+def test_class_names_are_unique_whoever_asks(run, content):
+    content["categories"][1]["name"] = "cat"
+    with pytest.raises(FGDError, match="two categories are named 'cat'"):
+        run(classes=None)
 
 
 def test_truncated_json(run, content, tmp_path):

@@ -1,5 +1,6 @@
 """Damaged data are found and named before training, or counted where they are harmless."""
 
+import json
 import re
 
 import pytest
@@ -38,12 +39,13 @@ def test_what_is_accepted_is_counted(tmp_path):
 # What is wrong with the file as a whole, which nothing can be left out of.
 WHOLE = (
     "annotation", "not UTF-8", "a list in place", "no list of", "images ", "annotations ",
-    "categories without", "image id", "category id", "id is", "unknown", "size ", "file name",
+    "categories without", "image id", "category id", "id is", "id of", "unknown", "size ",
+    "file name", "JSON", "a number of", "category name",
 )  # fmt: skip
 
 
 # What is wrong only beside the class names of a row.
-CLASSES = ("category missing", "categories in another order", "category name twice")
+CLASSES = ("category missing", "categories in another order")
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,17 @@ def test_what_is_left_after_cleaning_is_sound(tmp_path, what):
     assert (found["images"], found["annotations"]) == (report.images, report.annotations)
     assert sum(report.counts.values()) == (what.told is not None or what.name == "annotated twice")
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["./b.jpg", "a.jpg"])  # the second is listed twice
+def test_an_image_of_another_size_goes_under_whatever_name(tmp_path, name):
+    changes = {"file_name": name, "width": 41}
+    what = damage.Damage("", lambda folder, content: content["images"][1].update(changes), "")
+    file, images = damage.write(tmp_path, what)
+    report = clean(file, images, tmp_path / "clean.json")
+    assert report.counts == {"image of another size": 1}
+    left = json.loads((tmp_path / "clean.json").read_text())["images"]
+    assert [image["id"] for image in left] == [10]
 
 
 def test_the_file_itself_is_not_written_over(tmp_path):

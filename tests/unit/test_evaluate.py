@@ -95,6 +95,21 @@ def test_figures_of_every_class_equal_mmdets(detector):
         assert theirs[name] == ("nan" if ap == -1 else f"{ap:.3f}")
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_categories_that_are_no_classes_do_not_count(detector, slow):
+    test = Config.fromfile(str(detector[0])).data.test
+    every = build_dataset(test, dict(test_mode=True))
+    label = int(every.get_ann_info(0)["labels"][0])
+    dataset = build_dataset(dict(test, classes=(every.CLASSES[label],)), dict(test_mode=True))
+    perfect = [
+        [np.insert(dataset.get_ann_info(index)["bboxes"], 4, 0.9, axis=1)] for index in range(4)
+    ]
+    figures = coco_figures(dataset, perfect, slow, per_class=True)["box"]
+    assert figures["AP"] == pytest.approx(1)
+    assert figures["AP"] == pytest.approx(dataset.evaluate(perfect, metric="bbox")["bbox_mAP"])
+    assert figures["per_class"] == pytest.approx({every.CLASSES[label]: figures["AP"]})
+
+
 def test_no_detection_at_all_is_an_ap_of_zero(detector):
     dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
     nothing = [[np.zeros((0, 5), np.float32) for _ in dataset.CLASSES] for _ in dataset]

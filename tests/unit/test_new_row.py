@@ -126,6 +126,47 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(run, tmp_path, opti
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("split", ["learn", "test"])
+def test_a_student_of_masks_needs_them_in_the_data(run, brought, split):
+    path = brought / "masks.py"
+    own_data.write_detector(path, "mask_rcnn_r50_fpn_1x_coco", 16, backbone="resnet18x8.pth")
+    content = json.loads((brought / f"data/{split}.json").read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    boxes = brought / f"data/{split}_boxes.json"
+    boxes.write_text(json.dumps(content))
+    option = {"learn": "--train", "test": "--val"}[split]
+    status, said = run(f"--student={path}", f"{option}={boxes}")
+    assert status == 2
+    assert f"{split}_boxes.json: annotation" in said
+    assert "no segmentation" in said
+    assert run(f"{option}={boxes}")[0] == 0  # a student of boxes
+
+
+def test_repeated_data_are_epochs_of_the_row(run, brought):
+    path = brought / "repeated.py"
+    own_data.write_detector(
+        path, "retinanet_r50_fpn_mstrain_640-800_3x_coco", 16, backbone="resnet18x8.pth"
+    )
+    status, said = run(f"--student={path}", without=("--student", "--epochs"))
+    assert status == 0, said
+    assert "repeats its data 3 times" in said
+    row = recipe.load_row("mine", load_suite("own/own.yaml"))
+    assert row.runner["max_epochs"] == 36
+    assert row.lr_config["step"] == [27, 33]
+
+
+def test_a_teacher_of_other_pixels_is_refused(run, brought):
+    config = own_data.write_detector(brought / "caffe.py", "retinanet_r101_caffe_fpn_1x_coco", 24)
+    own_data.write_checkpoint(brought / "caffe.pth", config, CLASSES=own_data.CLASSES)
+    status, said = run(
+        f"--teacher={brought / 'caffe.py'}", f"--teacher-checkpoint={brought / 'caffe.pth'}"
+    )
+    assert status == 2
+    assert "the student student gets its images as RGB" in said
+    assert "the teacher caffe as BGR" in said
+
+
 def test_strides_are_compared_on_the_built_detectors(run, brought):
     path = brought / "two_stage.py"
     own_data.write_detector(path, "faster_rcnn_r50_fpn_1x_coco", 16, backbone="resnet18x8.pth")

@@ -15,6 +15,7 @@ from mmdet.models import build_detector
 from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
+from fgd.recipe.normalisation import alike, normalisation_of
 from fgd.suite import ARMS, load_suite
 
 FACTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "rows.yaml").read_text())
@@ -99,6 +100,18 @@ def test_coco_plan():
     }
     assert plan.teachers == dict.fromkeys(FACTS["teachers"], recipe.TeacherPlan(trained=False))
     assert plan.backbones == {key: each["name"] for key, each in FACTS["backbones"].items()}
+
+
+def test_masks_are_needed_where_they_are_learned_or_measured():
+    of_rows = {
+        "retinanet_r50": set(),
+        "faster_rcnn_r50": {"val"},  # its teacher has masks, and its AP is measured
+        "mask_rcnn_r50": {"train", "val"},
+    }
+    for row, splits in of_rows.items():
+        assert recipe.plan(SUITES["coco"].with_rows([row])).masks == splits
+    trained = SUITES["mini"].with_rows(["faster_rcnn_r50"])
+    assert recipe.plan(trained).masks == {"train", "val"}
 
 
 @each_row
@@ -585,6 +598,46 @@ def _changed_row(**changes):
 def test_wrong_row(suite, changes, message):
     with pytest.raises(FGDError, match=message):
         recipe.compose(suite, _changed_row(**changes), "fgd")
+
+
+@pytest.mark.parametrize(
+    ("row", "teacher", "message"),
+    [
+        (
+            "retinanet_r50",
+            "retinanet_r101_caffe_fpn_1x_coco",
+            r"retinanet_r50_fpn_2x_coco gets its images as RGB .*58\.395.*retinanet_r101_caffe.* "
+            r"as BGR with the mean \[103\.53, 116\.28, 123\.675\] and std \[1\.0",
+        ),
+        (
+            "faster_rcnn_r50",
+            "mask_rcnn_regnetx-3.2GF_fpn_1x_coco",
+            r"as RGB .* teacher mask_rcnn_regnetx.* as BGR with the mean \[103\.53.* 57\.12, 58",
+        ),
+        ("yolox_m", "retinanet_r101_caffe_fpn_1x_coco", r"BGR from 0 to 255 \(no Normalize\)"),
+    ],
+)
+def test_the_teacher_has_to_see_what_it_was_trained_on(row, teacher, message):
+    changed = recipe.load_row(row)
+    changed = dataclasses.replace(
+        changed,
+        teacher=teacher,
+        distill=changed.distill | {"inherit": False, "levels": [0, 1, 2]},
+    )
+    with pytest.raises(FGDError, match=message):
+        recipe.compose(SUITES["coco"], changed, "fgd")
+
+
+def test_a_mean_that_differs_by_rounding_is_the_same():
+    student, teacher = (known_pipeline(ROWS["fcos_r50"][role]) for role in ("student", "teacher"))
+    assert student.mean != teacher.mean
+    assert alike(student, teacher)
+    assert not alike(student, None)
+    assert alike(None, None)
+
+
+def known_pipeline(name):
+    return normalisation_of(recipe.known_config(name).data.test)
 
 
 def test_inheritance_needs_stages_of_the_same_width(tmp_path):

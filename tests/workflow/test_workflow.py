@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -117,6 +118,13 @@ def test_a_further_seed_keeps_what_is_there(finished):
         "page": 1,
         "all": 1,
     }
+
+
+def test_masks_are_asked_of_the_data_where_they_are_learned(new_project):
+    done = new_project.run(
+        "--dry-run", "--printshellcmds", "results/coco/data/train.json", suite="coco"
+    )
+    assert re.search(r"fgd data check .*--masks ", done.stdout)
 
 
 def test_coco_is_planned_with_every_stage_of_every_row(new_project):

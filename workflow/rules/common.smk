@@ -282,6 +282,8 @@ def data_checks(wildcards):
     options = [f"--accept={kind}" for kind in suite(wildcards).accept_data]
     if number := recipe.images_of(suite(wildcards), wildcards.split):
         options.append(f"--number={number}")
+    if wildcards.split in plan(wildcards).masks:
+        options.append("--masks")
     if classes:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(classes)

@@ -1,0 +1,86 @@
+"""What a detector's own config asks of its training: what is done here, and what is refused.
+
+Left out in silence, it would make another training than the one that was asked for.
+"""
+
+from typing import Any
+
+from mmcv import Config
+
+from fgd.errors import FGDError
+from fgd.recipe.hooks import moving_average
+
+# Settings beside the model, the data and the schedule that change a training, and what to do.
+_REFUSED = {
+    "load_from": "a student starts from its backbone's weights (backbone.init_cfg) and from its "
+    "teacher (distill.inherit)",
+    "fp16": "the suite's `precision` says what is computed in",
+    "momentum_config": "the optimizer's momentum stays as it is",
+}
+# Of the innermost data set: a suite's data have none of it.
+_REFUSED_DATA = ("proposal_file", "seg_prefix")
+_MIX = "MultiImageMixDataset"
+_REPEAT = "RepeatDataset"
+_COPY = "Take it out of the config, or of a copy of it, and name that"
+
+
+def check_asked(name: str, config: Config) -> None:
+    """Whether a training here can be the one that a detector's config describes.
+
+    Args:
+        name: of the detector, for an error.
+        config: its mmdet config.
+
+    Raises:
+        FGDError: it asks for what is not done here.
+    """
+    moving_average(name, config)
+    for key, reason in _REFUSED.items():
+        if config.get(key):
+            raise FGDError(
+                f"{name}: the config has {key}, which is not used here: {reason}. {_COPY}"
+            )
+    kind = (config.get("optimizer_config") or {}).get("type")
+    if kind is not None:
+        raise FGDError(
+            f"{name}: optimizer_config has the type {kind}, which a training here does not run; "
+            f"its grad_clip alone is used. {_COPY}"
+        )
+    if (config.data.get("train_dataloader") or {}).get("class_aware_sampler"):
+        raise FGDError(
+            f"{name}: data.train_dataloader has a class_aware_sampler; a training here takes every "
+            f"image once an epoch. {_COPY}"
+        )
+    _check_data(name, config.data.train)
+
+
+def repeats(train: Any) -> int:
+    """How often an epoch of a config's `data.train` takes every image: RepeatDataset's `times`."""
+    times = 1
+    while isinstance(train, dict) and "dataset" in train:
+        times *= train.get("times", 1) if train["type"] == _REPEAT else 1
+        train = train["dataset"]
+    return times
+
+
+def _check_data(name: str, train: Any) -> None:
+    while isinstance(train, dict) and train.get("type") in (_REPEAT, _MIX):
+        train = train["dataset"]
+    if isinstance(train, list | tuple):
+        wrapper = "a list of data sets"
+    elif "dataset" in train or "datasets" in train:
+        wrapper = train["type"]
+    else:
+        wrapper = None
+    if wrapper is not None:
+        raise FGDError(
+            f"{name}: data.train is {wrapper}, and a suite trains on its own data set. Give a copy "
+            "of the config whose data.train is the inner data set alone, if the detector can do "
+            f"with that; of mmdet's wrappers {_REPEAT} and {_MIX} are known"
+        )
+    for key in _REFUSED_DATA:
+        if train.get(key):
+            raise FGDError(
+                f"{name}: data.train has a {key}, which a suite's data do not have; choose a "
+                "detector that learns from boxes and masks alone"
+            )

@@ -1,0 +1,93 @@
+"""What a detector's own config asks of its training: done, or refused by name."""
+
+import dataclasses
+
+import pytest
+
+from fgd import recipe
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.suite import load_suite
+
+COCO = load_suite(root() / "configs/suites/coco.yaml")
+REPEATED = "retinanet_r101_fpn_mstrain_640-800_3x_coco"  # 12 epochs of data repeated 3 times
+STUDENT = "retinanet_r50_fpn_2x_coco"
+
+
+def test_a_repeated_data_set_makes_as_many_more_epochs(tmp_path):
+    suite = dataclasses.replace(COCO, train_teachers=(REPEATED,))
+    printed = recipe.write_teacher(suite, REPEATED, tmp_path)
+    assert printed.endswith("; 12 epochs of data repeated 3 times = 36 epochs")
+    training = recipe.compose_teacher(suite, REPEATED).training
+    assert training.runner.max_epochs == 36
+    assert training.lr_config.step == [27, 33]
+    assert training.lr_config.warmup_iters == 500
+    assert training.data.train.type == "CocoDataset"
+
+
+def test_a_rows_own_epochs_are_over_the_data():
+    row = recipe.load_row("retinanet_r101")
+    row = dataclasses.replace(row, student=REPEATED, lr_config={})
+    training = recipe.compose(COCO, row, "baseline").training
+    assert training.runner.max_epochs == 24  # the row's
+    assert training.lr_config.step == [27, 33]  # the student's, in the same epochs
+
+
+def _wrapped(kind, **settings):
+    def change(config):
+        config.data.train = dict(type=kind, dataset=config.data.train, **settings)
+
+    return change
+
+
+def _as_list(config):
+    config.data.train = [config.data.train, config.data.train]
+
+
+def _repeated_exp(config):
+    _wrapped("RepeatDataset", times=2)(config)
+    config.lr_config = dict(policy="exp", gamma=0.5)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Lets the student's config, known by its name, be another one."""
+    original = recipe.known_config
+
+    def change(by):
+        def changed(name):
+            config = original(name)
+            if name == STUDENT:
+                by(config)
+            return config
+
+        monkeypatch.setattr("fgd.recipe.detectors.known_config", changed)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        (_wrapped("ClassBalancedDataset", oversample_thr=1e-3), "data.train is ClassBalancedData"),
+        (_as_list, "data.train is a list of data sets, and a suite trains on its own"),
+        (_repeated_exp, "repeated 2 times, and the learning rate's policy exp cannot"),
+        (lambda c: c.update(load_from="a.pth"), "has load_from, .* backbone's weights"),
+        (lambda c: c.update(fp16={"loss_scale": 512.0}), "has fp16, .* `precision` says"),
+        (lambda c: c.update(momentum_config={"policy": "cyclic"}), "has momentum_config"),
+        (lambda c: c.optimizer_config.update(type="Fp16OptimizerHook"), "has the type Fp16Opt"),
+        (lambda c: c.data.train.update(proposal_file="p.pkl"), "has a proposal_file"),
+    ],
+)
+def test_what_is_not_done_here_is_refused(known, by, message):
+    known(by)
+    with pytest.raises(FGDError, match=f"{STUDENT}: .*{message}"):
+        recipe.compose(COCO, recipe.load_row("retinanet_r50"), "baseline")
+
+
+def test_a_teacher_that_is_downloaded_may_have_been_trained_in_any_way():
+    fp16 = "retinanet_r50_fpn_fp16_1x_coco"
+    row = dataclasses.replace(recipe.load_row("retinanet_r50"), teacher=fp16)
+    recipe.compose(COCO, row, "fgd")
+    recipe.compose_teacher(COCO, fp16)
+    recipe.compose_teacher(COCO, "mask_rcnn_r50_fpn_sample1e-3_seesaw_loss_mstrain_2x_lvis_v1")
