@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -9,13 +10,14 @@ from typing import Protocol
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 
-from cluster import slurm
+from cluster import devices, slurm
 from cluster.settings import ClusterSettings, submitit_parameters
 from cluster.slurm import JobState
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
 
 _A_YEAR_MIN = 365 * 24 * 60
+_NAME = "FGD_JOB_NAME"  # of a job on this machine, in its processes' environment
 
 
 class Executor(Protocol):
@@ -82,45 +84,65 @@ class Slurm:
 
 
 class Local:
-    """Jobs as processes of this machine, one a device.
+    """Jobs as processes of this machine, each on a GPU of its own; on the CPU if there is none.
 
     They survive a launcher that is killed, but not Ctrl-C: a terminal interrupts its whole process
     group, and submitit starts them in the launcher's. Where the settings leave the job alone, it
     therefore ends all the same; the next launcher goes on from its newest state.
+
+    Args:
+        gpus: tells which GPUs there are, by CUDA_VISIBLE_DEVICES' names.
     """
 
+    def __init__(self, gpus: Callable[[], Sequence[str]] = devices.visible) -> None:
+        self._gpus = gpus
+
     def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
-        """Start the processes."""
+        """Start the processes, once there are GPUs for them.
+
+        Raises:
+            FGDError: this machine has fewer GPUs than they need.
+        """
         executor = submitit.AutoExecutor(folder=folder, cluster="local")
         executor.update_parameters(
             name=name,
             tasks_per_node=settings.tasks_per_node,
             timeout_min=_A_YEAR_MIN,  # nobody waits for this machine; submitit needs a limit
         )
-        job = executor.submit(replace(task, visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES")))
-        # A process number is used again after a while; its start time tells the two apart.
-        return f"{job.job_id}@{_start_time(int(job.job_id))}"
+        os.environ[_NAME] = name  # the processes inherit it
+        with devices.lent(settings.tasks_per_node, self._gpus()) as gpus:
+            pid = int(executor.submit(replace(task, gpus=gpus)).job_id)
+            job_id = f"{pid}@{_start_time(pid)}"
+            devices.wait_until_held(gpus, lambda: _runs(job_id))
+        return job_id
 
     def state(self, job_id: str, folder: Path) -> JobState:
         """From the process and from what its tasks left."""
-        pid, started = job_id.split("@")
-        if _start_time(int(pid)) == started:
+        if _runs(job_id):
             return JobState("RUNNING", nodes=os.uname().nodename)
         return JobState(_by_results(folder, job_id) or "FAILED")
 
     def cancel(self, job_id: str) -> None:
         """Interrupt the process that watches over the tasks."""
-        pid, started = job_id.split("@")
-        if _start_time(int(pid)) == started:
-            os.kill(int(pid), signal.SIGINT)
+        if _runs(job_id):
+            os.kill(int(job_id.split("@")[0]), signal.SIGINT)
 
     def how_to_end(self, job_id: str) -> str:
         """The signal that submitit hands on to the tasks."""
         return f"kill -INT {job_id.split('@')[0]}"
 
     def lost(self, name: str) -> list[str]:
-        """None: a process that nobody knows of holds the lock of its work folder."""
-        return []
+        """By the name in the environment of the process that watches over the tasks."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes()
+                variables = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:  # it has just ended, or is somebody else's
+                continue
+            if b"submitit.local._local" in command and f"{_NAME}={name}".encode() in variables:
+                found.append(f"{folder.name}@{_start_time(int(folder.name))}")
+        return found
 
 
 EXECUTORS: dict[str, Executor] = {"slurm": Slurm(), "local": Local()}
@@ -192,6 +214,13 @@ def nodes_asked_for(settings: ClusterSettings) -> str:
         f"{f', constraint {settings.constraint}' if settings.constraint else ''}; "
         "`sinfo --Node --format='%N %c %m %G %f'` shows what there is"
     )
+
+
+def _runs(job_id: str) -> bool:
+    """Whether the process of a job on this machine is still there."""
+    # A process number is used again after a while; its start time tells the two apart.
+    pid, started = job_id.split("@")
+    return _start_time(int(pid)) == started
 
 
 def _start_time(pid: int) -> str:

@@ -10,6 +10,8 @@ from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
 from submitit.helpers import TorchDistributedEnvironment
 
+from cluster import devices
+
 # For how long a rank of an earlier start may go on: of a node that comes back, Slurm ends what is
 # left there after the training has started anew.
 _LEAVING_S = 180
@@ -23,13 +25,14 @@ class TrainingTask:
 
     Attributes:
         config, work_dir, out: what `fgd train` takes.
-        visible_devices: on this machine, the launcher's CUDA_VISIBLE_DEVICES; None if it has none.
+        gpus: on this machine, one for each rank, as CUDA_VISIBLE_DEVICES names them; none to train
+            on the CPU.
     """
 
     config: Path
     work_dir: Path
     out: Path
-    visible_devices: str | None = None
+    gpus: tuple[str, ...] = ()
 
     def __call__(self) -> None:
         """Train as one rank of the job.
@@ -37,7 +40,8 @@ class TrainingTask:
         Raises:
             FGDError: the training is not possible.
         """
-        self._show_devices()
+        if JobEnvironment().cluster == "local":
+            self._take_gpu()
         # All GPUs of the node stay visible: NCCL's fast paths between them need that.
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         # Read when torch is imported, which happens below.
@@ -54,17 +58,14 @@ class TrainingTask:
         # (but not to ignored ones): submitit's would kill the rank, and its job would have failed.
         signal.signal(getattr(signal, f"SIG{JobEnvironment.USR_SIG}"), signal.SIG_IGN)
 
-    def _show_devices(self) -> None:
-        """submitit hides all GPUs from its local tasks: show those that the launcher saw.
+    def _take_gpu(self) -> None:
+        """Hold this rank's GPU, and show all of the job's: submitit hides them.
 
         Before torch is imported, which reads the variable once.
         """
-        if JobEnvironment().cluster != "local":
-            return
-        if self.visible_devices is None:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.visible_devices
+        if self.gpus:
+            devices.hold(self.gpus[JobEnvironment().local_rank])
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus)
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit before it requeues the job: the work folder holds what is needed."""

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -17,7 +18,7 @@ TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/fin
 
 
 @pytest.fixture
-def devices(monkeypatch):
+def seen_gpus(monkeypatch, tmp_path):
     """What a training of a task would see as CUDA_VISIBLE_DEVICES."""
     seen = []
 
@@ -25,6 +26,7 @@ def devices(monkeypatch):
         seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     monkeypatch.setattr(fgd.train, "train", train)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the GPUs' locks are
     monkeypatch.setattr("fgd.progress.log_to", lambda stream: None)
 
     def run(task, executor, given):
@@ -39,14 +41,14 @@ def devices(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("launchers", [None, "2,3", ""])
-def test_on_this_machine_a_rank_sees_the_launchers_gpus(devices, launchers):
+@pytest.mark.parametrize(("gpus", "seen"), [((), ""), (("2", "3"), "2,3")])
+def test_on_this_machine_a_rank_sees_the_gpus_of_its_job(seen_gpus, gpus, seen):
     # submitit hides them all.
-    assert devices(replace(TASK, visible_devices=launchers), "local", "") == launchers
+    assert seen_gpus(replace(TASK, gpus=gpus), "local", "") == seen
 
 
-def test_on_slurm_a_rank_sees_what_slurm_gives_it(devices):
-    assert devices(TASK, "slurm", "0,1") == "0,1"
+def test_on_slurm_a_rank_sees_what_slurm_gives_it(seen_gpus):
+    assert seen_gpus(TASK, "slurm", "0,1") == "0,1"
 
 
 # A rank as submitit runs it: with its own handler of the signal, which Python forgets at the end.
