@@ -70,6 +70,8 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
         FGDError: the job is refused, or it failed in a way that another try would not mend.
         KeyboardInterrupt: Ctrl-C; the job was cancelled, unless the settings say otherwise.
     """
+    # As it is now: whoever edits it while jobs wait and run wants another training.
+    config = training.config.read_bytes()
     fingerprint = _fingerprint(training.config)
     place = EXECUTORS[executor]
     with record.only_launcher(training.jobs), _termination_leaves_the_job():
@@ -80,7 +82,7 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
             _refuse_while_running(training, log)
             log = Record(fingerprint, executor, settings.shape)
         try:
-            _until_done(training, settings, place, log)
+            _until_done(training, config, settings, place, log)
         except KeyboardInterrupt:
             _interrupted(training, settings, place, log)
             raise
@@ -88,13 +90,13 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
 
 
 def _until_done(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record
+    training: Training, config: bytes, settings: ClusterSettings, place: Executor, log: Record
 ) -> None:
     """Follow the job that is there, or submit one; again after deaths that are nobody's fault."""
     if log.current and log.current.end == record.COMPLETED and training.final.exists():
         return  # without asking Slurm, which forgets its jobs
     attempt = _attach(training, settings, place, log)
-    attempt = attempt or _submit(training, settings, place, log)
+    attempt = attempt or _submit(training, config, settings, place, log)
     for restarts_left in range(settings.max_restarts, -1, -1):
         state = _follow(training, settings, place, log)
         if state.state == "COMPLETED" and _appears(training.final):
@@ -108,7 +110,7 @@ def _until_done(
             raise FGDError(f"{training.name}: {verdict.text}")
         logger.warning("%s", verdict.text)
         logger.warning("trying again from the newest state; %d more tries", restarts_left - 1)
-        attempt = _submit(training, settings, place, log)
+        attempt = _submit(training, config, settings, place, log)
 
 
 def _settle(training: Training, log: Record) -> None:
@@ -148,12 +150,16 @@ def _attach(
     return attempt
 
 
-def _submit(training: Training, settings: ClusterSettings, place: Executor, log: Record) -> Attempt:
+def _submit(
+    training: Training, config: bytes, settings: ClusterSettings, place: Executor, log: Record
+) -> Attempt:
     attempt = log.begin(training.name)
     log.save(training.jobs)
-    task = TrainingTask(
-        training.config.absolute(), training.work_dir.absolute(), training.final.absolute()
-    )
+    # A job that starts again in a week reads the same.
+    copy = training.jobs.absolute() / f"{attempt.name}.py"
+    copy.write_bytes(config)
+    work_dir, final = training.work_dir.absolute(), training.final.absolute()
+    task = TrainingTask(copy, work_dir, final, log.fingerprint)
     try:
         attempt.job_id = place.submit(task, settings, attempt.name, training.jobs.absolute())
     except FGDError as error:

@@ -25,6 +25,7 @@ class TrainingTask:
 
     Attributes:
         config, work_dir, out: what `fgd train` takes.
+        fingerprint: of the config when the job was submitted.
         gpus: on this machine, one for each rank, as CUDA_VISIBLE_DEVICES names them; none to train
             on the CPU.
     """
@@ -32,13 +33,14 @@ class TrainingTask:
     config: Path
     work_dir: Path
     out: Path
+    fingerprint: str
     gpus: tuple[str, ...] = ()
 
     def __call__(self) -> None:
         """Train as one rank of the job.
 
         Raises:
-            FGDError: the training is not possible.
+            FGDError: the training is not possible, or is no longer the one that was submitted.
         """
         if JobEnvironment().cluster == "local":
             self._take_gpu()
@@ -48,11 +50,19 @@ class TrainingTask:
         os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("SLURM_CPUS_PER_TASK", "1"))
 
         from fgd import compat
+        from fgd.errors import FGDError
+        from fgd.fingerprint import fingerprint
         from fgd.progress import log_to
         from fgd.train import train
 
         compat.quiet()
         log_to(sys.stdout)
+        if fingerprint(self.config) != self.fingerprint:
+            raise FGDError(
+                f"{self.config}: the weights that this training starts from, its annotations or "
+                "the code of the loss have changed since the job was submitted. Give the same "
+                "command again to train with them as they are now"
+            )
         train(self.config, self.work_dir, self.out, patience_s=_LEAVING_S)
         # Nothing is left to be saved. While it ends, Python gives signals their default action back
         # (but not to ignored ones): submitit's would kill the rank, and its job would have failed.

@@ -34,7 +34,7 @@ class Waiting(TrainingTask):
 name, folder, processes, gpus = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 logging.basicConfig(level=logging.INFO, filename=folder / "log")
 place = Local(lambda: gpus.split(",") if gpus else [])
-task = Waiting(Path("config.py"), folder, Path("final.pth"))
+task = Waiting(Path("config.py"), folder, Path("final.pth"), "abc")
 job = place.submit(task, ClusterSettings(gpus_per_node=processes), name, folder / "jobs")
 (folder / "job").write_text(job)
 while place.state(job, folder / "jobs").state == "RUNNING":

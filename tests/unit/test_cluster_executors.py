@@ -16,7 +16,7 @@ from cluster.settings import ClusterSettings
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
 
-TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"))
+TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"), "abc")
 
 
 def directives(script):

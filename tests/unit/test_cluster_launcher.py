@@ -83,6 +83,8 @@ class Place:
 @pytest.fixture
 def training(tmp_path):
     arm = tmp_path / "fgd"
+    arm.mkdir()
+    (arm / "config.py").write_text("recipe = 'abc'")
     return Training("mini.fcos_r50.fgd", arm / "config.py", arm / "run", arm / "trained.pth")
 
 
@@ -147,9 +149,24 @@ def test_a_job_is_given_whole_paths_the_settings_and_the_name_of_the_record(
     place.coming = [[COMPLETED]]
     launch(relative, SETTINGS, "slurm")
     task, settings, name = place.submitted[0]
-    assert task == TrainingTask(training.config, training.work_dir, training.final)
+    copy = training.jobs / f"{name}.py"
+    assert task == TrainingTask(copy, training.work_dir, training.final, "abc")
     assert settings is SETTINGS
     assert name == record.load(training.jobs).current.name
+
+
+def test_a_job_reads_the_config_that_it_was_submitted_with(training, place):
+    ask = place.state
+
+    def edit_and_ask(job_id, folder):
+        training.config.write_text("recipe = 'another'")
+        return ask(job_id, folder)
+
+    place.state = edit_and_ask
+    place.coming = [[RUNNING, NODE_FAIL], [RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    read = [task.config.read_text() for task, _, _ in place.submitted]
+    assert read == ["recipe = 'abc'"] * 2
 
 
 def test_the_record_is_written_before_the_job_is_submitted(training, place):

@@ -1,4 +1,4 @@
-"""What a rank does around its training: which GPUs it sees, how it ends."""
+"""What a rank does around its training: which GPUs it sees, what it refuses, how it ends."""
 
 import os
 import signal
@@ -11,10 +11,12 @@ from unittest import mock
 
 import pytest
 
+import fgd.fingerprint
 import fgd.train
 from cluster.task import TrainingTask
+from fgd.errors import FGDError
 
-TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"))
+TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"), "abc")
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ def seen_gpus(monkeypatch, tmp_path):
         seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     monkeypatch.setattr(fgd.train, "train", train)
+    monkeypatch.setattr(fgd.fingerprint, "fingerprint", lambda config: "abc")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the GPUs' locks are
     monkeypatch.setattr("fgd.progress.log_to", lambda stream: None)
 
@@ -51,9 +54,15 @@ def test_on_slurm_a_rank_sees_what_slurm_gives_it(seen_gpus):
     assert seen_gpus(TASK, "slurm", "0,1") == "0,1"
 
 
+def test_a_training_that_is_no_longer_the_one_that_was_submitted_is_refused(seen_gpus):
+    with pytest.raises(FGDError, match=r"/fgd/config\.py: .* have changed since"):
+        seen_gpus(replace(TASK, fingerprint="old"), "slurm", "")
+
+
 # A rank as submitit runs it: with its own handler of the signal, which Python forgets at the end.
 RANK = """
 import os, signal
+import fgd.fingerprint
 import fgd.train
 from cluster.task import TrainingTask
 
@@ -63,8 +72,9 @@ class Late:
 
 signal.signal(signal.SIGUSR2, lambda *_: None)
 fgd.train.train = lambda *_, **__: print("trained")
+fgd.fingerprint.fingerprint = lambda config: "abc"
 late = Late()
-TrainingTask("config.py", "run", "final.pth")()
+TrainingTask("config.py", "run", "final.pth", "abc")()
 """
 
 
