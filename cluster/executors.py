@@ -46,6 +46,7 @@ class Slurm:
         """Submit a job.
 
         Raises:
+            NoAnswer: the job may be there or not; `lost` tells.
             FGDError: Slurm refuses it, with the setting to change.
         """
         try:
@@ -61,6 +62,8 @@ class Slurm:
         try:
             return executor.submit(task).job_id
         except (FailedJobError, FailedSubmissionError) as error:
+            if slurm.is_silence(str(error)):
+                raise slurm.NoAnswer(_said(str(error))) from None
             raise FGDError(refusal(str(error), settings)) from None
 
     def state(self, job_id: str, folder: Path) -> JobState:
@@ -189,9 +192,7 @@ _REFUSALS = (
 
 def refusal(words: str, settings: ClusterSettings) -> str:
     """sbatch's refusal with the setting that it is about."""
-    lines = [line for line in words.strip().splitlines() if line]
-    errors = [line for line in lines if "error" in line.lower()] or lines[:1]
-    said = ": ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in errors)
+    said = _said(words)
     if "accounting/qos policy" in said.lower():  # its words name the time limit, whatever it is
         return (
             f"Slurm refuses the job: {said}. `sacctmgr show associations user=$USER` and "
@@ -203,6 +204,13 @@ def refusal(words: str, settings: ClusterSettings) -> str:
     if "node configuration" in said.lower():  # the last words of many refusals
         return f"Slurm has no such nodes: {said}. {nodes_asked_for(settings)}"
     return f"Slurm refuses the job: {said}. Its settings are in the suite's `cluster:` section"
+
+
+def _said(words: str) -> str:
+    """The errors among sbatch's lines."""
+    lines = [line for line in words.strip().splitlines() if line]
+    errors = [line for line in lines if "error" in line.lower()] or lines[:1]
+    return ": ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in errors)
 
 
 def nodes_asked_for(settings: ClusterSettings) -> str:

@@ -130,6 +130,8 @@ _HOPELESS = {
 
 # What a healthy rank says when another one has gone.
 _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
+# The command with which submitit requeues a job, in the exception that says it failed.
+_REQUEUE = "'scontrol', 'requeue'"
 # srun's words when the controller does not answer, which it does again after a moment.
 _NOT_STARTED = ("Unable to create step", "Unable to confirm allocation")
 # srun's words for a rank that got the signal of a time limit or of a preemption while it could not
@@ -194,6 +196,8 @@ def _explain(
             return f"rank {killed[0]} was killed; its siblings cannot go on without it", True
         if not errors and _says(folder, job_id, _NOT_READY):
             return "it was told to leave its nodes before its ranks had started", True
+        if any(_REQUEUE in _own_words(error.words) for error in errors):
+            return "Slurm's controller did not answer when it was to be requeued", True
         if any("timed-out too many times" in error.words for error in errors):
             return (
                 f"it reached its time limit more often than cluster.max_timeouts "
@@ -216,6 +220,16 @@ def _says(folder: Path, job_id: str, signs: tuple[str, ...]) -> bool:
     logs = folder.glob(f"{job_id.split('@')[0]}_*_log.err")
     texts = [log.read_text(errors="replace") for log in logs]
     return any(sign in text for sign in signs for text in texts)
+
+
+def _own_words(traceback: str) -> str:
+    """What an exception says, without the lines of source that led to it."""
+    lines = traceback.strip().splitlines()
+    frames = [index for index, line in enumerate(lines) if line.startswith('  File "')]
+    rest = lines[frames[-1] + 1 :] if frames else lines
+    while rest and rest[0].startswith("    "):
+        rest.pop(0)
+    return "\n".join(rest)
 
 
 def _last_lines(error: str, *files: Path) -> list[str]:

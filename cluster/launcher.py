@@ -19,7 +19,7 @@ from cluster.executors import EXECUTORS, Executor
 from cluster.follow import Follower
 from cluster.record import Attempt, Record
 from cluster.settings import ClusterSettings
-from cluster.slurm import JobState
+from cluster.slurm import JobState, NoAnswer
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
 
@@ -119,11 +119,7 @@ def _settle(training: Training, log: Record) -> None:
     if attempt is None:
         return
     if attempt.end is None and attempt.job_id is None:
-        # Such a job has nothing to run yet, or nobody would find it.
-        for job_id in place.lost(attempt.name):
-            logger.info("job %s was being submitted when its launcher died: cancelled", job_id)
-            place.cancel(job_id)
-            _wait_for_end(training, place, job_id)
+        _cancel_lost(training, place, attempt.name, "its launcher died")
         attempt.end = "its launcher died while submitting it"
     elif attempt.end == record.CANCELLED and attempt.job_id is not None:
         _wait_for_end(training, place, attempt.job_id)
@@ -161,7 +157,7 @@ def _submit(
     work_dir, final = training.work_dir.absolute(), training.final.absolute()
     task = TrainingTask(copy, work_dir, final, log.fingerprint)
     try:
-        attempt.job_id = place.submit(task, settings, attempt.name, training.jobs.absolute())
+        attempt.job_id = _submit_patiently(training, task, settings, place, attempt.name)
     except FGDError as error:
         attempt.end = "refused"
         log.save(training.jobs)
@@ -171,6 +167,37 @@ def _submit(
         "submitted job %s: %s; its ranks write to %s", attempt.job_id, settings.shape, training.jobs
     )
     return attempt
+
+
+def _submit_patiently(
+    training: Training, task: TrainingTask, settings: ClusterSettings, place: Executor, name: str
+) -> str:
+    """Submit a job, as soon as Slurm answers; its id."""
+    tried = False
+    while True:
+        try:
+            if tried:  # it may have arrived all the same
+                _cancel_lost(training, place, name, "Slurm did not answer")
+            return place.submit(task, settings, name, training.jobs.absolute())
+        except NoAnswer as error:
+            if not tried:
+                logger.warning("Slurm does not answer (%s); trying until it does", error)
+            tried = True
+            time.sleep(settings.poll_s)
+
+
+def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> None:
+    """End the jobs of a submission that was not seen to succeed.
+
+    Such a job has nothing to run yet, or nobody would find it.
+
+    Raises:
+        NoAnswer: there may be such a job.
+    """
+    for job_id in place.lost(name):
+        logger.info("job %s was being submitted when %s: cancelled", job_id, why)
+        place.cancel(job_id)
+        _wait_for_end(training, place, job_id)
 
 
 def _state(training: Training, settings: ClusterSettings, place: Executor, job_id: str) -> JobState:

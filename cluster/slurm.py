@@ -31,6 +31,26 @@ _PATIENCE_S = 60
 _TRIES, _PAUSE_S = 3, 5
 
 
+# Slurm's words for a controller that is away or busy; it may have done what it was asked to.
+_SILENT = (
+    "unable to contact slurm controller",
+    "socket timed out",
+    "resource temporarily unavailable",
+    "zero bytes were transmitted",
+    "connection refused",
+    "temporarily unable to accept job",
+)
+
+
+class NoAnswer(FGDError):
+    """Slurm does not answer: neither yes nor no."""
+
+
+def is_silence(words: str) -> bool:
+    """Whether an error of one of Slurm's commands says only that the controller did not answer."""
+    return any(sign in words.lower() for sign in _SILENT)
+
+
 @dataclass(frozen=True)
 class JobState:
     """The state of a job at one moment.
@@ -89,7 +109,7 @@ def jobs_named(name: str) -> list[str]:
     """Ids of the jobs of a name that wait or run.
 
     Raises:
-        FGDError: Slurm does not answer. There may be such a job.
+        NoAnswer: there may be such a job.
     """
     for attempt in range(_TRIES):
         if attempt:
@@ -97,7 +117,7 @@ def jobs_named(name: str) -> list[str]:
         listed = _run(["squeue", "--noheader", f"--name={name}", "--format=%i"])
         if listed is not None and listed.returncode == 0:
             return sorted(listed.stdout.split())
-    raise FGDError(
+    raise NoAnswer(
         f"Slurm does not answer, and may have a job {name} that nobody watches. Try again when "
         f"`squeue --name={name}` answers; the job is cancelled then"
     )

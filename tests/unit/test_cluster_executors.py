@@ -1,6 +1,7 @@
 """Where jobs run: what sbatch is asked, what its refusals say, and what a process has become."""
 
 import os
+import re
 import signal
 import subprocess
 from dataclasses import replace
@@ -13,6 +14,7 @@ from submitit.core.utils import DelayedSubmission, cloudpickle_dump
 from cluster import devices
 from cluster.executors import Local, Slurm, refusal, task_paths
 from cluster.settings import ClusterSettings
+from cluster.slurm import NoAnswer
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
 
@@ -75,6 +77,21 @@ def test_a_refused_job_names_the_setting(command, tmp_path):
     )
     with pytest.raises(FGDError, match=r"refuses cluster\.partition \(gpus\): invalid partition"):
         Slurm().submit(TASK, ClusterSettings(partition="gpus"), "name", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unable to contact slurm controller (connect failure)",
+        "Socket timed out on send/recv operation",
+        "Resource temporarily unavailable",
+    ],
+)
+def test_a_silent_controller_is_not_taken_for_a_refusal(command, tmp_path, words):
+    command("srun", "exit 0")
+    command("sbatch", f"echo 'sbatch: error: Batch job submission failed: {words}' >&2; exit 1")
+    with pytest.raises(NoAnswer, match=re.escape(words)):
+        Slurm().submit(TASK, ClusterSettings(), "name", tmp_path)
 
 
 def test_a_machine_without_slurm_says_where_to_run(command, tmp_path):

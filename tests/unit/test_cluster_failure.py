@@ -50,6 +50,17 @@ def test_ranks_that_a_silent_controller_did_not_start_are_worth_another_try(tmp_
     assert "controller did not answer" in verdict.text
 
 
+@pytest.mark.parametrize("how", ["returned non-zero exit status 1.", "timed out after 60 seconds"])
+def test_a_job_that_could_not_requeue_itself_is_worth_another_try(tmp_path, how):
+    # submitit's own words; its handler of the time limit runs in the middle of the training.
+    words = f"subprocess.CalledProcessError: Command '['scontrol', 'requeue', '17']' {how}"
+    leave(tmp_path, 0, TRACEBACK.format(words))
+    leave(tmp_path, 1)
+    verdict = judge(tmp_path, JOB, FAILED, TWO_RANKS)
+    assert verdict.worth_another_try
+    assert "did not answer when it was to be requeued" in verdict.text
+
+
 def test_ranks_that_had_to_leave_before_they_had_started_are_worth_another_try(tmp_path):
     leave(tmp_path, 0, out="", err="srun: error: n1: task 0: User defined signal 2")
     verdict = judge(tmp_path, JOB, KILLED, TWO_RANKS)

@@ -13,7 +13,7 @@ from cluster.executors import EXECUTORS, task_paths
 from cluster.launcher import Training, launch
 from cluster.record import Record
 from cluster.settings import ClusterSettings
-from cluster.slurm import JobState
+from cluster.slurm import JobState, NoAnswer
 from cluster.task import TrainingTask
 from fgd import progress
 from fgd.errors import FGDError
@@ -508,6 +508,39 @@ def test_a_job_that_slurm_refuses_is_recorded_and_can_be_submitted_again(trainin
     launch(training, SETTINGS, "slurm")
     assert ends(training) == ["refused", "completed"]
     assert place.asked_for_lost == []
+
+
+# --- A silent controller ---
+
+
+def test_a_job_is_submitted_when_the_controller_answers_again(training, place, told):
+    silent = NoAnswer("Unable to contact slurm controller")
+    place.coming = [silent, silent, [RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert ends(training) == ["completed"]
+    assert len([line for line in told if "does not answer" in line]) == 1
+
+
+def test_a_job_that_arrived_though_the_controller_did_not_answer_leaves_no_second_one(
+    training, place
+):
+    silent = NoAnswer("Socket timed out on send/recv operation")
+    place.coming = [silent, [RUNNING, COMPLETED]]
+    place.jobs["7"] = [PENDING]
+    answers = [silent, silent, ["7"]]  # of squeue
+
+    def lost(name):
+        assert record.load(training.jobs).current.end is None
+        answer = answers.pop(0)
+        if isinstance(answer, NoAnswer):
+            raise answer
+        return answer
+
+    place.lost = lost
+    launch(training, SETTINGS, "slurm")
+    assert place.cancelled == ["7"]
+    assert len(place.submitted) == 2
+    assert ends(training) == ["completed"]
 
 
 # --- Ctrl-C ---
