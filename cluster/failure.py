@@ -32,7 +32,7 @@ class Verdict:
 
 def judge(folder: Path, job_id: str, state: JobState, settings: ClusterSettings) -> Verdict:
     """Find out what happened to a job that ended without a result."""
-    errors = sorted(_errors(folder, job_id, settings.tasks))
+    errors = sorted(_errors(folder, job_id, state, settings.tasks))
     killed = _killed(folder, job_id, state, settings.tasks)
     advice, again = _explain(folder, job_id, state, settings, errors, killed)
     error = errors[0] if errors and not again else None
@@ -150,11 +150,11 @@ class _Error(NamedTuple):
     words: str
 
 
-def _errors(folder: Path, job_id: str, tasks: int) -> Iterator[_Error]:
+def _errors(folder: Path, job_id: str, state: JobState, tasks: int) -> Iterator[_Error]:
     """Of every rank that ended in an exception."""
     for rank in range(tasks):
         path = task_paths(folder, job_id, rank).result_pickle
-        if path.exists():
+        if _has_result(path, state):
             kind, words = submitit_result(path)
             if kind == "error":
                 lost_peer = any(sign in words for sign in _LOST_PEER)
@@ -167,11 +167,17 @@ def _killed(folder: Path, job_id: str, state: JobState, tasks: int) -> list[int]
     # for sacct; that says little, as srun kills the siblings of every rank that fails.
     if state.exit_code == "1:0":
         return []
-    return [rank for rank in range(tasks) if _was_cut_short(task_paths(folder, job_id, rank))]
+    ranks = [(rank, task_paths(folder, job_id, rank)) for rank in range(tasks)]
+    return [rank for rank, paths in ranks if _was_cut_short(paths, state)]
 
 
-def _was_cut_short(paths: JobPaths) -> bool:
-    if paths.result_pickle.exists() or not paths.stdout.exists():
+def _has_result(path: Path, state: JobState) -> bool:
+    """Whether a rank left a result; not in an earlier start, if it never came so far in this."""
+    return path.exists() and path.stat().st_mtime >= state.started
+
+
+def _was_cut_short(paths: JobPaths, state: JobState) -> bool:
+    if _has_result(paths.result_pickle, state) or not paths.stdout.exists():
         return False
     return _STARTED in paths.stdout.read_text(errors="replace")
 

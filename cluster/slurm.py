@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from fgd.errors import FGDError
 
@@ -61,6 +62,7 @@ class JobState:
         nodes: Slurm's node list, n[1-2]; empty while it waits.
         restarts: how often it was requeued.
         exit_code: status:signal of its batch script.
+        started: when it started last, in seconds since the epoch; 0 if that is not known.
     """
 
     state: str
@@ -68,6 +70,7 @@ class JobState:
     nodes: str = ""
     restarts: int = 0
     exit_code: str = ""
+    started: float = 0
 
     @property
     def is_final(self) -> bool:
@@ -97,7 +100,7 @@ def job_state(job_id: str) -> JobState:
     if shown is not None and shown.returncode == 0 and shown.stdout.strip():
         return _parse_scontrol(shown.stdout)
     command = ["sacct", "--jobs", job_id, "--allocations", "--noheader", "--parsable2"]
-    listed = _call([*command, "--format=State,Reason,NodeList,ExitCode"])
+    listed = _call([*command, "--format=State,Reason,NodeList,ExitCode,Start"])
     lines = (listed or "").splitlines()
     state = _parse_sacct(lines[-1]) if lines else JobState(UNKNOWN)
     # The database may still say that it runs; the controller would know.
@@ -147,7 +150,8 @@ def _kilobytes(size: str) -> float:
 
 
 def _parse_scontrol(line: str) -> JobState:
-    values = dict(re.findall(r"(?:^|\s)(JobState|Reason|NodeList|Restarts|ExitCode)=(\S*)", line))
+    keys = "JobState|Reason|NodeList|Restarts|ExitCode|StartTime"
+    values = dict(re.findall(rf"(?:^|\s)({keys})=(\S*)", line))
     nodes, reason = values.get("NodeList", ""), values.get("Reason", "")
     return JobState(
         state=values.get("JobState", UNKNOWN),
@@ -155,17 +159,27 @@ def _parse_scontrol(line: str) -> JobState:
         nodes="" if nodes == "(null)" else nodes,
         restarts=int(values.get("Restarts", 0)),
         exit_code=values.get("ExitCode", ""),
+        started=_seconds(values.get("StartTime", "")),
     )
 
 
 def _parse_sacct(line: str) -> JobState:
-    state, reason, nodes, exit_code = line.split("|")[:4]
+    state, reason, nodes, exit_code, started = line.split("|")[:5]
     return JobState(
         state=state.split()[0] if state else UNKNOWN,  # "CANCELLED by 1000"
         reason="" if reason == "None" else reason,
         nodes="" if nodes == "None assigned" else nodes,
         exit_code=exit_code,
+        started=_seconds(started),
     )
+
+
+def _seconds(moment: str) -> float:
+    """Of a local time as Slurm writes it, 2026-11-23T15:32:48; 0 for Unknown, None, N/A."""
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return 0
 
 
 def _call(command: list[str]) -> str | None:

@@ -42,6 +42,8 @@ class TrainingTask:
         Raises:
             FGDError: the training is not possible, or is no longer the one that was submitted.
         """
+        # An earlier start of the same job may have left an error there.
+        JobEnvironment().paths.result_pickle.unlink(missing_ok=True)
         if JobEnvironment().cluster == "local":
             self._take_gpu()
         # All GPUs of the node stay visible: NCCL's fast paths between them need that.

@@ -1,6 +1,7 @@
 """Why a job ended: told from what its ranks left, and whether another try could help."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from submitit.core.utils import cloudpickle_dump
@@ -76,6 +77,16 @@ def test_a_killed_rank_is_worth_another_try(tmp_path):
     assert "rank 1 was killed" in verdict.text
     assert "last lines of rank 1:" in verdict.text
     assert "    iter 60/375" in verdict.text
+
+
+def test_an_error_of_an_earlier_start_is_not_the_last_ones(tmp_path):
+    # When a job is requeued, the ranks that its signal does not end lose their peers.
+    leave(tmp_path, 0)
+    leave(tmp_path, 1, OWN_ERROR, at=1000)
+    verdict = judge(tmp_path, JOB, replace(KILLED, started=1001), TWO_RANKS)
+    assert verdict.worth_another_try
+    assert "rank 0 was killed" in verdict.text
+    assert not judge(tmp_path, JOB, replace(KILLED, started=999), TWO_RANKS).worth_another_try
 
 
 @pytest.mark.parametrize("exit_code", ["137:0", "134:0", "0:9", "9:0", ""])

@@ -1,5 +1,7 @@
 """What Slurm says of a job: real answers of its commands, from scripts in their place."""
 
+import time
+
 import pytest
 
 from cluster import slurm
@@ -12,7 +14,8 @@ SHOWN = (
     "MCS_label=N/A Priority=4294901755 Nice=0 Account=vision QOS=normal JobState={state} "
     "Reason={reason} Dependency=(null) Requeue=1 Restarts={restarts} BatchFlag=1 Reboot=0 "
     "ExitCode={exit_code} RunTime=00:00:00 TimeLimit=00:30:00 TimeMin=N/A "
-    "SubmitTime=2026-11-23T15:32:48 Partition=main AllocNode:Sid=login:15819 ReqNodeList=n9 "
+    "SubmitTime=2026-11-23T15:32:48 EligibleTime=2026-11-23T15:32:48 "
+    "StartTime={started} EndTime=Unknown Partition=main AllocNode:Sid=login:15819 ReqNodeList=n9 "
     "ExcNodeList=n8 NodeList={nodes} BatchHost=n1 NumNodes=2 NumCPUs=2 NumTasks=2 CPUs/Task=1 "
     "ReqB:S:C:T=0:0:*:* TRES=cpu=2,mem=8G,node=2,billing=2,gres/gpu=2 Features=(null) "
     "WorkDir=/home/ada/fgd StdIn=/dev/null Power= TresPerNode=gres:gpu:1 "
@@ -39,10 +42,24 @@ def command(tmp_path, monkeypatch):
     return write
 
 
-def shown(state, reason="None", restarts=0, exit_code="0:0", nodes="n[1-2]"):
+WHEN = "2026-11-23T15:33:20"
+STARTED = time.mktime((2026, 11, 23, 15, 33, 20, 0, 0, -1))
+
+
+def shown(state, reason="None", restarts=0, exit_code="0:0", nodes="n[1-2]", started=WHEN):
     return SHOWN.format(
-        state=state, reason=reason, restarts=restarts, exit_code=exit_code, nodes=nodes
+        state=state,
+        reason=reason,
+        restarts=restarts,
+        exit_code=exit_code,
+        nodes=nodes,
+        started=started,
     )
+
+
+def listed(state, reason="None", nodes="n1", exit_code="0:0", started=WHEN):
+    """A line of sacct's."""
+    return "|".join((state, reason, nodes, exit_code, started))
 
 
 # --- The controller's answer ---
@@ -51,7 +68,7 @@ def shown(state, reason="None", restarts=0, exit_code="0:0", nodes="n[1-2]"):
 def test_a_running_job(command):
     calls = command("scontrol", shown("RUNNING"))
     state = slurm.job_state("5")
-    assert state == JobState("RUNNING", nodes="n[1-2]", exit_code="0:0")
+    assert state == JobState("RUNNING", nodes="n[1-2]", exit_code="0:0", started=STARTED)
     assert calls.read_text() == "show job --oneliner 5\n"
     assert not state.is_final and not state.is_waiting
     assert state.text == "running on n[1-2]"
@@ -99,6 +116,12 @@ def test_a_job_that_has_ended(command, state, reason, exit_code):
     assert found.text == state.lower()
 
 
+@pytest.mark.parametrize("started", ["Unknown", "N/A", "None", ""])
+def test_a_job_that_has_not_started_has_no_start(command, started):
+    command("scontrol", shown("PENDING", started=started))
+    assert slurm.job_state("5").started == 0
+
+
 def test_reason_none_is_no_reason(command):
     command("scontrol", shown("PENDING", nodes="(null)"))
     assert slurm.job_state("5").text == "pending (no reason given)"
@@ -109,31 +132,35 @@ def test_reason_none_is_no_reason(command):
 
 def test_a_job_that_the_controller_forgot_is_asked_of_the_database(command):
     command("scontrol", status=1)
-    calls = command("sacct", "COMPLETED|None|n[1-2]|0:0")
-    assert slurm.job_state("5") == JobState("COMPLETED", nodes="n[1-2]", exit_code="0:0")
+    calls = command("sacct", listed("COMPLETED", nodes="n[1-2]"))
+    assert slurm.job_state("5") == JobState(
+        "COMPLETED", nodes="n[1-2]", exit_code="0:0", started=STARTED
+    )
     assert "--jobs 5 --allocations" in calls.read_text()
 
 
 def test_a_machine_without_scontrol_asks_the_database(command):
-    command("sacct", "RUNNING|None|n1|0:0")
+    command("sacct", listed("RUNNING"))
     assert slurm.job_state("5").state == "RUNNING"
 
 
 def test_who_cancelled_a_job_is_not_part_of_its_state(command):
-    command("sacct", "CANCELLED by 1000|None|n1|0:15")
+    command("sacct", listed("CANCELLED by 1000", exit_code="0:15"))
     state = slurm.job_state("5")
     assert (state.state, state.is_final) == ("CANCELLED", True)
 
 
 def test_a_job_in_the_database_that_has_no_nodes_yet(command):
-    command("sacct", "PENDING|Priority|None assigned|0:0")
+    command("sacct", listed("PENDING", "Priority", "None assigned", started="Unknown"))
     state = slurm.job_state("5")
     assert (state.nodes, state.text) == ("", "pending (Priority)")
 
 
 def test_the_newest_of_a_jobs_entries_counts(command):
-    command("sacct", "NODE_FAIL|None|n[1-2]|1:0\nRUNNING|None|n[3-4]|0:0")
-    assert slurm.job_state("5") == JobState("RUNNING", nodes="n[3-4]", exit_code="0:0")
+    command("sacct", f"{listed('NODE_FAIL', nodes='n[1-2]')}\n{listed('RUNNING', nodes='n[3-4]')}")
+    assert slurm.job_state("5") == JobState(
+        "RUNNING", nodes="n[3-4]", exit_code="0:0", started=STARTED
+    )
 
 
 # --- No answer ---
@@ -151,7 +178,7 @@ def test_a_job_that_nobody_knows_is_unknown(command):
     assert slurm.job_state("5").state == slurm.UNKNOWN
 
 
-@pytest.mark.parametrize("answer", ["", "RUNNING|None|n1|0:0"])
+@pytest.mark.parametrize("answer", ["", listed("RUNNING")])
 def test_a_job_that_the_controller_does_not_know_is_gone(command, answer):
     # The database keeps a job as running whose controller lost it.
     command("scontrol", status=1, error="slurm_load_jobs error: Invalid job id specified")
@@ -163,7 +190,7 @@ def test_a_job_that_the_controller_does_not_know_is_gone(command, answer):
 
 def test_a_job_that_only_the_database_knows_has_ended_as_it_says(command):
     command("scontrol", status=1, error="slurm_load_jobs error: Invalid job id specified")
-    command("sacct", "COMPLETED|None|n1|0:0")
+    command("sacct", listed("COMPLETED"))
     assert slurm.job_state("5").state == "COMPLETED"
 
 

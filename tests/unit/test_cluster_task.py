@@ -13,6 +13,7 @@ import pytest
 
 import fgd.fingerprint
 import fgd.train
+from cluster.executors import task_paths
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
 
@@ -35,6 +36,7 @@ def seen_gpus(monkeypatch, tmp_path):
     def run(task, executor, given):
         job = {"SUBMITIT_LOCAL_JOB_ID": "17", "SLURM_JOB_ID": "17"}
         environment = {"SUBMITIT_EXECUTOR": executor, "CUDA_VISIBLE_DEVICES": given, **job}
+        environment["SUBMITIT_FOLDER"] = str(tmp_path)
         before = signal.getsignal(signal.SIGUSR2)
         with mock.patch.dict(os.environ, environment):
             task()
@@ -52,6 +54,13 @@ def test_on_this_machine_a_rank_sees_the_gpus_of_its_job(seen_gpus, gpus, seen):
 
 def test_on_slurm_a_rank_sees_what_slurm_gives_it(seen_gpus):
     assert seen_gpus(TASK, "slurm", "0,1") == "0,1"
+
+
+def test_the_error_of_an_earlier_start_is_removed(seen_gpus, tmp_path):
+    result = task_paths(tmp_path, "17", 0).result_pickle
+    result.touch()
+    seen_gpus(TASK, "slurm", "")
+    assert not result.exists()
 
 
 def test_a_training_that_is_no_longer_the_one_that_was_submitted_is_refused(seen_gpus):
@@ -78,8 +87,9 @@ TrainingTask("config.py", "run", "final.pth", "abc")()
 """
 
 
-def test_the_signal_of_a_time_limit_does_not_kill_a_rank_that_is_done():
+def test_the_signal_of_a_time_limit_does_not_kill_a_rank_that_is_done(tmp_path):
     job = {"SUBMITIT_EXECUTOR": "slurm", "SUBMITIT_LOCAL_JOB_ID": "17", "SLURM_JOB_ID": "17"}
+    job["SUBMITIT_FOLDER"] = str(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", RANK], env=os.environ | job, capture_output=True, text=True
     )
