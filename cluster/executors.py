@@ -29,8 +29,8 @@ class Executor(Protocol):
     def state(self, job_id: str, folder: Path) -> JobState:
         """The state of a job."""
 
-    def cancel(self, job_id: str) -> None:
-        """End a job."""
+    def cancel(self, job_id: str) -> bool:
+        """End a job; whether that was possible."""
 
     def how_to_end(self, job_id: str) -> str:
         """The command with which a person ends a job."""
@@ -73,9 +73,9 @@ class Slurm:
             return JobState(_by_results(folder, job_id) or slurm.GONE)
         return state
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> bool:
         """scancel."""
-        slurm.cancel(job_id)
+        return slurm.cancel(job_id)
 
     def how_to_end(self, job_id: str) -> str:
         """scancel."""
@@ -125,10 +125,11 @@ class Local:
             return JobState("RUNNING", nodes=os.uname().nodename)
         return JobState(_by_results(folder, job_id) or "FAILED")
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> bool:
         """Interrupt the process that watches over the tasks."""
         if _runs(job_id):
             os.kill(int(job_id.split("@")[0]), signal.SIGINT)
+        return True
 
     def how_to_end(self, job_id: str) -> str:
         """The signal that submitit hands on to the tasks."""

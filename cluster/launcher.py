@@ -122,6 +122,8 @@ def _settle(training: Training, log: Record) -> None:
         _cancel_lost(training, place, attempt.name, "its launcher died")
         attempt.end = "its launcher died while submitting it"
     elif attempt.end == record.CANCELLED and attempt.job_id is not None:
+        if not place.state(attempt.job_id, training.jobs).is_final:
+            place.cancel(attempt.job_id)  # again: the order may have been lost
         _wait_for_end(training, place, attempt.job_id)
 
 
@@ -195,8 +197,9 @@ def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> No
         NoAnswer: there may be such a job.
     """
     for job_id in place.lost(name):
+        if not place.cancel(job_id):
+            raise NoAnswer(_not_cancelled(place, job_id))
         logger.info("job %s was being submitted when %s: cancelled", job_id, why)
-        place.cancel(job_id)
         _wait_for_end(training, place, job_id)
 
 
@@ -237,11 +240,20 @@ def _refuse_endless_wait(
     if held := failure.held(attempt.job_id, state):
         raise FGDError(f"{training.name}: job {attempt.job_id} {held}")
     if hopeless := failure.hopeless(state, settings):
-        place.cancel(attempt.job_id)
-        attempt.end = "refused"
-        log.save(training.jobs)
-        _wait_for_end(training, place, attempt.job_id)
+        if not place.cancel(attempt.job_id):
+            hopeless += f". {_not_cancelled(place, attempt.job_id)}"
+        else:
+            attempt.end = "refused"
+            log.save(training.jobs)
+            _wait_for_end(training, place, attempt.job_id)
         raise FGDError(f"{training.name}: job {attempt.job_id} {hopeless}")
+
+
+def _not_cancelled(place: Executor, job_id: str) -> str:
+    return (
+        f"Job {job_id} could not be cancelled, as Slurm does not answer. Say "
+        f"`{place.how_to_end(job_id)}` when it does"
+    )
 
 
 def _appears(file: Path) -> bool:
@@ -306,7 +318,9 @@ def _interrupted(
     if not ids:
         logger.warning("interrupted; no job was submitted")
     for job_id in ids:
-        place.cancel(job_id)
+        if not place.cancel(job_id):
+            logger.warning("interrupted. %s", _not_cancelled(place, job_id))
+            return  # not known to have ended: the next launcher finds it
         logger.warning("interrupted; job %s is cancelled. Its last state is kept", job_id)
     attempt.end = record.CANCELLED
     log.save(training.jobs)

@@ -126,9 +126,13 @@ def jobs_named(name: str) -> list[str]:
     )
 
 
-def cancel(job_id: str) -> None:
-    """End a job; one that has ended stays as it is."""
-    _call(["scancel", job_id])
+def cancel(job_id: str) -> bool:
+    """End a job; one that has ended stays as it is. Whether Slurm took the order."""
+    done = _run(["scancel", job_id])
+    over = ("Invalid job id", "already completing or completed")
+    return done is not None and (
+        done.returncode == 0 or any(words in done.stderr for words in over)
+    )
 
 
 def largest_memory(job_id: str) -> str:

@@ -46,6 +46,7 @@ class Place:
         self.submitted = []  # (task, settings, name)
         self.cancelled = []
         self.ending = []  # of a cancelled job, its states before the last
+        self.deaf = 0  # to so many orders to cancel
         self.lost_ids = []
         self.asked_for_lost = []
 
@@ -69,8 +70,12 @@ class Place:
         return state
 
     def cancel(self, job_id):
+        if self.deaf:
+            self.deaf -= 1
+            return False
         self.cancelled.append(job_id)
         self.jobs[job_id] = [*self.ending, CANCELLED]
+        return True
 
     def how_to_end(self, job_id):
         return f"end {job_id}"
@@ -350,7 +355,8 @@ def test_a_job_that_was_lost_is_cancelled_though_the_recipe_has_changed(training
 @pytest.mark.parametrize("fingerprint", ["abc", "old"])
 def test_a_cancelled_job_ends_before_the_next_is_submitted(training, place, told, fingerprint):
     earlier(training, "7", end="cancelled by Ctrl-C", fingerprint=fingerprint)
-    place.jobs["7"] = [COMPLETING, COMPLETING, CANCELLED]
+    place.jobs["7"] = [RUNNING]
+    place.ending = [COMPLETING, COMPLETING]
     place.coming = [[COMPLETED]]
     submit = place.submit
 
@@ -360,6 +366,7 @@ def test_a_cancelled_job_ends_before_the_next_is_submitted(training, place, told
 
     place.submit = submit_after_its_end
     launch(training, SETTINGS, "slurm")
+    assert place.cancelled == ["7"]  # the first order had not arrived
     assert told[0].startswith("waiting for job 7 to end")
     assert training.out.read_text() == "trained by 101"
 
@@ -370,6 +377,7 @@ def test_a_cancelled_job_that_does_not_end_is_not_waited_for_for_ever(
     monkeypatch.setattr(launcher, "_ENDING_S", 0)
     earlier(training, "7", end="cancelled by Ctrl-C")
     place.jobs["7"] = [UNKNOWN]
+    place.deaf = 1
     place.coming = [[COMPLETED]]
     launch(training, SETTINGS, "slurm")
     assert "job 7 has still not ended" in told
@@ -552,6 +560,26 @@ def test_ctrl_c_cancels_the_job(training, place):
         launch(training, SETTINGS, "slurm")
     assert place.cancelled == ["101"]
     assert ends(training) == ["cancelled by Ctrl-C"]
+
+
+def test_a_job_that_could_not_be_cancelled_is_not_said_to_be(training, place, told):
+    place.coming = [[RUNNING, KeyboardInterrupt, RUNNING, COMPLETED]]
+    place.deaf = 1
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, SETTINGS, "slurm")
+    assert ends(training) == [None]
+    assert "`end 101`" in told[-1]
+    assert not any("is cancelled" in line for line in told)
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+
+
+def test_a_hopeless_job_that_could_not_be_cancelled_is_still_on_record(training, place):
+    place.coming = [[JobState("PENDING", reason="PartitionTimeLimit")]]
+    place.deaf = 1
+    with pytest.raises(FGDError, match=r"timeout_min .*could not be cancelled.*`end 101`"):
+        launch(training, SETTINGS, "slurm")
+    assert ends(training) == [None]
 
 
 def test_after_ctrl_c_the_job_ends_before_the_launcher(training, place, told):

@@ -201,8 +201,8 @@ def test_a_controller_that_does_not_answer_leaves_the_state_unknown(command):
     assert slurm.job_state("5").text == "unknown (Slurm does not answer)"
 
 
-def test_without_slurm_there_is_no_memory_and_nothing_to_cancel(command):
-    assert slurm.cancel("5") is None
+def test_without_slurm_there_is_no_memory_and_nothing_is_cancelled(command):
+    assert not slurm.cancel("5")
     assert slurm.largest_memory("5") == ""
 
 
@@ -226,8 +226,21 @@ def test_a_queue_that_does_not_answer_is_asked_again_and_not_taken_for_empty(com
 
 def test_cancel_names_the_job(command):
     calls = command("scancel")
-    slurm.cancel("17")
+    assert slurm.cancel("17")
     assert calls.read_text() == "17\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "done"),
+    [
+        ("Unable to contact slurm controller", False),
+        ("Invalid job id specified", True),
+        ("Job/step already completing or completed", True),
+    ],
+)
+def test_cancel_says_whether_the_order_arrived(command, error, done):
+    command("scancel", status=1, error=f"scancel: error: Kill job error on job id 17: {error}")
+    assert slurm.cancel("17") == done
 
 
 @pytest.mark.parametrize(
