@@ -35,13 +35,13 @@ def judge(folder: Path, job_id: str, state: JobState, settings: ClusterSettings)
     errors = sorted(_errors(folder, job_id, state, settings.tasks))
     killed = _killed(folder, job_id, state, settings.tasks)
     advice, again = _explain(folder, job_id, state, settings, errors, killed)
-    error = errors[0] if errors and not again else None
-    rank = error.rank if error else killed[0] if killed else 0
-    where = task_paths(folder, job_id, rank)
     words = [f"job {job_id} ended as {state.state}" + (f": {advice}" if advice else "")]
-    lines = _last_lines(error.words if error else "", where.stderr, where.stdout)
-    if lines:
-        words += [f"last lines of rank {rank}:", *(f"    {line}" for line in lines)]
+    if again or not errors:
+        rank = killed[0] if killed else 0
+        where = task_paths(folder, job_id, rank)
+        words += _last_lines(rank, _first_text(where.stderr, where.stdout))
+    if errors:
+        words += _last_lines(errors[0].rank, errors[0].words)
     words.append(f"whole logs: {folder}/{job_id.split('@')[0]}_<rank>_log.out and .err")
     return Verdict(
         summary=f"{state.state.lower()}" + (f", exit {state.exit_code}" if state.exit_code else ""),
@@ -128,8 +128,17 @@ _HOPELESS = {
     ),
 }
 
-# What a healthy rank says when another one has gone.
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
+# What an exception of a healthy rank says when another one has gone: gloo's words, the store's,
+# NCCL's.
+_LOST_PEER = (
+    "closed by peer",
+    "reset by peer",
+    "Broken pipe",
+    "Connection was likely closed",
+    "closed by remote peer",
+    "remote process exit",  # ed, or ing
+    "ncclRemoteError",
+)
 # The command with which submitit requeues a job, in the exception that says it failed.
 _REQUEUE = "'scontrol', 'requeue'"
 # srun's words when the controller does not answer, which it does again after a moment.
@@ -157,7 +166,7 @@ def _errors(folder: Path, job_id: str, state: JobState, tasks: int) -> Iterator[
         if _has_result(path, state):
             kind, words = submitit_result(path)
             if kind == "error":
-                lost_peer = any(sign in words for sign in _LOST_PEER)
+                lost_peer = any(sign in _own_words(words) for sign in _LOST_PEER)
                 yield _Error(lost_peer, path.stat().st_mtime, rank, words)
 
 
@@ -238,10 +247,11 @@ def _own_words(traceback: str) -> str:
     return "\n".join(rest)
 
 
-def _last_lines(error: str, *files: Path) -> list[str]:
-    if error:
-        return error.strip().splitlines()[-_LINES:]
-    for file in files:
-        if file.exists() and (text := file.read_text(errors="replace").strip()):
-            return text.splitlines()[-_LINES:]
-    return []
+def _first_text(*files: Path) -> str:
+    texts = (file.read_text(errors="replace") for file in files if file.exists())
+    return next((text for text in texts if text.strip()), "")
+
+
+def _last_lines(rank: int, text: str) -> list[str]:
+    lines = text.strip().splitlines()[-_LINES:]
+    return [f"last lines of rank {rank}:", *(f"    {line}" for line in lines)] if lines else []

@@ -23,7 +23,22 @@ TRACEBACK = """Traceback (most recent call last):
 """
 OWN_ERROR = TRACEBACK.format("ValueError: the box has no width")
 STARTED = "submitit INFO (2026-11-23 15:59:56,666) - Starting with JobEnvironment(job_id=17)\n"
-LOST_PEER = TRACEBACK.format("RuntimeError: [../gloo/transport/tcp] Connection closed by peer")
+LOST_PEER = TRACEBACK.format(
+    "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:538] "
+    "Read error [127.0.0.1]:18829: Connection reset by peer"
+)
+NO_GROUP = """Traceback (most recent call last):
+  File "/fgd/train/run.py", line 300, in _process_group
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+  File "/torch/distributed/c10d_logger.py", line 83, in wrapper
+    return func(*args, **kwargs)
+           ^^^^^^^^^^^^^^^^^^^^^
+torch.distributed.DistBackendError: NCCL error in: /pytorch/torch/csrc/NCCLUtils.cpp:94
+ncclInvalidUsage: This usually reflects invalid usage of NCCL library.
+Last error:
+Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1d
+"""
+NCCL_LOST_PEER = NO_GROUP.replace("ncclInvalidUsage: This usually", "ncclRemoteError: This usually")
 
 
 pytestmark = pytest.mark.usefixtures("command")  # none of the machine's own
@@ -77,6 +92,23 @@ def test_a_killed_rank_is_worth_another_try(tmp_path):
     assert "rank 1 was killed" in verdict.text
     assert "last lines of rank 1:" in verdict.text
     assert "    iter 60/375" in verdict.text
+    assert "last lines of rank 0:" in verdict.text
+    assert "Connection reset by peer" in verdict.text
+
+
+def test_a_rank_that_nccl_lost_was_killed(tmp_path):
+    leave(tmp_path, 0, NCCL_LOST_PEER)
+    leave(tmp_path, 1)
+    assert judge(tmp_path, JOB, KILLED, TWO_RANKS).worth_another_try
+
+
+def test_ranks_that_could_not_form_their_group_are_not_worth_another_try(tmp_path):
+    # The line of source that failed names NCCL and gloo. srun killed the other rank.
+    leave(tmp_path, 0, NO_GROUP)
+    leave(tmp_path, 1)
+    verdict = judge(tmp_path, JOB, KILLED, TWO_RANKS)
+    assert not verdict.worth_another_try
+    assert "Duplicate GPU detected" in verdict.text
 
 
 def test_an_error_of_an_earlier_start_is_not_the_last_ones(tmp_path):
@@ -137,7 +169,7 @@ def test_the_trainings_error_is_shown_not_the_one_that_followed_from_it(tmp_path
     verdict = judge(tmp_path, JOB, FAILED, TWO_RANKS)
     assert not verdict.worth_another_try
     assert "ValueError" in verdict.text
-    assert "closed by peer" not in verdict.text
+    assert "reset by peer" not in verdict.text
 
 
 @pytest.mark.parametrize(
