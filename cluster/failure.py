@@ -1,5 +1,6 @@
 """Why a job ended, in words, and whether another try could help."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,18 +58,28 @@ def all_finished(folder: Path, job_id: str, tasks: int) -> bool:
 
 
 def hopeless(state: JobState, settings: ClusterSettings) -> str | None:
-    """Why a waiting job will never start; None if it may."""
-    if state.reason == "PartitionConfig":  # of nodes, processors, memory and GPUs alike
-        return (
-            f"would wait for ever ({state.reason}): the partition has no such nodes, or fewer than "
-            f"cluster.nodes ({settings.nodes}). "
-            f"{nodes_asked_for(settings)}"
-        )
-    if state.reason not in _HOPELESS:
+    """Why a waiting job will never start; None if it may.
+
+    One that has started before could do so again: nodes that are down come back.
+    """
+    if state.restarts != 0:
         return None
-    key, hint = _HOPELESS[state.reason]
+    reason = state.reason
+    if reason in _NO_SUCH_NODES:  # of nodes, processors, memory and GPUs alike
+        return (
+            f"would wait for ever ({reason}): the partition has no such nodes, or fewer than "
+            f"cluster.nodes ({settings.nodes}). {nodes_asked_for(settings)}"
+        )
+    if reason in _HOPELESS:
+        key, hint = _HOPELESS[reason]
+    elif match := _LIMIT.fullmatch(reason):
+        key = _BY_LIMIT[match["what"].lower()]
+        table = "qos" if match["whose"] == "QOS" else "associations"
+        hint = f"`sacctmgr show {table}` shows the limits"
+    else:
+        return None
     return (
-        f"would wait for ever ({state.reason}): cluster.{key} ({getattr(settings, key)}) cannot be "
+        f"would wait for ever ({reason}): cluster.{key} ({getattr(settings, key)}) cannot be "
         f"met; {hint}"
     )
 
@@ -108,24 +119,33 @@ _ADVICE = {
     slurm.GONE: ("Slurm has no record of it, and it left no result", True),
 }
 
-# By Slurm's reason for letting a job wait: the setting that cannot be met.
+# Slurm's reasons for letting a job wait for ever: the nodes that it asks for cannot be had,
+_NO_SUCH_NODES = ("PartitionConfig", "BadConstraints")
+# one setting cannot be met,
 _HOPELESS = {
-    "PartitionNodeLimit": ("nodes", "`sinfo --summarize` shows how many the partition has"),
-    "PartitionTimeLimit": ("timeout_min", "`sinfo --format='%P %l'` shows the limits"),
-    "BadConstraints": ("constraint", "`sinfo --format='%n %f'` shows the nodes' features"),
-    "InvalidAccount": ("account", "`sacctmgr show associations user=$USER` lists yours"),
-    "InvalidQOS": ("qos", "`sacctmgr show qos` lists them"),
-    "QOSMaxNodePerJobLimit": ("nodes", "`sacctmgr show qos` shows the limits"),
-    "QOSMaxWallDurationPerJobLimit": ("timeout_min", "`sacctmgr show qos` shows the limits"),
-    "QOSMaxCpuPerJobLimit": ("cpus_per_task", "`sacctmgr show qos` shows the limits"),
-    "QOSMaxMemoryPerJob": ("mem_gb", "`sacctmgr show qos` shows the limits"),
-    "QOSMaxGRESPerJob": ("gpus_per_node", "`sacctmgr show qos` shows the limits"),
-    "AssocMaxGRESPerJob": ("gpus_per_node", "`sacctmgr show associations` shows the limits"),
-    "AssocMaxNodePerJobLimit": ("nodes", "`sacctmgr show associations` shows the limits"),
-    "AssocMaxWallDurationPerJobLimit": (
-        "timeout_min",
-        "`sacctmgr show associations` shows the limits",
+    "PartitionNodeLimit": (
+        "nodes",
+        "`sinfo --summarize` shows how many the partition has, and how many are down",
     ),
+    "PartitionTimeLimit": ("timeout_min", "`sinfo --format='%P %l'` shows the limits"),
+    "InvalidAccount": ("account", "`sacctmgr show associations user=$USER` lists yours"),
+    "AccountNotAllowed": ("account", "`scontrol show partition` shows which the partition takes"),
+    "InvalidQOS": ("qos", "`sacctmgr show qos` lists them"),
+    "QOSNotAllowed": ("qos", "`scontrol show partition` shows which the partition takes"),
+}
+# or one exceeds what a job may have. What all jobs of a user or group have together does not last.
+_LIMIT = re.compile(
+    "(?P<whose>QOS|Assoc)Max(?P<what>Cpu|CpuMinutes|Mem|Memory|GRES|Node|WallDuration)"
+    "Per(Job|Node)(Limit)?"
+)
+_BY_LIMIT = {
+    "cpu": "cpus_per_task",
+    "cpuminutes": "timeout_min",
+    "gres": "gpus_per_node",
+    "mem": "mem_gb",
+    "memory": "mem_gb",
+    "node": "nodes",
+    "wallduration": "timeout_min",
 }
 
 # What an exception of a healthy rank says when another one has gone: gloo's words, the store's,

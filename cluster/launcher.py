@@ -224,7 +224,8 @@ def _follow(
         while True:
             state = _state(training, settings, place, job_id)
             follower.report(state)
-            if state.is_waiting:
+            # Slurm gives some reasons for a moment, too: only one seen twice counts.
+            if state.is_waiting and previous is not None and previous.reason == state.reason:
                 _refuse_endless_wait(training, settings, place, log, state)
             # A job that is being requeued shows its end for a moment: only one seen twice counts.
             if state.is_final and (state.state == "COMPLETED" or state == previous):

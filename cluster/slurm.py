@@ -60,7 +60,7 @@ class JobState:
         state: Slurm's word for it, or UNKNOWN, or GONE.
         reason: why it waits, or Slurm's detail on its end.
         nodes: Slurm's node list, n[1-2]; empty while it waits.
-        restarts: how often it was requeued.
+        restarts: how often it was requeued; None if that is not known.
         exit_code: status:signal of its batch script.
         started: when it started last, in seconds since the epoch; 0 if that is not known.
     """
@@ -68,7 +68,7 @@ class JobState:
     state: str
     reason: str = ""
     nodes: str = ""
-    restarts: int = 0
+    restarts: int | None = 0
     exit_code: str = ""
     started: float = 0
 
@@ -173,6 +173,7 @@ def _parse_sacct(line: str) -> JobState:
         state=state.split()[0] if state else UNKNOWN,  # "CANCELLED by 1000"
         reason="" if reason == "None" else reason,
         nodes="" if nodes == "None assigned" else nodes,
+        restarts=None,
         exit_code=exit_code,
         started=_seconds(started),
     )

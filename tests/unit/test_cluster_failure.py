@@ -268,12 +268,21 @@ def test_only_the_last_lines_are_shown(tmp_path):
     [
         ("PartitionNodeLimit", "cluster.nodes (2)"),
         ("PartitionTimeLimit", "cluster.timeout_min (90)"),
-        ("BadConstraints", "cluster.constraint (a100)"),
         ("InvalidAccount", "cluster.account (vision)"),
         ("QOSMaxGRESPerJob", "cluster.gpus_per_node (4)"),
         ("AssocMaxGRESPerJob", "cluster.gpus_per_node (4)"),
         ("QOSMaxCpuPerJobLimit", "cluster.cpus_per_task (8)"),
         ("QOSMaxMemoryPerJob", "cluster.mem_gb (100)"),
+        ("QOSMaxMemoryPerNode", "cluster.mem_gb (100)"),
+        ("QOSMaxCpuPerNode", "cluster.cpus_per_task (8)"),
+        ("QOSMaxGRESPerNode", "cluster.gpus_per_node (4)"),
+        ("QOSMaxCpuMinutesPerJobLimit", "cluster.timeout_min (90)"),
+        ("QOSMaxNodePerJobLimit", "cluster.nodes (2)"),
+        ("QOSNotAllowed", "cluster.qos (long)"),
+        ("AssocMaxCpuPerJobLimit", "cluster.cpus_per_task (8)"),
+        ("AssocMaxMemPerJob", "cluster.mem_gb (100)"),
+        ("AssocMaxWallDurationPerJobLimit", "cluster.timeout_min (90)"),
+        ("AccountNotAllowed", "cluster.account (vision)"),
     ],
 )
 def test_a_job_that_will_never_start_names_the_setting(asked, reason, named):
@@ -281,21 +290,32 @@ def test_a_job_that_will_never_start_names_the_setting(asked, reason, named):
     assert said.startswith(f"would wait for ever ({reason}): {named} cannot be met; ")
 
 
-def test_a_job_that_no_node_is_large_enough_for_names_all_that_was_asked_of_one():
+@pytest.mark.parametrize("reason", ["PartitionConfig", "BadConstraints"])
+def test_a_job_that_no_node_is_large_enough_for_names_all_that_was_asked_of_one(reason):
     # Slurm says the same of too few nodes, processors, GPUs and memory.
     settings = ClusterSettings(nodes=2, gpus_per_node=4, cpus_per_task=8, mem_gb=100)
-    said = hopeless(JobState("PENDING", reason="PartitionConfig"), settings)
+    said = hopeless(JobState("PENDING", reason=reason), settings)
     assert "cluster.nodes 2, each with gpus_per_node 4, 4 tasks of cpus_per_task 8, mem_gb" in said
 
 
 @pytest.mark.parametrize(
     "reason",
-    ["", "Resources", "Priority", "BeginTime", "ReqNodeNotAvail", "PartitionDown"],
+    [
+        *("", "Resources", "Priority", "BeginTime", "ReqNodeNotAvail", "PartitionDown"),
+        *("QOSMaxCpuPerUserLimit", "QOSMaxJobsPerUserLimit", "AssocGrpGRES", "AssocMaxJobsLimit"),
+    ],
 )
 def test_a_job_that_waits_for_its_turn_may_start(reason):
     state = JobState("PENDING", reason=reason)
     assert hopeless(state, ClusterSettings()) is None
     assert held(JOB, state) is None
+
+
+@pytest.mark.parametrize("restarts", [1, None])
+def test_a_job_that_has_started_before_or_may_have_can_start_again(restarts):
+    # After a requeue, while its nodes are down.
+    state = JobState("PENDING", reason="PartitionNodeLimit", restarts=restarts)
+    assert hopeless(state, ClusterSettings()) is None
 
 
 def test_a_job_that_could_not_be_launched_is_held_until_a_person_releases_it():

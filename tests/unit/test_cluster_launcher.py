@@ -518,6 +518,13 @@ def test_a_job_that_slurm_refuses_is_recorded_and_can_be_submitted_again(trainin
     assert place.asked_for_lost == []
 
 
+def test_a_reason_that_is_given_for_a_moment_is_not_believed(training, place):
+    passing = JobState("PENDING", reason="PartitionNodeLimit")
+    place.coming = [[PENDING, passing, PENDING, passing, RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert ends(training) == ["completed"]
+
+
 # --- A silent controller ---
 
 
