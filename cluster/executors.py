@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,10 @@ class Executor(Protocol):
     def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
         """Submit a job and return its id."""
 
-    def state(self, job_id: str, folder: Path) -> JobState:
+    def state(self, job_id: str, name: str, folder: Path) -> JobState:
         """The state of a job."""
 
-    def cancel(self, job_id: str) -> bool:
+    def cancel(self, job_id: str, name: str) -> bool:
         """End a job; whether that was possible."""
 
     def how_to_end(self, job_id: str) -> str:
@@ -59,6 +60,7 @@ class Slurm:
                 "on one machine with --profile cluster/profiles/local"
             ) from None
         executor.update_parameters(**submitit_parameters(settings, name))
+        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it to the script's
         try:
             return executor.submit(task).job_id
         except (FailedJobError, FailedSubmissionError) as error:
@@ -66,16 +68,16 @@ class Slurm:
                 raise slurm.NoAnswer(_said(str(error))) from None
             raise FGDError(refusal(str(error), settings)) from None
 
-    def state(self, job_id: str, folder: Path) -> JobState:
+    def state(self, job_id: str, name: str, folder: Path) -> JobState:
         """From scontrol or sacct; of a job that both have forgotten, from what its ranks left."""
-        state = slurm.job_state(job_id)
+        state = slurm.job_state(job_id, name)
         if state.state == slurm.GONE:
             return JobState(_by_results(folder, job_id) or slurm.GONE)
         return state
 
-    def cancel(self, job_id: str) -> bool:
+    def cancel(self, job_id: str, name: str) -> bool:
         """scancel."""
-        return slurm.cancel(job_id)
+        return slurm.cancel(job_id, name)
 
     def how_to_end(self, job_id: str) -> str:
         """scancel."""
@@ -114,18 +116,20 @@ class Local:
         )
         os.environ[_NAME] = name  # the processes inherit it
         with devices.lent(settings.tasks_per_node, self._gpus()) as gpus:
+            began = time.time()
             pid = int(executor.submit(replace(task, gpus=gpus)).job_id)
+            _forget_results(folder, pid, began)
             job_id = f"{pid}@{_start_time(pid)}"
             devices.wait_until_held(gpus, lambda: _runs(job_id))
         return job_id
 
-    def state(self, job_id: str, folder: Path) -> JobState:
+    def state(self, job_id: str, name: str, folder: Path) -> JobState:
         """From the process and from what its tasks left."""
         if _runs(job_id):
             return JobState("RUNNING", nodes=os.uname().nodename)
         return JobState(_by_results(folder, job_id) or "FAILED")
 
-    def cancel(self, job_id: str) -> bool:
+    def cancel(self, job_id: str, name: str) -> bool:
         """Interrupt the process that watches over the tasks."""
         if _runs(job_id):
             os.kill(int(job_id.split("@")[0]), signal.SIGINT)
@@ -225,11 +229,19 @@ def nodes_asked_for(settings: ClusterSettings) -> str:
     )
 
 
+def _forget_results(folder: Path, pid: int, before: float) -> None:
+    """Remove what an earlier job left whose process had the same number."""
+    for path in folder.glob(f"{pid}_*_result.pkl"):
+        if path.stat().st_mtime < before:
+            path.unlink()
+
+
 def _runs(job_id: str) -> bool:
     """Whether the process of a job on this machine is still there."""
-    # A process number is used again after a while; its start time tells the two apart.
+    # A process number is used again after a while; its start time tells the two apart. It is
+    # missing if the process ended before it could be read.
     pid, started = job_id.split("@")
-    return _start_time(int(pid)) == started
+    return bool(started) and _start_time(int(pid)) == started
 
 
 def _start_time(pid: int) -> str:

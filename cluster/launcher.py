@@ -122,9 +122,9 @@ def _settle(training: Training, log: Record) -> None:
         _cancel_lost(training, place, attempt.name, "its launcher died")
         attempt.end = "its launcher died while submitting it"
     elif attempt.end == record.CANCELLED and attempt.job_id is not None:
-        if not place.state(attempt.job_id, training.jobs).is_final:
-            place.cancel(attempt.job_id)  # again: the order may have been lost
-        _wait_for_end(training, place, attempt.job_id)
+        if not place.state(attempt.job_id, attempt.name, training.jobs).is_final:
+            place.cancel(attempt.job_id, attempt.name)  # again: the order may have been lost
+        _wait_for_end(training, place, attempt.job_id, attempt.name)
 
 
 def _attach(
@@ -134,7 +134,7 @@ def _attach(
     attempt = log.current
     if attempt is None or attempt.end is not None:
         return None
-    state = _state(training, settings, place, attempt.job_id)
+    state = _state(training, settings, place, attempt)
     logger.info("found job %s: %s", attempt.job_id, state.text)
     if state.state == "COMPLETED" and not _appears(training.final):
         attempt.end = "completed, but its result was removed"
@@ -197,15 +197,18 @@ def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> No
         NoAnswer: there may be such a job.
     """
     for job_id in place.lost(name):
-        if not place.cancel(job_id):
+        if not place.cancel(job_id, name):
             raise NoAnswer(_not_cancelled(place, job_id))
         logger.info("job %s was being submitted when %s: cancelled", job_id, why)
-        _wait_for_end(training, place, job_id)
+        _wait_for_end(training, place, job_id, name)
 
 
-def _state(training: Training, settings: ClusterSettings, place: Executor, job_id: str) -> JobState:
+def _state(
+    training: Training, settings: ClusterSettings, place: Executor, attempt: Attempt
+) -> JobState:
     """Of a job; one whose ranks had all finished did not fail, though one was killed as it left."""
-    state = place.state(job_id, training.jobs)
+    job_id = attempt.job_id
+    state = place.state(job_id, attempt.name, training.jobs)
     if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, settings.tasks):
         return replace(state, state="COMPLETED")
     return state
@@ -219,10 +222,10 @@ def _follow(
     Raises:
         FGDError: it will never start.
     """
-    job_id, previous = log.current.job_id, None
-    with closing(Follower(training.name, job_id, training.work_dir)) as follower:
+    attempt, previous = log.current, None
+    with closing(Follower(training.name, attempt.job_id, training.work_dir)) as follower:
         while True:
-            state = _state(training, settings, place, job_id)
+            state = _state(training, settings, place, attempt)
             follower.report(state)
             # Slurm gives some reasons for a moment, too: only one seen twice counts.
             if state.is_waiting and previous is not None and previous.reason == state.reason:
@@ -241,12 +244,12 @@ def _refuse_endless_wait(
     if held := failure.held(attempt.job_id, state):
         raise FGDError(f"{training.name}: job {attempt.job_id} {held}")
     if hopeless := failure.hopeless(state, settings):
-        if not place.cancel(attempt.job_id):
+        if not place.cancel(attempt.job_id, attempt.name):
             hopeless += f". {_not_cancelled(place, attempt.job_id)}"
         else:
             attempt.end = "refused"
             log.save(training.jobs)
-            _wait_for_end(training, place, attempt.job_id)
+            _wait_for_end(training, place, attempt.job_id, attempt.name)
         raise FGDError(f"{training.name}: job {attempt.job_id} {hopeless}")
 
 
@@ -265,15 +268,15 @@ def _appears(file: Path) -> bool:
     return there
 
 
-def _wait_for_end(training: Training, place: Executor, job_id: str) -> None:
+def _wait_for_end(training: Training, place: Executor, job_id: str, name: str) -> None:
     """Let a cancelled job end: until then it may write into the folder in which the next trains."""
-    if place.state(job_id, training.jobs).is_final:
+    if place.state(job_id, name, training.jobs).is_final:
         return
     logger.info("waiting for job %s to end (Ctrl-C: do not wait)", job_id)
     end = time.monotonic() + _ENDING_S
     while time.monotonic() < end:
         time.sleep(1)
-        if place.state(job_id, training.jobs).is_final:
+        if place.state(job_id, name, training.jobs).is_final:
             return
     logger.warning("job %s has still not ended", job_id)
 
@@ -294,7 +297,7 @@ def _refuse_while_running(training: Training, log: Record | None) -> None:
     if log is None or log.current is None or log.current.job_id is None or log.current.end:
         return
     job_id, place = log.current.job_id, EXECUTORS[log.executor]
-    state = place.state(job_id, training.jobs)
+    state = place.state(job_id, log.current.name, training.jobs)
     if not state.is_final:
         raise FGDError(
             f"{training.name}: {log.executor} job {job_id} ({state.text}) still trains in "
@@ -319,14 +322,14 @@ def _interrupted(
     if not ids:
         logger.warning("interrupted; no job was submitted")
     for job_id in ids:
-        if not place.cancel(job_id):
+        if not place.cancel(job_id, attempt.name):
             logger.warning("interrupted. %s", _not_cancelled(place, job_id))
             return  # not known to have ended: the next launcher finds it
         logger.warning("interrupted; job %s is cancelled. Its last state is kept", job_id)
     attempt.end = record.CANCELLED
     log.save(training.jobs)
     for job_id in ids:
-        _wait_for_end(training, place, job_id)
+        _wait_for_end(training, place, job_id, attempt.name)
 
 
 class _termination_leaves_the_job:

@@ -94,14 +94,20 @@ class JobState:
         return f"{self.state.lower()}{where}{again}"
 
 
-def job_state(job_id: str) -> JobState:
-    """Ask the controller, and the accounting database for what the controller has forgotten."""
+def job_state(job_id: str, name: str) -> JobState:
+    """Ask the controller, and the accounting database for what the controller has forgotten.
+
+    A job of another name is another job: a controller that lost its state counts from 1 again.
+    """
     shown = _run(["scontrol", "show", "job", "--oneliner", job_id])
     if shown is not None and shown.returncode == 0 and shown.stdout.strip():
-        return _parse_scontrol(shown.stdout)
+        state = _parse_scontrol(shown.stdout)
+        return state if f" JobName={name} " in shown.stdout else JobState(GONE)
     command = ["sacct", "--jobs", job_id, "--allocations", "--noheader", "--parsable2"]
-    listed = _call([*command, "--format=State,Reason,NodeList,ExitCode,Start"])
+    listed = _call([*command, "--format=State,Reason,NodeList,ExitCode,Start,JobName"])
     lines = (listed or "").splitlines()
+    if lines and not lines[-1].endswith(f"|{name}"):
+        return JobState(GONE)
     state = _parse_sacct(lines[-1]) if lines else JobState(UNKNOWN)
     # The database may still say that it runs; the controller would know.
     gone = shown is not None and "Invalid job id" in shown.stderr and not state.is_final
@@ -126,9 +132,9 @@ def jobs_named(name: str) -> list[str]:
     )
 
 
-def cancel(job_id: str) -> bool:
-    """End a job; one that has ended stays as it is. Whether Slurm took the order."""
-    done = _run(["scancel", job_id])
+def cancel(job_id: str, name: str) -> bool:
+    """End a job of this name; one that has ended stays as it is. Whether Slurm took the order."""
+    done = _run(["scancel", f"--name={name}", job_id])
     over = ("Invalid job id", "already completing or completed")
     return done is not None and (
         done.returncode == 0 or any(words in done.stderr for words in over)

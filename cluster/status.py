@@ -135,7 +135,7 @@ def _job(folder: Path) -> tuple[str | None, JobState | None, str | None, str | N
     attempt = log.current
     if attempt.job_id is None or attempt.end is not None:
         return attempt.job_id, None, None, attempt.end
-    state = EXECUTORS[log.executor].state(attempt.job_id, folder)
+    state = EXECUTORS[log.executor].state(attempt.job_id, attempt.name, folder)
     end = state.state.lower() if state.is_final and state.state != "COMPLETED" else None
     return attempt.job_id, state, state.nodes or None, end
 

@@ -37,7 +37,7 @@ place = Local(lambda: gpus.split(",") if gpus else [])
 task = Waiting(Path("config.py"), folder, Path("final.pth"), "abc")
 job = place.submit(task, ClusterSettings(gpus_per_node=processes), name, folder / "jobs")
 (folder / "job").write_text(job)
-while place.state(job, folder / "jobs").state == "RUNNING":
+while place.state(job, name, folder / "jobs").state == "RUNNING":
     time.sleep(0.1)
 """
 

@@ -176,7 +176,7 @@ def test_a_forgotten_job_is_judged_by_what_its_ranks_left(command, tmp_path, kin
     for rank, kind in enumerate(kinds):
         leave(tmp_path, rank, kind, "17")
     leave(tmp_path, 0, "error", "171")  # another job's
-    assert Slurm().state("17", tmp_path).state == state
+    assert Slurm().state("17", "name", tmp_path).state == state
 
 
 # --- Processes of this machine ---
@@ -184,10 +184,17 @@ def test_a_forgotten_job_is_judged_by_what_its_ranks_left(command, tmp_path, kin
 
 def leave(folder, rank, kind, number="4194305"):
     """What submitit's task leaves: its result under the process number of its watcher."""
-    cloudpickle_dump((kind, "words"), task_paths(folder, number, rank).result_pickle)
+    path = task_paths(folder, number, rank).result_pickle
+    cloudpickle_dump((kind, "words"), path)
+    return path
 
 
-def test_a_local_job_has_its_own_gpus_and_no_time_limit(tmp_path, monkeypatch):
+@pytest.fixture
+def not_started(monkeypatch):
+    """The environment in which submitit would start its process; this one's number stands for it.
+
+    GPUs are as if they were held.
+    """
     seen = {}
 
     def start(*_, env, **__):
@@ -195,13 +202,17 @@ def test_a_local_job_has_its_own_gpus_and_no_time_limit(tmp_path, monkeypatch):
         return SimpleNamespace(pid=os.getpid(), poll=lambda: 0)
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    monkeypatch.setattr(devices, "wait_until_held", lambda gpus, runs: None)  # nothing is started
+    monkeypatch.setattr(devices, "wait_until_held", lambda gpus, runs: None)
+    return seen
+
+
+def test_a_local_job_has_its_own_gpus_and_no_time_limit(tmp_path, not_started):
     settings = ClusterSettings(gpus_per_node=2, timeout_min=1)
     job_id = Local(lambda: ["2", "3", "5"]).submit(TASK, settings, "name", tmp_path)
     submission = DelayedSubmission.load(task_paths(tmp_path, job_id, 0).submitted_pickle)
     assert submission.function == replace(TASK, gpus=("2", "3"))
-    assert seen["SUBMITIT_LOCAL_NTASKS"] == "2"
-    assert int(seen["SUBMITIT_LOCAL_TIMEOUT_S"]) >= 365 * 24 * 3600
+    assert not_started["SUBMITIT_LOCAL_NTASKS"] == "2"
+    assert int(not_started["SUBMITIT_LOCAL_TIMEOUT_S"]) >= 365 * 24 * 3600
 
 
 def start_time(pid):
@@ -228,26 +239,37 @@ def process():
 def test_a_process_that_has_ended_is_judged_by_what_it_left(tmp_path, kinds, state):
     for rank, kind in enumerate(kinds):
         leave(tmp_path, rank, kind)
-    assert Local().state("4194305@17", tmp_path).state == state
+    assert Local().state("4194305@17", "name", tmp_path).state == state
 
 
 def test_a_process_that_is_there_runs(tmp_path):
     pid = os.getpid()
-    assert Local().state(f"{pid}@{start_time(pid)}", tmp_path).state == "RUNNING"
+    assert Local().state(f"{pid}@{start_time(pid)}", "name", tmp_path).state == "RUNNING"
 
 
 def test_another_process_of_the_same_number_is_not_the_job(tmp_path):
     leave(tmp_path, 0, "success", str(os.getpid()))
-    assert Local().state(f"{os.getpid()}@17", tmp_path).state == "COMPLETED"
+    assert Local().state(f"{os.getpid()}@17", "name", tmp_path).state == "COMPLETED"
+
+
+def test_a_process_that_ended_before_its_start_was_seen_does_not_run(tmp_path):
+    assert Local().state("4194305@", "name", tmp_path).state == "FAILED"
+
+
+def test_what_an_earlier_job_of_the_same_process_number_left_is_not_read(tmp_path, not_started):
+    old = leave(tmp_path, 0, "success", str(os.getpid()))
+    os.utime(old, (1000, 1000))
+    Local(lambda: []).submit(TASK, ClusterSettings(), "name", tmp_path)
+    assert Local().state(f"{os.getpid()}@17", "name", tmp_path).state == "FAILED"
 
 
 def test_cancel_interrupts_the_process(process):
-    Local().cancel(f"{process.pid}@{start_time(process.pid)}")
+    Local().cancel(f"{process.pid}@{start_time(process.pid)}", "name")
     assert process.wait() == -signal.SIGINT
 
 
 def test_cancel_leaves_another_process_of_the_same_number_alone(process):
-    Local().cancel(f"{process.pid}@17")
+    Local().cancel(f"{process.pid}@17", "name")
     process.send_signal(signal.SIGTERM)
     assert process.wait() == -signal.SIGTERM
 

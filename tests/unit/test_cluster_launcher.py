@@ -59,7 +59,7 @@ class Place:
         self.jobs[job_id] = list(states)
         return job_id
 
-    def state(self, job_id, folder):
+    def state(self, job_id, name, folder):
         states = self.jobs[job_id]
         state = states.pop(0) if len(states) > 1 else states[0]
         if state is KeyboardInterrupt:
@@ -69,7 +69,7 @@ class Place:
             self.final.write_text(f"trained by {job_id}")
         return state
 
-    def cancel(self, job_id):
+    def cancel(self, job_id, name):
         if self.deaf:
             self.deaf -= 1
             return False
@@ -163,9 +163,9 @@ def test_a_job_is_given_whole_paths_the_settings_and_the_name_of_the_record(
 def test_a_job_reads_the_config_that_it_was_submitted_with(training, place):
     ask = place.state
 
-    def edit_and_ask(job_id, folder):
+    def edit_and_ask(job_id, name, folder):
         training.config.write_text("recipe = 'another'")
-        return ask(job_id, folder)
+        return ask(job_id, name, folder)
 
     place.state = edit_and_ask
     place.coming = [[RUNNING, NODE_FAIL], [RUNNING, COMPLETED]]
@@ -192,8 +192,8 @@ def test_news_of_the_job_and_every_line_of_the_training_are_told_once(training, 
     entry |= {"images_per_second": 10, "eta_seconds": 5}
     ask = place.state
 
-    def state(job_id, folder):
-        found = ask(job_id, folder)
+    def state(job_id, name, folder):
+        found = ask(job_id, name, folder)
         training.work_dir.mkdir(exist_ok=True)
         if found == RUNNING and len(progress.read(training.work_dir)) < 2:
             iteration = 20 * (1 + len(progress.read(training.work_dir)))

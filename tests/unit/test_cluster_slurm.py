@@ -11,7 +11,7 @@ from fgd.errors import FGDError
 
 # `scontrol show job --oneliner` of Slurm 22.05.
 SHOWN = (
-    "JobId=5 JobName=mini.retinanet_r50.fgd.11651c UserId=ada(1000) GroupId=ada(1000) "
+    "JobId=5 JobName={name} UserId=ada(1000) GroupId=ada(1000) "
     "MCS_label=N/A Priority=4294901755 Nice=0 Account=vision QOS=normal JobState={state} "
     "Reason={reason} Dependency=(null) Requeue=1 Restarts={restarts} BatchFlag=1 Reboot=0 "
     "ExitCode={exit_code} RunTime=00:00:00 TimeLimit=00:30:00 TimeMin=N/A "
@@ -44,11 +44,15 @@ def command(tmp_path, monkeypatch):
 
 
 WHEN = "2026-11-23T15:33:20"
+NAME = "mini.retinanet_r50.fgd.11651c"
 STARTED = time.mktime((2026, 11, 23, 15, 33, 20, 0, 0, -1))
 
 
-def shown(state, reason="None", restarts=0, exit_code="0:0", nodes="n[1-2]", started=WHEN):
+def shown(
+    state, reason="None", restarts=0, exit_code="0:0", nodes="n[1-2]", started=WHEN, name=NAME
+):
     return SHOWN.format(
+        name=name,
         state=state,
         reason=reason,
         restarts=restarts,
@@ -61,9 +65,9 @@ def shown(state, reason="None", restarts=0, exit_code="0:0", nodes="n[1-2]", sta
 LISTED = JobState("", restarts=None, exit_code="0:0", started=STARTED)  # what sacct tells
 
 
-def listed(state, reason="None", nodes="n1", exit_code="0:0", started=WHEN):
+def listed(state, reason="None", nodes="n1", exit_code="0:0", started=WHEN, name=NAME):
     """A line of sacct's."""
-    return "|".join((state, reason, nodes, exit_code, started))
+    return "|".join((state, reason, nodes, exit_code, started, name))
 
 
 # --- The controller's answer ---
@@ -71,7 +75,7 @@ def listed(state, reason="None", nodes="n1", exit_code="0:0", started=WHEN):
 
 def test_a_running_job(command):
     calls = command("scontrol", shown("RUNNING"))
-    state = slurm.job_state("5")
+    state = slurm.job_state("5", NAME)
     assert state == JobState("RUNNING", nodes="n[1-2]", exit_code="0:0", started=STARTED)
     assert calls.read_text() == "show job --oneliner 5\n"
     assert not state.is_final and not state.is_waiting
@@ -80,25 +84,25 @@ def test_a_running_job(command):
 
 def test_a_job_that_waits_for_its_nodes_says_why(command):
     command("scontrol", shown("PENDING", reason="Resources", nodes="(null)"))
-    state = slurm.job_state("5")
+    state = slurm.job_state("5", NAME)
     assert (state.is_waiting, state.is_final, state.nodes) == (True, False, "")
     assert state.text == "pending (Resources)"
 
 
 def test_a_job_that_waits_after_a_requeue(command):
     command("scontrol", shown("PENDING", reason="BeginTime", restarts=1, nodes="(null)"))
-    state = slurm.job_state("5")
+    state = slurm.job_state("5", NAME)
     assert (state.is_waiting, state.restarts, state.reason) == (True, 1, "BeginTime")
 
 
 def test_a_requeued_job_that_runs_again_tells_its_start(command):
     command("scontrol", shown("RUNNING", restarts=2, nodes="n1"))
-    assert slurm.job_state("5").text == "running on n1, start 3"
+    assert slurm.job_state("5", NAME).text == "running on n1, start 3"
 
 
 def test_a_job_that_ends_is_not_yet_final(command):
     command("scontrol", shown("COMPLETING"))
-    assert not slurm.job_state("5").is_final
+    assert not slurm.job_state("5", NAME).is_final
 
 
 @pytest.mark.parametrize(
@@ -115,7 +119,7 @@ def test_a_job_that_ends_is_not_yet_final(command):
 )
 def test_a_job_that_has_ended(command, state, reason, exit_code):
     command("scontrol", shown(state, reason, exit_code=exit_code))
-    found = slurm.job_state("5")
+    found = slurm.job_state("5", NAME)
     assert (found.state, found.exit_code, found.is_final) == (state, exit_code, True)
     assert found.text == state.lower()
 
@@ -123,12 +127,12 @@ def test_a_job_that_has_ended(command, state, reason, exit_code):
 @pytest.mark.parametrize("started", ["Unknown", "N/A", "None", ""])
 def test_a_job_that_has_not_started_has_no_start(command, started):
     command("scontrol", shown("PENDING", started=started))
-    assert slurm.job_state("5").started == 0
+    assert slurm.job_state("5", NAME).started == 0
 
 
 def test_reason_none_is_no_reason(command):
     command("scontrol", shown("PENDING", nodes="(null)"))
-    assert slurm.job_state("5").text == "pending (no reason given)"
+    assert slurm.job_state("5", NAME).text == "pending (no reason given)"
 
 
 # --- The accounting database's ---
@@ -137,37 +141,49 @@ def test_reason_none_is_no_reason(command):
 def test_a_job_that_the_controller_forgot_is_asked_of_the_database(command):
     command("scontrol", status=1)
     calls = command("sacct", listed("COMPLETED", nodes="n[1-2]"))
-    assert slurm.job_state("5") == replace(LISTED, state="COMPLETED", nodes="n[1-2]")
+    assert slurm.job_state("5", NAME) == replace(LISTED, state="COMPLETED", nodes="n[1-2]")
     assert "--jobs 5 --allocations" in calls.read_text()
 
 
 def test_a_machine_without_scontrol_asks_the_database(command):
     command("sacct", listed("RUNNING"))
-    assert slurm.job_state("5").state == "RUNNING"
+    assert slurm.job_state("5", NAME).state == "RUNNING"
 
 
 def test_who_cancelled_a_job_is_not_part_of_its_state(command):
     command("sacct", listed("CANCELLED by 1000", exit_code="0:15"))
-    state = slurm.job_state("5")
+    state = slurm.job_state("5", NAME)
     assert (state.state, state.is_final) == ("CANCELLED", True)
 
 
 def test_a_job_in_the_database_that_has_no_nodes_yet(command):
     command("sacct", listed("PENDING", "Priority", "None assigned", started="Unknown"))
-    state = slurm.job_state("5")
+    state = slurm.job_state("5", NAME)
     assert (state.nodes, state.text) == ("", "pending (Priority)")
 
 
 def test_the_newest_of_a_jobs_entries_counts(command):
     command("sacct", f"{listed('NODE_FAIL', nodes='n[1-2]')}\n{listed('RUNNING', nodes='n[3-4]')}")
-    assert slurm.job_state("5") == replace(LISTED, state="RUNNING", nodes="n[3-4]")
+    assert slurm.job_state("5", NAME) == replace(LISTED, state="RUNNING", nodes="n[3-4]")
+
+
+def test_another_job_of_the_same_number_is_not_the_job(command):
+    command("scontrol", shown("RUNNING", name="somebody.elses"))
+    command("sacct", listed("COMPLETED"))
+    assert slurm.job_state("5", NAME) == JobState(slurm.GONE)
+
+
+def test_another_job_of_the_same_number_in_the_database_is_not_the_job(command):
+    command("scontrol", status=1)
+    command("sacct", listed("RUNNING", name="somebody.elses"))
+    assert slurm.job_state("5", NAME) == JobState(slurm.GONE)
 
 
 # --- No answer ---
 
 
 def test_without_slurm_the_state_is_unknown_and_not_final(command):
-    state = slurm.job_state("5")
+    state = slurm.job_state("5", NAME)
     assert state.state == slurm.UNKNOWN
     assert not state.is_final and not state.is_waiting
 
@@ -175,7 +191,7 @@ def test_without_slurm_the_state_is_unknown_and_not_final(command):
 def test_a_job_that_nobody_knows_is_unknown(command):
     command("scontrol", status=1)
     command("sacct")
-    assert slurm.job_state("5").state == slurm.UNKNOWN
+    assert slurm.job_state("5", NAME).state == slurm.UNKNOWN
 
 
 @pytest.mark.parametrize("answer", ["", listed("RUNNING")])
@@ -183,7 +199,7 @@ def test_a_job_that_the_controller_does_not_know_is_gone(command, answer):
     # The database keeps a job as running whose controller lost it.
     command("scontrol", status=1, error="slurm_load_jobs error: Invalid job id specified")
     command("sacct", answer)
-    state = slurm.job_state("5")
+    state = slurm.job_state("5", NAME)
     assert (state.state, state.is_final) == (slurm.GONE, True)
     assert state.text == "gone (Slurm has no record of it)"
 
@@ -191,18 +207,18 @@ def test_a_job_that_the_controller_does_not_know_is_gone(command, answer):
 def test_a_job_that_only_the_database_knows_has_ended_as_it_says(command):
     command("scontrol", status=1, error="slurm_load_jobs error: Invalid job id specified")
     command("sacct", listed("COMPLETED"))
-    assert slurm.job_state("5").state == "COMPLETED"
+    assert slurm.job_state("5", NAME).state == "COMPLETED"
 
 
 def test_a_controller_that_does_not_answer_leaves_the_state_unknown(command):
     error = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
     command("scontrol", status=1, error=error)
     command("sacct")
-    assert slurm.job_state("5").text == "unknown (Slurm does not answer)"
+    assert slurm.job_state("5", NAME).text == "unknown (Slurm does not answer)"
 
 
 def test_without_slurm_there_is_no_memory_and_nothing_is_cancelled(command):
-    assert not slurm.cancel("5")
+    assert not slurm.cancel("5", NAME)
     assert slurm.largest_memory("5") == ""
 
 
@@ -224,10 +240,10 @@ def test_a_queue_that_does_not_answer_is_asked_again_and_not_taken_for_empty(com
     assert len(calls.read_text().splitlines()) == 3
 
 
-def test_cancel_names_the_job(command):
+def test_cancel_names_the_job_in_case_its_number_is_anothers_by_now(command):
     calls = command("scancel")
-    assert slurm.cancel("17")
-    assert calls.read_text() == "17\n"
+    assert slurm.cancel("17", NAME)
+    assert calls.read_text() == f"--name={NAME} 17\n"
 
 
 @pytest.mark.parametrize(
@@ -240,7 +256,7 @@ def test_cancel_names_the_job(command):
 )
 def test_cancel_says_whether_the_order_arrived(command, error, done):
     command("scancel", status=1, error=f"scancel: error: Kill job error on job id 17: {error}")
-    assert slurm.cancel("17") == done
+    assert slurm.cancel("17", NAME) == done
 
 
 @pytest.mark.parametrize(

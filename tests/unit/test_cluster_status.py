@@ -21,7 +21,7 @@ ENTRY = {"iter": 40, "max_iters": 375, "epoch": 1, "max_epochs": 5, "loss": 1.25
 class Jobs(dict):
     """In Slurm's place: the states of jobs by their ids."""
 
-    def state(self, job_id, folder):
+    def state(self, job_id, name, folder):
         return self[job_id]
 
 
