@@ -80,7 +80,7 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
             _settle(training, log)
         if log is None or log.fingerprint != fingerprint or log.executor != executor:
             _refuse_while_running(training, log)
-            log = Record(fingerprint, executor, settings.shape)
+            log = Record(fingerprint, executor)
         try:
             _until_done(training, config, settings, place, log)
         except KeyboardInterrupt:
@@ -95,15 +95,15 @@ def _until_done(
     """Follow the job that is there, or submit one; again after deaths that are nobody's fault."""
     if log.current and log.current.end == record.COMPLETED and training.final.exists():
         return  # without asking Slurm, which forgets its jobs
-    attempt = _attach(training, settings, place, log)
+    attempt = _attach(training, place, log)
     attempt = attempt or _submit(training, config, settings, place, log)
     for restarts_left in range(settings.max_restarts, -1, -1):
-        state = _follow(training, settings, place, log)
+        state = _follow(training, settings.poll_s, place, log)
         if state.state == "COMPLETED" and _appears(training.final):
             attempt.end = record.COMPLETED
             log.save(training.jobs)
             return
-        verdict = failure.judge(training.jobs, attempt.job_id, state, settings)
+        verdict = failure.judge(training.jobs, attempt.job_id, state, attempt.settings)
         attempt.end = verdict.summary
         log.save(training.jobs)
         if not verdict.worth_another_try or not restarts_left:
@@ -127,21 +127,19 @@ def _settle(training: Training, log: Record) -> None:
         _wait_for_end(training, place, attempt.job_id, attempt.name)
 
 
-def _attach(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record
-) -> Attempt | None:
+def _attach(training: Training, place: Executor, log: Record) -> Attempt | None:
     """The job of an earlier launcher, if nobody has seen its end."""
     attempt = log.current
     if attempt is None or attempt.end is not None:
         return None
-    state = _state(training, settings, place, attempt)
+    state = _state(training, place, attempt)
     logger.info("found job %s: %s", attempt.job_id, state.text)
     if state.state == "COMPLETED" and not _appears(training.final):
         attempt.end = "completed, but its result was removed"
         return None
     if state.is_final and state.state != "COMPLETED":
         # Nobody was told yet; who runs it again wants it to go on.
-        verdict = failure.judge(training.jobs, attempt.job_id, state, settings)
+        verdict = failure.judge(training.jobs, attempt.job_id, state, attempt.settings)
         attempt.end = verdict.summary
         logger.warning("it ended unwatched: %s", verdict.text)
         return None
@@ -151,7 +149,7 @@ def _attach(
 def _submit(
     training: Training, config: bytes, settings: ClusterSettings, place: Executor, log: Record
 ) -> Attempt:
-    attempt = log.begin(training.name)
+    attempt = log.begin(training.name, settings)
     log.save(training.jobs)
     # A job that starts again in a week reads the same.
     copy = training.jobs.absolute() / f"{attempt.name}.py"
@@ -203,20 +201,16 @@ def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> No
         _wait_for_end(training, place, job_id, name)
 
 
-def _state(
-    training: Training, settings: ClusterSettings, place: Executor, attempt: Attempt
-) -> JobState:
+def _state(training: Training, place: Executor, attempt: Attempt) -> JobState:
     """Of a job; one whose ranks had all finished did not fail, though one was killed as it left."""
-    job_id = attempt.job_id
+    job_id, tasks = attempt.job_id, attempt.settings.tasks
     state = place.state(job_id, attempt.name, training.jobs)
-    if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, settings.tasks):
+    if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, tasks):
         return replace(state, state="COMPLETED")
     return state
 
 
-def _follow(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record
-) -> JobState:
+def _follow(training: Training, poll_s: float, place: Executor, log: Record) -> JobState:
     """Report on a job until it has ended for good.
 
     Raises:
@@ -225,25 +219,23 @@ def _follow(
     attempt, previous = log.current, None
     with closing(Follower(training.name, attempt.job_id, training.work_dir)) as follower:
         while True:
-            state = _state(training, settings, place, attempt)
+            state = _state(training, place, attempt)
             follower.report(state)
             # Slurm gives some reasons for a moment, too: only one seen twice counts.
             if state.is_waiting and previous is not None and previous.reason == state.reason:
-                _refuse_endless_wait(training, settings, place, log, state)
+                _refuse_endless_wait(training, place, log, state)
             # A job that is being requeued shows its end for a moment: only one seen twice counts.
             if state.is_final and (state.state == "COMPLETED" or state == previous):
                 return state
             previous = state
-            time.sleep(settings.poll_s)
+            time.sleep(poll_s)
 
 
-def _refuse_endless_wait(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record, state: JobState
-) -> None:
+def _refuse_endless_wait(training: Training, place: Executor, log: Record, state: JobState) -> None:
     attempt = log.current
     if held := failure.held(attempt.job_id, state):
         raise FGDError(f"{training.name}: job {attempt.job_id} {held}")
-    if hopeless := failure.hopeless(state, settings):
+    if hopeless := failure.hopeless(state, attempt.settings):
         if not place.cancel(attempt.job_id, attempt.name):
             hopeless += f". {_not_cancelled(place, attempt.job_id)}"
         else:

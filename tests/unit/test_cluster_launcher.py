@@ -120,10 +120,10 @@ def told():
     logger.setLevel(level)
 
 
-def earlier(training, job_id, end=None, fingerprint="abc"):
+def earlier(training, job_id, end=None, fingerprint="abc", settings=SETTINGS):
     """The record that an earlier launcher left."""
-    log = Record(fingerprint, "slurm", "1 node x 1 GPU")
-    attempt = log.begin(training.name)
+    log = Record(fingerprint, "slurm")
+    attempt = log.begin(training.name, settings)
     attempt.job_id, attempt.end = job_id, end
     log.save(training.jobs)
     return attempt
@@ -239,6 +239,24 @@ def test_a_job_of_which_one_rank_had_finished_failed(training, place):
 
 
 # --- A job that is there already ---
+
+
+def test_a_job_is_judged_by_the_settings_that_it_was_submitted_with(training, place):
+    # The suite has since been changed to one rank and a longer time limit.
+    earlier(training, "7", settings=replace(TWO_RANKS, timeout_min=90))
+    place.jobs["7"] = [RUNNING, replace(FAILED, state="TIMEOUT")]
+    with pytest.raises(FGDError, match=r"cluster\.timeout_min \(90\)"):
+        launch(training, SETTINGS, "slurm")
+
+
+def test_of_an_earlier_job_all_ranks_must_have_finished(training, place):
+    training.final.parent.mkdir(parents=True)
+    training.final.write_text("trained by 7")
+    earlier(training, "7", settings=TWO_RANKS)
+    succeed(training, "7", 0)
+    place.jobs["7"] = [RUNNING, FAILED]
+    with pytest.raises(FGDError, match="job 7 ended as FAILED"):
+        launch(training, SETTINGS, "slurm")
 
 
 def test_a_running_job_is_followed_and_not_submitted_again(training, place):

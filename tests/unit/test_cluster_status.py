@@ -8,6 +8,7 @@ import pytest
 from cluster import record
 from cluster.executors import EXECUTORS
 from cluster.record import Record
+from cluster.settings import ClusterSettings
 from cluster.slurm import JobState
 from cluster.status import Line, as_json, as_table, lines
 from fgd import progress
@@ -52,8 +53,8 @@ def student(tmp_path):
 
 
 def submit(folder, job_id, end=None):
-    log = Record("abc", "slurm", "2 nodes x 1 GPU")
-    attempt = log.begin("mini.retinanet_r50.fgd")
+    log = Record("abc", "slurm")
+    attempt = log.begin("mini.retinanet_r50.fgd", ClusterSettings())
     attempt.job_id, attempt.end = job_id, end
     log.save(folder / "jobs")
 
