@@ -54,6 +54,17 @@ def test_a_job_is_submitted_with_the_settings(asked, command, tmp_path):
     assert "--cpus-per-task=8" in script[start:]
 
 
+def test_a_type_of_gpu_takes_the_place_of_the_mere_number(command, tmp_path):
+    command("srun", "exit 0")
+    command("sbatch", "echo Submitted batch job 17")
+    settings = ClusterSettings(gpus_per_node=4, sbatch={"gpus-per-node": "a100:4"})
+    Slurm().submit(TASK, settings, "name", tmp_path)
+    script = (tmp_path / "17_submission.sh").read_text()
+    assert [line for line in script.splitlines() if "gpus" in line] == [
+        "#SBATCH --gpus-per-node=a100:4"
+    ]
+
+
 def test_the_job_gets_the_task_and_how_often_it_may_time_out(command, tmp_path):
     command("srun", "exit 0")
     command("sbatch", "echo Submitted batch job 17")
