@@ -98,8 +98,9 @@ def held(job_id: str, state: JobState) -> str | None:
 # By Slurm's state: what it means and what to change, and whether to try again.
 _ADVICE = {
     "OUT_OF_MEMORY": (
-        "it needed more than cluster.mem_gb ({settings.mem_gb} GB a node; the most seen was "
-        "{memory}). Raise that, or lower the suite's workers_per_gpu",
+        "it needed more than cluster.mem_gb ({settings.mem_gb} GB a node; the most seen of one of "
+        "a node's {settings.tasks_per_node} tasks was {memory}). Raise that, or lower the suite's "
+        "workers_per_gpu",
         False,
     ),
     "TIMEOUT": (
@@ -221,8 +222,9 @@ def _explain(
 ) -> tuple[str, bool]:
     """What ended a job and what to change, and whether to try again."""
     cause = state.state
-    # A step that needs too much memory is killed; its job has then just failed.
-    if cause == "FAILED" and killed and _ran_out_of_memory(folder, job_id):
+    # A step that needs too much memory is killed; its job has then just failed. If it was a worker
+    # that was killed, its rank tells of that in an exception.
+    if cause == "FAILED" and _ran_out_of_memory(folder, job_id):
         cause = "OUT_OF_MEMORY"
     if cause == "FAILED":
         if not errors and _says(folder, job_id, _NOT_STARTED):
@@ -247,7 +249,8 @@ def _explain(
 def _ran_out_of_memory(folder: Path, job_id: str) -> bool:
     """Accounting tells with cgroups, the step manager's own words without."""
     signs = ("exceeded memory limit", "oom_kill", "oom-kill")
-    return slurm.ran_out_of_memory(job_id) or _says(folder, job_id, signs)
+    of_slurm = "@" not in job_id  # not of this machine
+    return (of_slurm and slurm.ran_out_of_memory(job_id)) or _says(folder, job_id, signs)
 
 
 def _says(folder: Path, job_id: str, signs: tuple[str, ...]) -> bool:

@@ -198,17 +198,31 @@ def test_too_little_memory_names_the_setting_and_the_most_seen(tmp_path, command
     command("sacct", "printf '\\n12528K\\n31G\\n'")
     leave(tmp_path, 0)
     verdict = judge(tmp_path, JOB, JobState("OUT_OF_MEMORY"), ClusterSettings(mem_gb=32))
-    assert "cluster.mem_gb (32 GB a node; the most seen was 31G)" in verdict.text
+    assert (
+        "cluster.mem_gb (32 GB a node; the most seen of one of a node's 1 tasks was 31G)"
+        in verdict.text
+    )
 
 
 def test_too_little_memory_where_nobody_kept_count(tmp_path):
     verdict = judge(tmp_path, JOB, JobState("OUT_OF_MEMORY"), ClusterSettings())
-    assert "the most seen was unknown" in verdict.text
+    assert "tasks was unknown" in verdict.text
 
 
-def test_memory_is_asked_for_only_where_there_was_too_little(tmp_path, command):
-    command("sacct", f"/bin/touch {tmp_path}/asked")
-    judge(tmp_path, JOB, KILLED, ClusterSettings())
+def test_a_worker_that_needed_too_much_memory_is_told_by_the_step_manager(tmp_path):
+    # The rank itself was not killed.
+    error = "RuntimeError: DataLoader worker (pid 4711) is killed by signal: Killed."
+    said = "slurmstepd: error: Detected 1 oom_kill event in StepId=17.0. Some of the step tasks ..."
+    leave(tmp_path, 0, TRACEBACK.format(error), err=said)
+    verdict = judge(tmp_path, JOB, FAILED, ClusterSettings(mem_gb=32))
+    assert "cluster.mem_gb (32 GB a node" in verdict.text
+    assert not verdict.worth_another_try
+
+
+def test_accounting_is_not_asked_for_a_job_of_this_machine(tmp_path, command):
+    command("sacct", f"/bin/touch {tmp_path}/asked; echo OUT_OF_MEMORY")
+    verdict = judge(tmp_path, "17@4711", KILLED, ClusterSettings())
+    assert "mem_gb" not in verdict.text
     assert not (tmp_path / "asked").exists()
 
 
