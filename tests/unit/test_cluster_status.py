@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -179,6 +180,19 @@ def test_an_evaluated_training_has_its_figure(suite, student):
     line = line_of(suite)
     assert line.stage == "evaluated"
     assert line.ap == pytest.approx(31.46)
+
+
+def test_a_training_that_runs_again_does_not_have_the_figure_of_the_one_before(
+    suite, student, jobs
+):
+    evaluate(student, 0.3146)
+    train(student)
+    submit(student, "17")
+    jobs["17"] = JobState("RUNNING", nodes="n1")
+    assert (line_of(suite).stage, line_of(suite).ap) == ("training", None)
+    (student / "trained.pth").touch()
+    os.utime(student / "eval.json", (1000, 1000))
+    assert (line_of(suite).stage, line_of(suite).ap) == ("trained", None)
 
 
 def test_a_launcher_that_was_killed_while_submitting_leaves_no_job(suite, student, jobs):
