@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -9,13 +11,14 @@ from typing import Protocol
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 
-from cluster import slurm
+from cluster import devices, slurm
 from cluster.settings import ClusterSettings, submitit_parameters
 from cluster.slurm import JobState
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
 
 _A_YEAR_MIN = 365 * 24 * 60
+_NAME = "FGD_JOB_NAME"  # of a job on this machine, in its processes' environment
 
 
 class Executor(Protocol):
@@ -24,11 +27,11 @@ class Executor(Protocol):
     def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
         """Submit a job and return its id."""
 
-    def state(self, job_id: str, folder: Path) -> JobState:
+    def state(self, job_id: str, name: str, folder: Path) -> JobState:
         """The state of a job."""
 
-    def cancel(self, job_id: str) -> None:
-        """End a job."""
+    def cancel(self, job_id: str, name: str) -> bool:
+        """End a job; whether that was possible."""
 
     def how_to_end(self, job_id: str) -> str:
         """The command with which a person ends a job."""
@@ -44,6 +47,7 @@ class Slurm:
         """Submit a job.
 
         Raises:
+            NoAnswer: the job may be there or not; `lost` tells.
             FGDError: Slurm refuses it, with the setting to change.
         """
         try:
@@ -56,21 +60,24 @@ class Slurm:
                 "on one machine with --profile cluster/profiles/local"
             ) from None
         executor.update_parameters(**submitit_parameters(settings, name))
+        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it to the script's
         try:
             return executor.submit(task).job_id
         except (FailedJobError, FailedSubmissionError) as error:
+            if slurm.is_silence(str(error)):
+                raise slurm.NoAnswer(_said(str(error))) from None
             raise FGDError(refusal(str(error), settings)) from None
 
-    def state(self, job_id: str, folder: Path) -> JobState:
+    def state(self, job_id: str, name: str, folder: Path) -> JobState:
         """From scontrol or sacct; of a job that both have forgotten, from what its ranks left."""
-        state = slurm.job_state(job_id)
+        state = slurm.job_state(job_id, name)
         if state.state == slurm.GONE:
             return JobState(_by_results(folder, job_id) or slurm.GONE)
         return state
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str, name: str) -> bool:
         """scancel."""
-        slurm.cancel(job_id)
+        return slurm.cancel(job_id, name)
 
     def how_to_end(self, job_id: str) -> str:
         """scancel."""
@@ -82,45 +89,68 @@ class Slurm:
 
 
 class Local:
-    """Jobs as processes of this machine, one a device.
+    """Jobs as processes of this machine, each on a GPU of its own; on the CPU if there is none.
 
     They survive a launcher that is killed, but not Ctrl-C: a terminal interrupts its whole process
     group, and submitit starts them in the launcher's. Where the settings leave the job alone, it
     therefore ends all the same; the next launcher goes on from its newest state.
+
+    Args:
+        gpus: tells which GPUs there are, by CUDA_VISIBLE_DEVICES' names.
     """
 
+    def __init__(self, gpus: Callable[[], Sequence[str]] = devices.visible) -> None:
+        self._gpus = gpus
+
     def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
-        """Start the processes."""
+        """Start the processes, once there are GPUs for them.
+
+        Raises:
+            FGDError: this machine has fewer GPUs than they need.
+        """
         executor = submitit.AutoExecutor(folder=folder, cluster="local")
         executor.update_parameters(
             name=name,
             tasks_per_node=settings.tasks_per_node,
             timeout_min=_A_YEAR_MIN,  # nobody waits for this machine; submitit needs a limit
         )
-        job = executor.submit(replace(task, visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES")))
-        # A process number is used again after a while; its start time tells the two apart.
-        return f"{job.job_id}@{_start_time(int(job.job_id))}"
+        os.environ[_NAME] = name  # the processes inherit it
+        with devices.lent(settings.tasks_per_node, self._gpus()) as gpus:
+            began = time.time()
+            pid = int(executor.submit(replace(task, gpus=gpus)).job_id)
+            _forget_results(folder, pid, began)
+            job_id = f"{pid}@{_start_time(pid)}"
+            devices.wait_until_held(gpus, lambda: _runs(job_id))
+        return job_id
 
-    def state(self, job_id: str, folder: Path) -> JobState:
+    def state(self, job_id: str, name: str, folder: Path) -> JobState:
         """From the process and from what its tasks left."""
-        pid, started = job_id.split("@")
-        if _start_time(int(pid)) == started:
+        if _runs(job_id):
             return JobState("RUNNING", nodes=os.uname().nodename)
         return JobState(_by_results(folder, job_id) or "FAILED")
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str, name: str) -> bool:
         """Interrupt the process that watches over the tasks."""
-        pid, started = job_id.split("@")
-        if _start_time(int(pid)) == started:
-            os.kill(int(pid), signal.SIGINT)
+        if _runs(job_id):
+            os.kill(int(job_id.split("@")[0]), signal.SIGINT)
+        return True
 
     def how_to_end(self, job_id: str) -> str:
         """The signal that submitit hands on to the tasks."""
         return f"kill -INT {job_id.split('@')[0]}"
 
     def lost(self, name: str) -> list[str]:
-        """None: a process that nobody knows of holds the lock of its work folder."""
-        return []
+        """By the name in the environment of the process that watches over the tasks."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes()
+                variables = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:  # it has just ended, or is somebody else's
+                continue
+            if b"submitit.local._local" in command and f"{_NAME}={name}".encode() in variables:
+                found.append(f"{folder.name}@{_start_time(int(folder.name))}")
+        return found
 
 
 EXECUTORS: dict[str, Executor] = {"slurm": Slurm(), "local": Local()}
@@ -167,9 +197,7 @@ _REFUSALS = (
 
 def refusal(words: str, settings: ClusterSettings) -> str:
     """sbatch's refusal with the setting that it is about."""
-    lines = [line for line in words.strip().splitlines() if line]
-    errors = [line for line in lines if "error" in line.lower()] or lines[:1]
-    said = ": ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in errors)
+    said = _said(words)
     if "accounting/qos policy" in said.lower():  # its words name the time limit, whatever it is
         return (
             f"Slurm refuses the job: {said}. `sacctmgr show associations user=$USER` and "
@@ -183,6 +211,13 @@ def refusal(words: str, settings: ClusterSettings) -> str:
     return f"Slurm refuses the job: {said}. Its settings are in the suite's `cluster:` section"
 
 
+def _said(words: str) -> str:
+    """The errors among sbatch's lines."""
+    lines = [line for line in words.strip().splitlines() if line]
+    errors = [line for line in lines if "error" in line.lower()] or lines[:1]
+    return ": ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in errors)
+
+
 def nodes_asked_for(settings: ClusterSettings) -> str:
     """Everything that a node has to have, and how to see what the cluster has."""
     return (
@@ -192,6 +227,21 @@ def nodes_asked_for(settings: ClusterSettings) -> str:
         f"{f', constraint {settings.constraint}' if settings.constraint else ''}; "
         "`sinfo --Node --format='%N %c %m %G %f'` shows what there is"
     )
+
+
+def _forget_results(folder: Path, pid: int, before: float) -> None:
+    """Remove what an earlier job left whose process had the same number."""
+    for path in folder.glob(f"{pid}_*_result.pkl"):
+        if path.stat().st_mtime < before:
+            path.unlink()
+
+
+def _runs(job_id: str) -> bool:
+    """Whether the process of a job on this machine is still there."""
+    # A process number is used again after a while; its start time tells the two apart. It is
+    # missing if the process ended before it could be read.
+    pid, started = job_id.split("@")
+    return bool(started) and _start_time(int(pid)) == started
 
 
 def _start_time(pid: int) -> str:

@@ -1,5 +1,6 @@
 """Why a job ended, in words, and whether another try could help."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,16 +33,16 @@ class Verdict:
 
 def judge(folder: Path, job_id: str, state: JobState, settings: ClusterSettings) -> Verdict:
     """Find out what happened to a job that ended without a result."""
-    errors = sorted(_errors(folder, job_id, settings.tasks))
+    errors = sorted(_errors(folder, job_id, state, settings.tasks))
     killed = _killed(folder, job_id, state, settings.tasks)
     advice, again = _explain(folder, job_id, state, settings, errors, killed)
-    error = errors[0] if errors and not again else None
-    rank = error.rank if error else killed[0] if killed else 0
-    where = task_paths(folder, job_id, rank)
     words = [f"job {job_id} ended as {state.state}" + (f": {advice}" if advice else "")]
-    lines = _last_lines(error.words if error else "", where.stderr, where.stdout)
-    if lines:
-        words += [f"last lines of rank {rank}:", *(f"    {line}" for line in lines)]
+    if again or not errors:
+        rank = killed[0] if killed else 0
+        where = task_paths(folder, job_id, rank)
+        words += _last_lines(rank, _first_text(where.stderr, where.stdout))
+    if errors:
+        words += _last_lines(errors[0].rank, errors[0].words)
     words.append(f"whole logs: {folder}/{job_id.split('@')[0]}_<rank>_log.out and .err")
     return Verdict(
         summary=f"{state.state.lower()}" + (f", exit {state.exit_code}" if state.exit_code else ""),
@@ -57,18 +58,28 @@ def all_finished(folder: Path, job_id: str, tasks: int) -> bool:
 
 
 def hopeless(state: JobState, settings: ClusterSettings) -> str | None:
-    """Why a waiting job will never start; None if it may."""
-    if state.reason == "PartitionConfig":  # of nodes, processors, memory and GPUs alike
-        return (
-            f"would wait for ever ({state.reason}): the partition has no such nodes, or fewer than "
-            f"cluster.nodes ({settings.nodes}). "
-            f"{nodes_asked_for(settings)}"
-        )
-    if state.reason not in _HOPELESS:
+    """Why a waiting job will never start; None if it may.
+
+    One that has started before could do so again: nodes that are down come back.
+    """
+    if state.restarts != 0:
         return None
-    key, hint = _HOPELESS[state.reason]
+    reason = state.reason
+    if reason in _NO_SUCH_NODES:  # of nodes, processors, memory and GPUs alike
+        return (
+            f"would wait for ever ({reason}): the partition has no such nodes, or fewer than "
+            f"cluster.nodes ({settings.nodes}). {nodes_asked_for(settings)}"
+        )
+    if reason in _HOPELESS:
+        key, hint = _HOPELESS[reason]
+    elif match := _LIMIT.fullmatch(reason):
+        key = _BY_LIMIT[match["what"].lower()]
+        table = "qos" if match["whose"] == "QOS" else "associations"
+        hint = f"`sacctmgr show {table}` shows the limits"
+    else:
+        return None
     return (
-        f"would wait for ever ({state.reason}): cluster.{key} ({getattr(settings, key)}) cannot be "
+        f"would wait for ever ({reason}): cluster.{key} ({getattr(settings, key)}) cannot be "
         f"met; {hint}"
     )
 
@@ -87,8 +98,9 @@ def held(job_id: str, state: JobState) -> str | None:
 # By Slurm's state: what it means and what to change, and whether to try again.
 _ADVICE = {
     "OUT_OF_MEMORY": (
-        "it needed more than cluster.mem_gb ({settings.mem_gb} GB a node; the most seen was "
-        "{memory}). Raise that, or lower the suite's workers_per_gpu",
+        "it needed more than cluster.mem_gb ({settings.mem_gb} GB a node; the most seen of one of "
+        "a node's {settings.tasks_per_node} tasks was {memory}). Raise that, or lower the suite's "
+        "workers_per_gpu",
         False,
     ),
     "TIMEOUT": (
@@ -108,28 +120,48 @@ _ADVICE = {
     slurm.GONE: ("Slurm has no record of it, and it left no result", True),
 }
 
-# By Slurm's reason for letting a job wait: the setting that cannot be met.
+# Slurm's reasons for letting a job wait for ever: the nodes that it asks for cannot be had,
+_NO_SUCH_NODES = ("PartitionConfig", "BadConstraints")
+# one setting cannot be met,
 _HOPELESS = {
-    "PartitionNodeLimit": ("nodes", "`sinfo --summarize` shows how many the partition has"),
-    "PartitionTimeLimit": ("timeout_min", "`sinfo --format='%P %l'` shows the limits"),
-    "BadConstraints": ("constraint", "`sinfo --format='%n %f'` shows the nodes' features"),
-    "InvalidAccount": ("account", "`sacctmgr show associations user=$USER` lists yours"),
-    "InvalidQOS": ("qos", "`sacctmgr show qos` lists them"),
-    "QOSMaxNodePerJobLimit": ("nodes", "`sacctmgr show qos` shows the limits"),
-    "QOSMaxWallDurationPerJobLimit": ("timeout_min", "`sacctmgr show qos` shows the limits"),
-    "QOSMaxCpuPerJobLimit": ("cpus_per_task", "`sacctmgr show qos` shows the limits"),
-    "QOSMaxMemoryPerJob": ("mem_gb", "`sacctmgr show qos` shows the limits"),
-    "QOSMaxGRESPerJob": ("gpus_per_node", "`sacctmgr show qos` shows the limits"),
-    "AssocMaxGRESPerJob": ("gpus_per_node", "`sacctmgr show associations` shows the limits"),
-    "AssocMaxNodePerJobLimit": ("nodes", "`sacctmgr show associations` shows the limits"),
-    "AssocMaxWallDurationPerJobLimit": (
-        "timeout_min",
-        "`sacctmgr show associations` shows the limits",
+    "PartitionNodeLimit": (
+        "nodes",
+        "`sinfo --summarize` shows how many the partition has, and how many are down",
     ),
+    "PartitionTimeLimit": ("timeout_min", "`sinfo --format='%P %l'` shows the limits"),
+    "InvalidAccount": ("account", "`sacctmgr show associations user=$USER` lists yours"),
+    "AccountNotAllowed": ("account", "`scontrol show partition` shows which the partition takes"),
+    "InvalidQOS": ("qos", "`sacctmgr show qos` lists them"),
+    "QOSNotAllowed": ("qos", "`scontrol show partition` shows which the partition takes"),
+}
+# or one exceeds what a job may have. What all jobs of a user or group have together does not last.
+_LIMIT = re.compile(
+    "(?P<whose>QOS|Assoc)Max(?P<what>Cpu|CpuMinutes|Mem|Memory|GRES|Node|WallDuration)"
+    "Per(Job|Node)(Limit)?"
+)
+_BY_LIMIT = {
+    "cpu": "cpus_per_task",
+    "cpuminutes": "timeout_min",
+    "gres": "gpus_per_node",
+    "mem": "mem_gb",
+    "memory": "mem_gb",
+    "node": "nodes",
+    "wallduration": "timeout_min",
 }
 
-# What a healthy rank says when another one has gone.
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
+# What an exception of a healthy rank says when another one has gone: gloo's words, the store's,
+# NCCL's.
+_LOST_PEER = (
+    "closed by peer",
+    "reset by peer",
+    "Broken pipe",
+    "Connection was likely closed",
+    "closed by remote peer",
+    "remote process exit",  # ed, or ing
+    "ncclRemoteError",
+)
+# The command with which submitit requeues a job, in the exception that says it failed.
+_REQUEUE = "'scontrol', 'requeue'"
 # srun's words when the controller does not answer, which it does again after a moment.
 _NOT_STARTED = ("Unable to create step", "Unable to confirm allocation")
 # srun's words for a rank that got the signal of a time limit or of a preemption while it could not
@@ -148,14 +180,14 @@ class _Error(NamedTuple):
     words: str
 
 
-def _errors(folder: Path, job_id: str, tasks: int) -> Iterator[_Error]:
+def _errors(folder: Path, job_id: str, state: JobState, tasks: int) -> Iterator[_Error]:
     """Of every rank that ended in an exception."""
     for rank in range(tasks):
         path = task_paths(folder, job_id, rank).result_pickle
-        if path.exists():
+        if _has_result(path, state):
             kind, words = submitit_result(path)
             if kind == "error":
-                lost_peer = any(sign in words for sign in _LOST_PEER)
+                lost_peer = any(sign in _own_words(words) for sign in _LOST_PEER)
                 yield _Error(lost_peer, path.stat().st_mtime, rank, words)
 
 
@@ -165,11 +197,17 @@ def _killed(folder: Path, job_id: str, state: JobState, tasks: int) -> list[int]
     # for sacct; that says little, as srun kills the siblings of every rank that fails.
     if state.exit_code == "1:0":
         return []
-    return [rank for rank in range(tasks) if _was_cut_short(task_paths(folder, job_id, rank))]
+    ranks = [(rank, task_paths(folder, job_id, rank)) for rank in range(tasks)]
+    return [rank for rank, paths in ranks if _was_cut_short(paths, state)]
 
 
-def _was_cut_short(paths: JobPaths) -> bool:
-    if paths.result_pickle.exists() or not paths.stdout.exists():
+def _has_result(path: Path, state: JobState) -> bool:
+    """Whether a rank left a result; not in an earlier start, if it never came so far in this."""
+    return path.exists() and path.stat().st_mtime >= state.started
+
+
+def _was_cut_short(paths: JobPaths, state: JobState) -> bool:
+    if _has_result(paths.result_pickle, state) or not paths.stdout.exists():
         return False
     return _STARTED in paths.stdout.read_text(errors="replace")
 
@@ -184,8 +222,9 @@ def _explain(
 ) -> tuple[str, bool]:
     """What ended a job and what to change, and whether to try again."""
     cause = state.state
-    # A step that needs too much memory is killed; its job has then just failed.
-    if cause == "FAILED" and killed and _ran_out_of_memory(folder, job_id):
+    # A step that needs too much memory is killed; its job has then just failed. If it was a worker
+    # that was killed, its rank tells of that in an exception.
+    if cause == "FAILED" and _ran_out_of_memory(folder, job_id):
         cause = "OUT_OF_MEMORY"
     if cause == "FAILED":
         if not errors and _says(folder, job_id, _NOT_STARTED):
@@ -194,6 +233,8 @@ def _explain(
             return f"rank {killed[0]} was killed; its siblings cannot go on without it", True
         if not errors and _says(folder, job_id, _NOT_READY):
             return "it was told to leave its nodes before its ranks had started", True
+        if any(_REQUEUE in _own_words(error.words) for error in errors):
+            return "Slurm's controller did not answer when it was to be requeued", True
         if any("timed-out too many times" in error.words for error in errors):
             return (
                 f"it reached its time limit more often than cluster.max_timeouts "
@@ -208,7 +249,8 @@ def _explain(
 def _ran_out_of_memory(folder: Path, job_id: str) -> bool:
     """Accounting tells with cgroups, the step manager's own words without."""
     signs = ("exceeded memory limit", "oom_kill", "oom-kill")
-    return slurm.ran_out_of_memory(job_id) or _says(folder, job_id, signs)
+    of_slurm = "@" not in job_id  # not of this machine
+    return (of_slurm and slurm.ran_out_of_memory(job_id)) or _says(folder, job_id, signs)
 
 
 def _says(folder: Path, job_id: str, signs: tuple[str, ...]) -> bool:
@@ -218,10 +260,21 @@ def _says(folder: Path, job_id: str, signs: tuple[str, ...]) -> bool:
     return any(sign in text for sign in signs for text in texts)
 
 
-def _last_lines(error: str, *files: Path) -> list[str]:
-    if error:
-        return error.strip().splitlines()[-_LINES:]
-    for file in files:
-        if file.exists() and (text := file.read_text(errors="replace").strip()):
-            return text.splitlines()[-_LINES:]
-    return []
+def _own_words(traceback: str) -> str:
+    """What an exception says, without the lines of source that led to it."""
+    lines = traceback.strip().splitlines()
+    frames = [index for index, line in enumerate(lines) if line.startswith('  File "')]
+    rest = lines[frames[-1] + 1 :] if frames else lines
+    while rest and rest[0].startswith("    "):
+        rest.pop(0)
+    return "\n".join(rest)
+
+
+def _first_text(*files: Path) -> str:
+    texts = (file.read_text(errors="replace") for file in files if file.exists())
+    return next((text for text in texts if text.strip()), "")
+
+
+def _last_lines(rank: int, text: str) -> list[str]:
+    lines = text.strip().splitlines()[-_LINES:]
+    return [f"last lines of rank {rank}:", *(f"    {line}" for line in lines)] if lines else []

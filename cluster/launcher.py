@@ -19,7 +19,7 @@ from cluster.executors import EXECUTORS, Executor
 from cluster.follow import Follower
 from cluster.record import Attempt, Record
 from cluster.settings import ClusterSettings
-from cluster.slurm import JobState
+from cluster.slurm import JobState, NoAnswer
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
 
@@ -70,6 +70,8 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
         FGDError: the job is refused, or it failed in a way that another try would not mend.
         KeyboardInterrupt: Ctrl-C; the job was cancelled, unless the settings say otherwise.
     """
+    # As it is now: whoever edits it while jobs wait and run wants another training.
+    config = training.config.read_bytes()
     fingerprint = _fingerprint(training.config)
     place = EXECUTORS[executor]
     with record.only_launcher(training.jobs), _termination_leaves_the_job():
@@ -78,9 +80,9 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
             _settle(training, log)
         if log is None or log.fingerprint != fingerprint or log.executor != executor:
             _refuse_while_running(training, log)
-            log = Record(fingerprint, executor, settings.shape)
+            log = Record(fingerprint, executor)
         try:
-            _until_done(training, settings, place, log)
+            _until_done(training, config, settings, place, log)
         except KeyboardInterrupt:
             _interrupted(training, settings, place, log)
             raise
@@ -88,27 +90,27 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
 
 
 def _until_done(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record
+    training: Training, config: bytes, settings: ClusterSettings, place: Executor, log: Record
 ) -> None:
     """Follow the job that is there, or submit one; again after deaths that are nobody's fault."""
     if log.current and log.current.end == record.COMPLETED and training.final.exists():
         return  # without asking Slurm, which forgets its jobs
-    attempt = _attach(training, settings, place, log)
-    attempt = attempt or _submit(training, settings, place, log)
+    attempt = _attach(training, place, log)
+    attempt = attempt or _submit(training, config, settings, place, log)
     for restarts_left in range(settings.max_restarts, -1, -1):
-        state = _follow(training, settings, place, log)
+        state = _follow(training, settings.poll_s, place, log)
         if state.state == "COMPLETED" and _appears(training.final):
             attempt.end = record.COMPLETED
             log.save(training.jobs)
             return
-        verdict = failure.judge(training.jobs, attempt.job_id, state, settings)
+        verdict = failure.judge(training.jobs, attempt.job_id, state, attempt.settings)
         attempt.end = verdict.summary
         log.save(training.jobs)
         if not verdict.worth_another_try or not restarts_left:
             raise FGDError(f"{training.name}: {verdict.text}")
         logger.warning("%s", verdict.text)
         logger.warning("trying again from the newest state; %d more tries", restarts_left - 1)
-        attempt = _submit(training, settings, place, log)
+        attempt = _submit(training, config, settings, place, log)
 
 
 def _settle(training: Training, log: Record) -> None:
@@ -117,45 +119,45 @@ def _settle(training: Training, log: Record) -> None:
     if attempt is None:
         return
     if attempt.end is None and attempt.job_id is None:
-        # Such a job has nothing to run yet, or nobody would find it.
-        for job_id in place.lost(attempt.name):
-            logger.info("job %s was being submitted when its launcher died: cancelled", job_id)
-            place.cancel(job_id)
-            _wait_for_end(training, place, job_id)
+        _cancel_lost(training, place, attempt.name, "its launcher died")
         attempt.end = "its launcher died while submitting it"
     elif attempt.end == record.CANCELLED and attempt.job_id is not None:
-        _wait_for_end(training, place, attempt.job_id)
+        if not place.state(attempt.job_id, attempt.name, training.jobs).is_final:
+            place.cancel(attempt.job_id, attempt.name)  # again: the order may have been lost
+        _wait_for_end(training, place, attempt.job_id, attempt.name)
 
 
-def _attach(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record
-) -> Attempt | None:
+def _attach(training: Training, place: Executor, log: Record) -> Attempt | None:
     """The job of an earlier launcher, if nobody has seen its end."""
     attempt = log.current
     if attempt is None or attempt.end is not None:
         return None
-    state = _state(training, settings, place, attempt.job_id)
+    state = _state(training, place, attempt)
     logger.info("found job %s: %s", attempt.job_id, state.text)
     if state.state == "COMPLETED" and not _appears(training.final):
         attempt.end = "completed, but its result was removed"
         return None
     if state.is_final and state.state != "COMPLETED":
         # Nobody was told yet; who runs it again wants it to go on.
-        verdict = failure.judge(training.jobs, attempt.job_id, state, settings)
+        verdict = failure.judge(training.jobs, attempt.job_id, state, attempt.settings)
         attempt.end = verdict.summary
         logger.warning("it ended unwatched: %s", verdict.text)
         return None
     return attempt
 
 
-def _submit(training: Training, settings: ClusterSettings, place: Executor, log: Record) -> Attempt:
-    attempt = log.begin(training.name)
+def _submit(
+    training: Training, config: bytes, settings: ClusterSettings, place: Executor, log: Record
+) -> Attempt:
+    attempt = log.begin(training.name, settings)
     log.save(training.jobs)
-    task = TrainingTask(
-        training.config.absolute(), training.work_dir.absolute(), training.final.absolute()
-    )
+    # A job that starts again in a week reads the same.
+    copy = training.jobs.absolute() / f"{attempt.name}.py"
+    copy.write_bytes(config)
+    work_dir, final = training.work_dir.absolute(), training.final.absolute()
+    task = TrainingTask(copy, work_dir, final, log.fingerprint)
     try:
-        attempt.job_id = place.submit(task, settings, attempt.name, training.jobs.absolute())
+        attempt.job_id = _submit_patiently(training, task, settings, place, attempt.name)
     except FGDError as error:
         attempt.end = "refused"
         log.save(training.jobs)
@@ -167,48 +169,87 @@ def _submit(training: Training, settings: ClusterSettings, place: Executor, log:
     return attempt
 
 
-def _state(training: Training, settings: ClusterSettings, place: Executor, job_id: str) -> JobState:
+def _submit_patiently(
+    training: Training, task: TrainingTask, settings: ClusterSettings, place: Executor, name: str
+) -> str:
+    """Submit a job, as soon as Slurm answers; its id."""
+    tried = False
+    while True:
+        try:
+            if tried:  # it may have arrived all the same
+                _cancel_lost(training, place, name, "Slurm did not answer")
+            return place.submit(task, settings, name, training.jobs.absolute())
+        except NoAnswer as error:
+            if not tried:
+                logger.warning("Slurm does not answer (%s); trying until it does", error)
+            tried = True
+            time.sleep(settings.poll_s)
+
+
+def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> None:
+    """End the jobs of a submission that was not seen to succeed.
+
+    Such a job has nothing to run yet, or nobody would find it.
+
+    Raises:
+        NoAnswer: there may be such a job.
+    """
+    for job_id in place.lost(name):
+        if not place.cancel(job_id, name):
+            raise NoAnswer(_not_cancelled(place, job_id))
+        logger.info("job %s was being submitted when %s: cancelled", job_id, why)
+        _wait_for_end(training, place, job_id, name)
+
+
+def _state(training: Training, place: Executor, attempt: Attempt) -> JobState:
     """Of a job; one whose ranks had all finished did not fail, though one was killed as it left."""
-    state = place.state(job_id, training.jobs)
-    if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, settings.tasks):
+    job_id, tasks = attempt.job_id, attempt.settings.tasks
+    state = place.state(job_id, attempt.name, training.jobs)
+    if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, tasks):
         return replace(state, state="COMPLETED")
     return state
 
 
-def _follow(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record
-) -> JobState:
+def _follow(training: Training, poll_s: float, place: Executor, log: Record) -> JobState:
     """Report on a job until it has ended for good.
 
     Raises:
         FGDError: it will never start.
     """
-    job_id, previous = log.current.job_id, None
-    with closing(Follower(training.name, job_id, training.work_dir)) as follower:
+    attempt, previous = log.current, None
+    with closing(Follower(training.name, attempt.job_id, training.work_dir)) as follower:
         while True:
-            state = _state(training, settings, place, job_id)
+            state = _state(training, place, attempt)
             follower.report(state)
-            if state.is_waiting:
-                _refuse_endless_wait(training, settings, place, log, state)
+            # Slurm gives some reasons for a moment, too: only one seen twice counts.
+            if state.is_waiting and previous is not None and previous.reason == state.reason:
+                _refuse_endless_wait(training, place, log, state)
             # A job that is being requeued shows its end for a moment: only one seen twice counts.
             if state.is_final and (state.state == "COMPLETED" or state == previous):
                 return state
             previous = state
-            time.sleep(settings.poll_s)
+            time.sleep(poll_s)
 
 
-def _refuse_endless_wait(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record, state: JobState
-) -> None:
+def _refuse_endless_wait(training: Training, place: Executor, log: Record, state: JobState) -> None:
     attempt = log.current
     if held := failure.held(attempt.job_id, state):
         raise FGDError(f"{training.name}: job {attempt.job_id} {held}")
-    if hopeless := failure.hopeless(state, settings):
-        place.cancel(attempt.job_id)
-        attempt.end = "refused"
-        log.save(training.jobs)
-        _wait_for_end(training, place, attempt.job_id)
+    if hopeless := failure.hopeless(state, attempt.settings):
+        if not place.cancel(attempt.job_id, attempt.name):
+            hopeless += f". {_not_cancelled(place, attempt.job_id)}"
+        else:
+            attempt.end = "refused"
+            log.save(training.jobs)
+            _wait_for_end(training, place, attempt.job_id, attempt.name)
         raise FGDError(f"{training.name}: job {attempt.job_id} {hopeless}")
+
+
+def _not_cancelled(place: Executor, job_id: str) -> str:
+    return (
+        f"Job {job_id} could not be cancelled, as Slurm does not answer. Say "
+        f"`{place.how_to_end(job_id)}` when it does"
+    )
 
 
 def _appears(file: Path) -> bool:
@@ -219,15 +260,15 @@ def _appears(file: Path) -> bool:
     return there
 
 
-def _wait_for_end(training: Training, place: Executor, job_id: str) -> None:
+def _wait_for_end(training: Training, place: Executor, job_id: str, name: str) -> None:
     """Let a cancelled job end: until then it may write into the folder in which the next trains."""
-    if place.state(job_id, training.jobs).is_final:
+    if place.state(job_id, name, training.jobs).is_final:
         return
     logger.info("waiting for job %s to end (Ctrl-C: do not wait)", job_id)
     end = time.monotonic() + _ENDING_S
     while time.monotonic() < end:
         time.sleep(1)
-        if place.state(job_id, training.jobs).is_final:
+        if place.state(job_id, name, training.jobs).is_final:
             return
     logger.warning("job %s has still not ended", job_id)
 
@@ -248,7 +289,7 @@ def _refuse_while_running(training: Training, log: Record | None) -> None:
     if log is None or log.current is None or log.current.job_id is None or log.current.end:
         return
     job_id, place = log.current.job_id, EXECUTORS[log.executor]
-    state = place.state(job_id, training.jobs)
+    state = place.state(job_id, log.current.name, training.jobs)
     if not state.is_final:
         raise FGDError(
             f"{training.name}: {log.executor} job {job_id} ({state.text}) still trains in "
@@ -273,12 +314,14 @@ def _interrupted(
     if not ids:
         logger.warning("interrupted; no job was submitted")
     for job_id in ids:
-        place.cancel(job_id)
+        if not place.cancel(job_id, attempt.name):
+            logger.warning("interrupted. %s", _not_cancelled(place, job_id))
+            return  # not known to have ended: the next launcher finds it
         logger.warning("interrupted; job %s is cancelled. Its last state is kept", job_id)
     attempt.end = record.CANCELLED
     log.save(training.jobs)
     for job_id in ids:
-        _wait_for_end(training, place, job_id)
+        _wait_for_end(training, place, job_id, attempt.name)
 
 
 class _termination_leaves_the_job:

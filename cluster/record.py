@@ -9,10 +9,11 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
+from cluster.settings import ClusterSettings
 from fgd.errors import FGDError
 from fgd.files import write_json
 
@@ -27,14 +28,14 @@ class Attempt:
 
     Attributes:
         name: the job's name, unique, so that a job can be found whose id was not yet written.
+        settings: what was asked for; the suite may ask for something else by now.
         job_id: None between the decision to submit and the answer of the executor.
-        submitted: when, ISO 8601.
         end: what became of it, in words; None while it is not known to have ended.
     """
 
     name: str
+    settings: ClusterSettings = field(default_factory=ClusterSettings)
     job_id: str | None = None
-    submitted: str = ""
     end: str | None = None
 
 
@@ -44,7 +45,6 @@ class Record:
 
     fingerprint: str
     executor: str
-    shape: str
     attempts: list[Attempt] = field(default_factory=list)
 
     @property
@@ -52,9 +52,9 @@ class Record:
         """The job that may still be there."""
         return self.attempts[-1] if self.attempts else None
 
-    def begin(self, name: str) -> Attempt:
+    def begin(self, name: str, settings: ClusterSettings) -> Attempt:
         """A new attempt with a unique name; `save` it before submitting."""
-        attempt = Attempt(f"{name}.{secrets.token_hex(3)}", submitted=_now())
+        attempt = Attempt(f"{name}.{secrets.token_hex(3)}", settings)
         self.attempts.append(attempt)
         return attempt
 
@@ -79,9 +79,9 @@ def load(folder: Path) -> Record | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        content["attempts"] = [Attempt(**attempt) for attempt in content["attempts"]]
-        return Record(**content)
-    except (ValueError, KeyError, TypeError) as error:
+        content["attempts"] = [_attempt(entry) for entry in content["attempts"]]
+        return _made(Record, content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FGDError(
             f"{file}: not a record of jobs ({error}). Look with `squeue` whether a job of this "
             "training still runs; then remove the file"
@@ -107,5 +107,11 @@ def only_launcher(folder: Path) -> Iterator[None]:
         yield
 
 
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+def _attempt(entry: dict[str, Any]) -> Attempt:
+    return _made(Attempt, entry | {"settings": _made(ClusterSettings, entry.get("settings", {}))})
+
+
+def _made(kind: type, entry: dict[str, Any]) -> Any:
+    """From what was written, perhaps by a version of this program that had other fields."""
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in entry.items() if name in names})

@@ -7,6 +7,37 @@ from typing import Any
 from fgd.errors import FGDError
 from fgd.suite import Suite
 
+# sbatch's options that a key of `cluster:` decides: said twice, one would silently win.
+_DECIDED_BY = {
+    "nodes": "nodes",
+    "gpus": "gpus_per_node",
+    "gpus-per-node": "gpus_per_node",
+    "gpus-per-socket": "gpus_per_node",
+    "gpus-per-task": "gpus_per_node",
+    "ntasks": "gpus_per_node",
+    "ntasks-per-core": "gpus_per_node",
+    "ntasks-per-gpu": "gpus_per_node",
+    "ntasks-per-node": "gpus_per_node",
+    "ntasks-per-socket": "gpus_per_node",
+    "cpus-per-gpu": "cpus_per_task",
+    "cpus-per-task": "cpus_per_task",
+    "mem": "mem_gb",
+    "mem-per-cpu": "mem_gb",
+    "mem-per-gpu": "mem_gb",
+    "time": "timeout_min",
+    "signal": "signal_delay_s",
+    "partition": "partition",
+    "account": "account",
+    "qos": "qos",
+    "constraint": "constraint",
+    "exclude": "exclude",
+}
+# What the launcher needs for itself.
+_LAUNCHERS = (
+    *("array", "chdir", "error", "job-name", "open-mode", "output", "parsable", "test-only"),
+    *("wait", "wrap"),
+)
+
 
 @dataclass(frozen=True)
 class ClusterSettings:
@@ -58,10 +89,13 @@ def for_training(suite: Suite, name: str, path: str | Path) -> ClusterSettings:
         path: the suite's file, for the error.
 
     Raises:
-        FGDError: the processes cannot share the suite's total batch.
+        FGDError: the processes cannot share the suite's total batch, or an option of sbatch
+            contradicts another key.
     """
     # A suite that says nothing is trained on one node, by as many processes as on one machine.
     settings = ClusterSettings(**{"gpus_per_node": suite.gpus} | _wishes(suite, name))
+    for option, value in settings.sbatch.items():
+        _check_option(f"{path}: cluster.sbatch.{option} ({name})", option, value, settings)
     if suite.total_batch % settings.tasks:
         raise FGDError(
             f"{path}: cluster: {settings.shape} are {settings.tasks} processes, and they cannot "
@@ -83,7 +117,8 @@ def check(suite: Suite, path: str | Path) -> None:
     """Refuse a `cluster:` section that no training could use.
 
     Raises:
-        FGDError: it names a row that the suite has not, or processes that cannot share a batch.
+        FGDError: it names a row that the suite has not, processes that cannot share a batch, or
+            an option of sbatch that contradicts another key.
     """
     section = suite.cluster or {}
     for name in section.get("rows", {}):
@@ -94,6 +129,26 @@ def check(suite: Suite, path: str | Path) -> None:
             )
     for name in suite.rows:
         for_training(suite, name, path)
+
+
+def _check_option(place: str, option: str, value: Any, settings: ClusterSettings) -> None:
+    key = option.replace("_", "-")  # as submitit writes it
+    typed = f"For a type of GPU say `gpus-per-node: <type>:{settings.gpus_per_node}`"
+    if key == "gpus-per-node" and _is_typed(value, settings.gpus_per_node):
+        return
+    if key == "gres" and any(part.split(":")[0] == "gpu" for part in str(value).split(",")):
+        raise FGDError(f"{place}: GPUs are asked for by cluster.gpus_per_node. {typed}")
+    if key in _DECIDED_BY:
+        more = f". {typed}" if key.startswith("gpus") else ""
+        raise FGDError(f"{place}: is decided by cluster.{_DECIDED_BY[key]}; change that{more}")
+    if key in _LAUNCHERS:
+        raise FGDError(f"{place}: the launcher needs this option for itself; leave it out")
+
+
+def _is_typed(value: Any, count: int) -> bool:
+    """Whether `a100:4`, for a count of 4."""
+    kind, _, number = str(value).partition(":")
+    return bool(kind) and number == str(count)
 
 
 def submitit_parameters(settings: ClusterSettings, name: str) -> dict[str, Any]:
@@ -115,8 +170,9 @@ def submitit_parameters(settings: ClusterSettings, name: str) -> dict[str, Any]:
             # Since Slurm 22.05 srun does not take this from the job.
             f"--cpus-per-task={settings.cpus_per_task}",
         ],
+        # In submitit's spelling, so that a type of GPU takes the place of its mere number.
         slurm_additional_parameters={
-            key: value for key, value in options.items() if value is not False
+            key.replace("-", "_"): value for key, value in options.items() if value is not False
         },
     )
     if settings.gpus_per_node:

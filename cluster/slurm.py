@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from fgd.errors import FGDError
 
@@ -31,6 +32,26 @@ _PATIENCE_S = 60
 _TRIES, _PAUSE_S = 3, 5
 
 
+# Slurm's words for a controller that is away or busy; it may have done what it was asked to.
+_SILENT = (
+    "unable to contact slurm controller",
+    "socket timed out",
+    "resource temporarily unavailable",
+    "zero bytes were transmitted",
+    "connection refused",
+    "temporarily unable to accept job",
+)
+
+
+class NoAnswer(FGDError):
+    """Slurm does not answer: neither yes nor no."""
+
+
+def is_silence(words: str) -> bool:
+    """Whether an error of one of Slurm's commands says only that the controller did not answer."""
+    return any(sign in words.lower() for sign in _SILENT)
+
+
 @dataclass(frozen=True)
 class JobState:
     """The state of a job at one moment.
@@ -39,15 +60,17 @@ class JobState:
         state: Slurm's word for it, or UNKNOWN, or GONE.
         reason: why it waits, or Slurm's detail on its end.
         nodes: Slurm's node list, n[1-2]; empty while it waits.
-        restarts: how often it was requeued.
+        restarts: how often it was requeued; None if that is not known.
         exit_code: status:signal of its batch script.
+        started: when it started last, in seconds since the epoch; 0 if that is not known.
     """
 
     state: str
     reason: str = ""
     nodes: str = ""
-    restarts: int = 0
+    restarts: int | None = 0
     exit_code: str = ""
+    started: float = 0
 
     @property
     def is_final(self) -> bool:
@@ -71,14 +94,20 @@ class JobState:
         return f"{self.state.lower()}{where}{again}"
 
 
-def job_state(job_id: str) -> JobState:
-    """Ask the controller, and the accounting database for what the controller has forgotten."""
+def job_state(job_id: str, name: str) -> JobState:
+    """Ask the controller, and the accounting database for what the controller has forgotten.
+
+    A job of another name is another job: a controller that lost its state counts from 1 again.
+    """
     shown = _run(["scontrol", "show", "job", "--oneliner", job_id])
     if shown is not None and shown.returncode == 0 and shown.stdout.strip():
-        return _parse_scontrol(shown.stdout)
+        state = _parse_scontrol(shown.stdout)
+        return state if f" JobName={name} " in shown.stdout else JobState(GONE)
     command = ["sacct", "--jobs", job_id, "--allocations", "--noheader", "--parsable2"]
-    listed = _call([*command, "--format=State,Reason,NodeList,ExitCode"])
+    listed = _call([*command, "--format=State,Reason,NodeList,ExitCode,Start,JobName"])
     lines = (listed or "").splitlines()
+    if lines and not lines[-1].endswith(f"|{name}"):
+        return JobState(GONE)
     state = _parse_sacct(lines[-1]) if lines else JobState(UNKNOWN)
     # The database may still say that it runs; the controller would know.
     gone = shown is not None and "Invalid job id" in shown.stderr and not state.is_final
@@ -89,7 +118,7 @@ def jobs_named(name: str) -> list[str]:
     """Ids of the jobs of a name that wait or run.
 
     Raises:
-        FGDError: Slurm does not answer. There may be such a job.
+        NoAnswer: there may be such a job.
     """
     for attempt in range(_TRIES):
         if attempt:
@@ -97,15 +126,19 @@ def jobs_named(name: str) -> list[str]:
         listed = _run(["squeue", "--noheader", f"--name={name}", "--format=%i"])
         if listed is not None and listed.returncode == 0:
             return sorted(listed.stdout.split())
-    raise FGDError(
+    raise NoAnswer(
         f"Slurm does not answer, and may have a job {name} that nobody watches. Try again when "
         f"`squeue --name={name}` answers; the job is cancelled then"
     )
 
 
-def cancel(job_id: str) -> None:
-    """End a job; one that has ended stays as it is."""
-    _call(["scancel", job_id])
+def cancel(job_id: str, name: str) -> bool:
+    """End a job of this name; one that has ended stays as it is. Whether Slurm took the order."""
+    done = _run(["scancel", f"--name={name}", job_id])
+    over = ("Invalid job id", "already completing or completed")
+    return done is not None and (
+        done.returncode == 0 or any(words in done.stderr for words in over)
+    )
 
 
 def largest_memory(job_id: str) -> str:
@@ -127,7 +160,8 @@ def _kilobytes(size: str) -> float:
 
 
 def _parse_scontrol(line: str) -> JobState:
-    values = dict(re.findall(r"(?:^|\s)(JobState|Reason|NodeList|Restarts|ExitCode)=(\S*)", line))
+    keys = "JobState|Reason|NodeList|Restarts|ExitCode|StartTime"
+    values = dict(re.findall(rf"(?:^|\s)({keys})=(\S*)", line))
     nodes, reason = values.get("NodeList", ""), values.get("Reason", "")
     return JobState(
         state=values.get("JobState", UNKNOWN),
@@ -135,17 +169,28 @@ def _parse_scontrol(line: str) -> JobState:
         nodes="" if nodes == "(null)" else nodes,
         restarts=int(values.get("Restarts", 0)),
         exit_code=values.get("ExitCode", ""),
+        started=_seconds(values.get("StartTime", "")),
     )
 
 
 def _parse_sacct(line: str) -> JobState:
-    state, reason, nodes, exit_code = line.split("|")[:4]
+    state, reason, nodes, exit_code, started = line.split("|")[:5]
     return JobState(
         state=state.split()[0] if state else UNKNOWN,  # "CANCELLED by 1000"
         reason="" if reason == "None" else reason,
         nodes="" if nodes == "None assigned" else nodes,
+        restarts=None,
         exit_code=exit_code,
+        started=_seconds(started),
     )
+
+
+def _seconds(moment: str) -> float:
+    """Of a local time as Slurm writes it, 2026-11-23T15:32:48; 0 for Unknown, None, N/A."""
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return 0
 
 
 def _call(command: list[str]) -> str | None:

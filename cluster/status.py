@@ -56,8 +56,9 @@ def lines(suite: Suite) -> list[Line]:
         folder = results / "teachers" / name
         work = results / "training" / "teachers" / name
         if not suite.trains(name):
-            stage = "downloaded" if (folder / "teacher.pth").exists() else "planned"
-            found.append(_with_ap(Line(name, "teacher", stage), folder / "eval.json"))
+            checkpoint = folder / "teacher.pth"
+            line = Line(name, "teacher", "downloaded" if checkpoint.exists() else "planned")
+            found.append(_with_ap(line, checkpoint, folder / "eval.json"))
         else:
             found.append(_line(name, "teacher", work, folder / "eval.json"))
     for name, row in plan.rows.items():
@@ -107,7 +108,7 @@ def _line(name: str, arm: str, folder: Path, evaluation: Path) -> Line:
         loss=last.get("loss"),
         eta_seconds=last.get("eta_seconds") if stage == "training" else None,
     )
-    return _with_ap(line, evaluation)
+    return _with_ap(line, folder / "trained.pth", evaluation)
 
 
 def _stage(folder: Path, state: JobState | None, end: str | None, begun: bool) -> str:
@@ -135,13 +136,16 @@ def _job(folder: Path) -> tuple[str | None, JobState | None, str | None, str | N
     attempt = log.current
     if attempt.job_id is None or attempt.end is not None:
         return attempt.job_id, None, None, attempt.end
-    state = EXECUTORS[log.executor].state(attempt.job_id, folder)
+    state = EXECUTORS[log.executor].state(attempt.job_id, attempt.name, folder)
     end = state.state.lower() if state.is_final and state.state != "COMPLETED" else None
     return attempt.job_id, state, state.nodes or None, end
 
 
-def _with_ap(line: Line, evaluation: Path) -> Line:
-    if not evaluation.exists():
+def _with_ap(line: Line, checkpoint: Path, evaluation: Path) -> Line:
+    """The line of an evaluated checkpoint, unless the evaluation is of the one before."""
+    if line.stage not in ("trained", "downloaded") or not evaluation.exists():
+        return line
+    if not checkpoint.exists() or evaluation.stat().st_mtime < checkpoint.stat().st_mtime:
         return line
     ap = json.loads(evaluation.read_text())["box"]["AP"] * 100
     return Line(**asdict(line) | {"ap": ap, "stage": "evaluated"})

@@ -10,6 +10,8 @@ from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
 from submitit.helpers import TorchDistributedEnvironment
 
+from cluster import devices
+
 # For how long a rank of an earlier start may go on: of a node that comes back, Slurm ends what is
 # left there after the training has started anew.
 _LEAVING_S = 180
@@ -23,48 +25,59 @@ class TrainingTask:
 
     Attributes:
         config, work_dir, out: what `fgd train` takes.
-        visible_devices: on this machine, the launcher's CUDA_VISIBLE_DEVICES; None if it has none.
+        fingerprint: of the config when the job was submitted.
+        gpus: on this machine, one for each rank, as CUDA_VISIBLE_DEVICES names them; none to train
+            on the CPU.
     """
 
     config: Path
     work_dir: Path
     out: Path
-    visible_devices: str | None = None
+    fingerprint: str
+    gpus: tuple[str, ...] = ()
 
     def __call__(self) -> None:
         """Train as one rank of the job.
 
         Raises:
-            FGDError: the training is not possible.
+            FGDError: the training is not possible, or is no longer the one that was submitted.
         """
-        self._show_devices()
+        # An earlier start of the same job may have left an error there.
+        JobEnvironment().paths.result_pickle.unlink(missing_ok=True)
+        if JobEnvironment().cluster == "local":
+            self._take_gpu()
         # All GPUs of the node stay visible: NCCL's fast paths between them need that.
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         # Read when torch is imported, which happens below.
         os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("SLURM_CPUS_PER_TASK", "1"))
 
         from fgd import compat
+        from fgd.errors import FGDError
+        from fgd.fingerprint import fingerprint
         from fgd.progress import log_to
         from fgd.train import train
 
         compat.quiet()
         log_to(sys.stdout)
+        if fingerprint(self.config) != self.fingerprint:
+            raise FGDError(
+                f"{self.config}: the weights that this training starts from, its annotations or "
+                "the code of the loss have changed since the job was submitted. Give the same "
+                "command again to train with them as they are now"
+            )
         train(self.config, self.work_dir, self.out, patience_s=_LEAVING_S)
         # Nothing is left to be saved. While it ends, Python gives signals their default action back
         # (but not to ignored ones): submitit's would kill the rank, and its job would have failed.
         signal.signal(getattr(signal, f"SIG{JobEnvironment.USR_SIG}"), signal.SIG_IGN)
 
-    def _show_devices(self) -> None:
-        """submitit hides all GPUs from its local tasks: show those that the launcher saw.
+    def _take_gpu(self) -> None:
+        """Hold this rank's GPU, and show all of the job's: submitit hides them.
 
         Before torch is imported, which reads the variable once.
         """
-        if JobEnvironment().cluster != "local":
-            return
-        if self.visible_devices is None:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.visible_devices
+        if self.gpus:
+            devices.hold(self.gpus[JobEnvironment().local_rank])
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus)
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit before it requeues the job: the work folder holds what is needed."""

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -101,18 +102,30 @@ def exclusive(folder: Path, rank: int, patience_s: float = 0) -> Iterator[None]:
     """
     path = folder.with_name(f".{folder.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("a+") as file:
         end = time.monotonic() + patience_s
         while rank == 0 and not _locked(file):
             if time.monotonic() > end:
+                file.seek(0)
                 raise FGDError(
-                    f"{folder}: another process is training there. Wait for it or stop it; "
-                    f"`fuser {path}` tells which one it is"
+                    f"{folder}: another process is training there "
+                    f"({file.read() or 'which one is not known'}). Wait for it or stop it"
                 )
             time.sleep(1)
+        if rank == 0:
+            file.truncate(0)
+            file.write(_this_process())
+            file.flush()
         if dist.is_initialized():
             dist.barrier()  # no rank reads a state that another run is about to replace
         yield
+
+
+def _this_process() -> str:
+    """In words, for who wants to end it from another machine."""
+    words = f"process {os.getpid()} on {os.uname().nodename}"
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"Slurm job {job}, {words}" if job else words
 
 
 def _locked(file: TextIO) -> bool:

@@ -84,6 +84,21 @@ def test_a_rank_is_killed(project, survives, nodes, during_write):
     assert "was killed" in run.text
 
 
+def test_a_rank_is_killed_after_a_requeue(project, survives):
+    # What the ranks of the first start left says nothing of the second.
+    def disturb(run):
+        run.reach(45)
+        scontrol("requeue", run.job_id)
+        run.go_on()
+        run.restart_now()
+        run.reach(75)
+        os.kill(run.ranks()[-1], signal.SIGKILL)
+
+    run = survives("requeue, SIGKILL of a rank", project.run("requeue_rank", 2), 2, disturb)
+    assert len(run.attempts) == 2
+    assert "was killed" in run.text
+
+
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_a_node_dies(project, survives, nodes):
     def disturb(run):

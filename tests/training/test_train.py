@@ -173,9 +173,11 @@ def test_a_missing_checkpoint_is_named_before_training(run_of, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_second_run_in_the_same_folder_is_refused(run_of, tmp_path):
+def test_a_second_run_in_the_same_folder_is_refused(run_of, tmp_path, monkeypatch):
     config = run_of(arm="baseline")
-    with exclusive(tmp_path / "run", rank=0), pytest.raises(FGDError, match="another process"):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    other = rf"another process is training there \(Slurm job 17, process {os.getpid()} on "
+    with exclusive(tmp_path / "run", rank=0), pytest.raises(FGDError, match=other):
         train(config, tmp_path / "run", tmp_path / "out.pth")
 
 

@@ -1,6 +1,7 @@
 """Where jobs run: what sbatch is asked, what its refusals say, and what a process has become."""
 
 import os
+import re
 import signal
 import subprocess
 from dataclasses import replace
@@ -10,12 +11,14 @@ from types import SimpleNamespace
 import pytest
 from submitit.core.utils import DelayedSubmission, cloudpickle_dump
 
+from cluster import devices
 from cluster.executors import Local, Slurm, refusal, task_paths
 from cluster.settings import ClusterSettings
+from cluster.slurm import NoAnswer
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
 
-TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"))
+TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"), "abc")
 
 
 def directives(script):
@@ -51,6 +54,17 @@ def test_a_job_is_submitted_with_the_settings(asked, command, tmp_path):
     assert "--cpus-per-task=8" in script[start:]
 
 
+def test_a_type_of_gpu_takes_the_place_of_the_mere_number(command, tmp_path):
+    command("srun", "exit 0")
+    command("sbatch", "echo Submitted batch job 17")
+    settings = ClusterSettings(gpus_per_node=4, sbatch={"gpus-per-node": "a100:4"})
+    Slurm().submit(TASK, settings, "name", tmp_path)
+    script = (tmp_path / "17_submission.sh").read_text()
+    assert [line for line in script.splitlines() if "gpus" in line] == [
+        "#SBATCH --gpus-per-node=a100:4"
+    ]
+
+
 def test_the_job_gets_the_task_and_how_often_it_may_time_out(command, tmp_path):
     command("srun", "exit 0")
     command("sbatch", "echo Submitted batch job 17")
@@ -74,6 +88,21 @@ def test_a_refused_job_names_the_setting(command, tmp_path):
     )
     with pytest.raises(FGDError, match=r"refuses cluster\.partition \(gpus\): invalid partition"):
         Slurm().submit(TASK, ClusterSettings(partition="gpus"), "name", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Unable to contact slurm controller (connect failure)",
+        "Socket timed out on send/recv operation",
+        "Resource temporarily unavailable",
+    ],
+)
+def test_a_silent_controller_is_not_taken_for_a_refusal(command, tmp_path, words):
+    command("srun", "exit 0")
+    command("sbatch", f"echo 'sbatch: error: Batch job submission failed: {words}' >&2; exit 1")
+    with pytest.raises(NoAnswer, match=re.escape(words)):
+        Slurm().submit(TASK, ClusterSettings(), "name", tmp_path)
 
 
 def test_a_machine_without_slurm_says_where_to_run(command, tmp_path):
@@ -158,7 +187,7 @@ def test_a_forgotten_job_is_judged_by_what_its_ranks_left(command, tmp_path, kin
     for rank, kind in enumerate(kinds):
         leave(tmp_path, rank, kind, "17")
     leave(tmp_path, 0, "error", "171")  # another job's
-    assert Slurm().state("17", tmp_path).state == state
+    assert Slurm().state("17", "name", tmp_path).state == state
 
 
 # --- Processes of this machine ---
@@ -166,11 +195,17 @@ def test_a_forgotten_job_is_judged_by_what_its_ranks_left(command, tmp_path, kin
 
 def leave(folder, rank, kind, number="4194305"):
     """What submitit's task leaves: its result under the process number of its watcher."""
-    cloudpickle_dump((kind, "words"), task_paths(folder, number, rank).result_pickle)
+    path = task_paths(folder, number, rank).result_pickle
+    cloudpickle_dump((kind, "words"), path)
+    return path
 
 
-@pytest.mark.parametrize("devices", [None, "2,3"])
-def test_a_local_job_sees_the_launchers_gpus_and_has_no_time_limit(tmp_path, monkeypatch, devices):
+@pytest.fixture
+def not_started(monkeypatch):
+    """The environment in which submitit would start its process; this one's number stands for it.
+
+    GPUs are as if they were held.
+    """
     seen = {}
 
     def start(*_, env, **__):
@@ -178,15 +213,17 @@ def test_a_local_job_sees_the_launchers_gpus_and_has_no_time_limit(tmp_path, mon
         return SimpleNamespace(pid=os.getpid(), poll=lambda: 0)
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if devices is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
+    monkeypatch.setattr(devices, "wait_until_held", lambda gpus, runs: None)
+    return seen
+
+
+def test_a_local_job_has_its_own_gpus_and_no_time_limit(tmp_path, not_started):
     settings = ClusterSettings(gpus_per_node=2, timeout_min=1)
-    job_id = Local().submit(TASK, settings, "name", tmp_path)
+    job_id = Local(lambda: ["2", "3", "5"]).submit(TASK, settings, "name", tmp_path)
     submission = DelayedSubmission.load(task_paths(tmp_path, job_id, 0).submitted_pickle)
-    assert submission.function == replace(TASK, visible_devices=devices)
-    assert seen["SUBMITIT_LOCAL_NTASKS"] == "2"
-    assert int(seen["SUBMITIT_LOCAL_TIMEOUT_S"]) >= 365 * 24 * 3600
+    assert submission.function == replace(TASK, gpus=("2", "3"))
+    assert not_started["SUBMITIT_LOCAL_NTASKS"] == "2"
+    assert int(not_started["SUBMITIT_LOCAL_TIMEOUT_S"]) >= 365 * 24 * 3600
 
 
 def start_time(pid):
@@ -213,26 +250,37 @@ def process():
 def test_a_process_that_has_ended_is_judged_by_what_it_left(tmp_path, kinds, state):
     for rank, kind in enumerate(kinds):
         leave(tmp_path, rank, kind)
-    assert Local().state("4194305@17", tmp_path).state == state
+    assert Local().state("4194305@17", "name", tmp_path).state == state
 
 
 def test_a_process_that_is_there_runs(tmp_path):
     pid = os.getpid()
-    assert Local().state(f"{pid}@{start_time(pid)}", tmp_path).state == "RUNNING"
+    assert Local().state(f"{pid}@{start_time(pid)}", "name", tmp_path).state == "RUNNING"
 
 
 def test_another_process_of_the_same_number_is_not_the_job(tmp_path):
     leave(tmp_path, 0, "success", str(os.getpid()))
-    assert Local().state(f"{os.getpid()}@17", tmp_path).state == "COMPLETED"
+    assert Local().state(f"{os.getpid()}@17", "name", tmp_path).state == "COMPLETED"
+
+
+def test_a_process_that_ended_before_its_start_was_seen_does_not_run(tmp_path):
+    assert Local().state("4194305@", "name", tmp_path).state == "FAILED"
+
+
+def test_what_an_earlier_job_of_the_same_process_number_left_is_not_read(tmp_path, not_started):
+    old = leave(tmp_path, 0, "success", str(os.getpid()))
+    os.utime(old, (1000, 1000))
+    Local(lambda: []).submit(TASK, ClusterSettings(), "name", tmp_path)
+    assert Local().state(f"{os.getpid()}@17", "name", tmp_path).state == "FAILED"
 
 
 def test_cancel_interrupts_the_process(process):
-    Local().cancel(f"{process.pid}@{start_time(process.pid)}")
+    Local().cancel(f"{process.pid}@{start_time(process.pid)}", "name")
     assert process.wait() == -signal.SIGINT
 
 
 def test_cancel_leaves_another_process_of_the_same_number_alone(process):
-    Local().cancel(f"{process.pid}@17")
+    Local().cancel(f"{process.pid}@17", "name")
     process.send_signal(signal.SIGTERM)
     assert process.wait() == -signal.SIGTERM
 
@@ -240,10 +288,6 @@ def test_cancel_leaves_another_process_of_the_same_number_alone(process):
 def test_a_person_ends_a_job_with_a_command_of_its_place():
     assert Slurm().how_to_end("17") == "scancel 17"
     assert Local().how_to_end("123@456") == "kill -INT 123"
-
-
-def test_processes_are_never_lost():
-    assert Local().lost("mini.fcos_r50.fgd.1a2b3c") == []
 
 
 def test_a_local_jobs_files_have_the_process_number(tmp_path):

@@ -1,6 +1,7 @@
 """Why a job ended: told from what its ranks left, and whether another try could help."""
 
 import os
+from dataclasses import replace
 
 import pytest
 from submitit.core.utils import cloudpickle_dump
@@ -22,7 +23,22 @@ TRACEBACK = """Traceback (most recent call last):
 """
 OWN_ERROR = TRACEBACK.format("ValueError: the box has no width")
 STARTED = "submitit INFO (2026-11-23 15:59:56,666) - Starting with JobEnvironment(job_id=17)\n"
-LOST_PEER = TRACEBACK.format("RuntimeError: [../gloo/transport/tcp] Connection closed by peer")
+LOST_PEER = TRACEBACK.format(
+    "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:538] "
+    "Read error [127.0.0.1]:18829: Connection reset by peer"
+)
+NO_GROUP = """Traceback (most recent call last):
+  File "/fgd/train/run.py", line 300, in _process_group
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+  File "/torch/distributed/c10d_logger.py", line 83, in wrapper
+    return func(*args, **kwargs)
+           ^^^^^^^^^^^^^^^^^^^^^
+torch.distributed.DistBackendError: NCCL error in: /pytorch/torch/csrc/NCCLUtils.cpp:94
+ncclInvalidUsage: This usually reflects invalid usage of NCCL library.
+Last error:
+Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1d
+"""
+NCCL_LOST_PEER = NO_GROUP.replace("ncclInvalidUsage: This usually", "ncclRemoteError: This usually")
 
 
 pytestmark = pytest.mark.usefixtures("command")  # none of the machine's own
@@ -50,6 +66,17 @@ def test_ranks_that_a_silent_controller_did_not_start_are_worth_another_try(tmp_
     assert "controller did not answer" in verdict.text
 
 
+@pytest.mark.parametrize("how", ["returned non-zero exit status 1.", "timed out after 60 seconds"])
+def test_a_job_that_could_not_requeue_itself_is_worth_another_try(tmp_path, how):
+    # submitit's own words; its handler of the time limit runs in the middle of the training.
+    words = f"subprocess.CalledProcessError: Command '['scontrol', 'requeue', '17']' {how}"
+    leave(tmp_path, 0, TRACEBACK.format(words))
+    leave(tmp_path, 1)
+    verdict = judge(tmp_path, JOB, FAILED, TWO_RANKS)
+    assert verdict.worth_another_try
+    assert "did not answer when it was to be requeued" in verdict.text
+
+
 def test_ranks_that_had_to_leave_before_they_had_started_are_worth_another_try(tmp_path):
     leave(tmp_path, 0, out="", err="srun: error: n1: task 0: User defined signal 2")
     verdict = judge(tmp_path, JOB, KILLED, TWO_RANKS)
@@ -65,6 +92,33 @@ def test_a_killed_rank_is_worth_another_try(tmp_path):
     assert "rank 1 was killed" in verdict.text
     assert "last lines of rank 1:" in verdict.text
     assert "    iter 60/375" in verdict.text
+    assert "last lines of rank 0:" in verdict.text
+    assert "Connection reset by peer" in verdict.text
+
+
+def test_a_rank_that_nccl_lost_was_killed(tmp_path):
+    leave(tmp_path, 0, NCCL_LOST_PEER)
+    leave(tmp_path, 1)
+    assert judge(tmp_path, JOB, KILLED, TWO_RANKS).worth_another_try
+
+
+def test_ranks_that_could_not_form_their_group_are_not_worth_another_try(tmp_path):
+    # The line of source that failed names NCCL and gloo. srun killed the other rank.
+    leave(tmp_path, 0, NO_GROUP)
+    leave(tmp_path, 1)
+    verdict = judge(tmp_path, JOB, KILLED, TWO_RANKS)
+    assert not verdict.worth_another_try
+    assert "Duplicate GPU detected" in verdict.text
+
+
+def test_an_error_of_an_earlier_start_is_not_the_last_ones(tmp_path):
+    # When a job is requeued, the ranks that its signal does not end lose their peers.
+    leave(tmp_path, 0)
+    leave(tmp_path, 1, OWN_ERROR, at=1000)
+    verdict = judge(tmp_path, JOB, replace(KILLED, started=1001), TWO_RANKS)
+    assert verdict.worth_another_try
+    assert "rank 0 was killed" in verdict.text
+    assert not judge(tmp_path, JOB, replace(KILLED, started=999), TWO_RANKS).worth_another_try
 
 
 @pytest.mark.parametrize("exit_code", ["137:0", "134:0", "0:9", "9:0", ""])
@@ -115,7 +169,7 @@ def test_the_trainings_error_is_shown_not_the_one_that_followed_from_it(tmp_path
     verdict = judge(tmp_path, JOB, FAILED, TWO_RANKS)
     assert not verdict.worth_another_try
     assert "ValueError" in verdict.text
-    assert "closed by peer" not in verdict.text
+    assert "reset by peer" not in verdict.text
 
 
 @pytest.mark.parametrize(
@@ -144,17 +198,31 @@ def test_too_little_memory_names_the_setting_and_the_most_seen(tmp_path, command
     command("sacct", "printf '\\n12528K\\n31G\\n'")
     leave(tmp_path, 0)
     verdict = judge(tmp_path, JOB, JobState("OUT_OF_MEMORY"), ClusterSettings(mem_gb=32))
-    assert "cluster.mem_gb (32 GB a node; the most seen was 31G)" in verdict.text
+    assert (
+        "cluster.mem_gb (32 GB a node; the most seen of one of a node's 1 tasks was 31G)"
+        in verdict.text
+    )
 
 
 def test_too_little_memory_where_nobody_kept_count(tmp_path):
     verdict = judge(tmp_path, JOB, JobState("OUT_OF_MEMORY"), ClusterSettings())
-    assert "the most seen was unknown" in verdict.text
+    assert "tasks was unknown" in verdict.text
 
 
-def test_memory_is_asked_for_only_where_there_was_too_little(tmp_path, command):
-    command("sacct", f"/bin/touch {tmp_path}/asked")
-    judge(tmp_path, JOB, KILLED, ClusterSettings())
+def test_a_worker_that_needed_too_much_memory_is_told_by_the_step_manager(tmp_path):
+    # The rank itself was not killed.
+    error = "RuntimeError: DataLoader worker (pid 4711) is killed by signal: Killed."
+    said = "slurmstepd: error: Detected 1 oom_kill event in StepId=17.0. Some of the step tasks ..."
+    leave(tmp_path, 0, TRACEBACK.format(error), err=said)
+    verdict = judge(tmp_path, JOB, FAILED, ClusterSettings(mem_gb=32))
+    assert "cluster.mem_gb (32 GB a node" in verdict.text
+    assert not verdict.worth_another_try
+
+
+def test_accounting_is_not_asked_for_a_job_of_this_machine(tmp_path, command):
+    command("sacct", f"/bin/touch {tmp_path}/asked; echo OUT_OF_MEMORY")
+    verdict = judge(tmp_path, "17@4711", KILLED, ClusterSettings())
+    assert "mem_gb" not in verdict.text
     assert not (tmp_path / "asked").exists()
 
 
@@ -214,12 +282,21 @@ def test_only_the_last_lines_are_shown(tmp_path):
     [
         ("PartitionNodeLimit", "cluster.nodes (2)"),
         ("PartitionTimeLimit", "cluster.timeout_min (90)"),
-        ("BadConstraints", "cluster.constraint (a100)"),
         ("InvalidAccount", "cluster.account (vision)"),
         ("QOSMaxGRESPerJob", "cluster.gpus_per_node (4)"),
         ("AssocMaxGRESPerJob", "cluster.gpus_per_node (4)"),
         ("QOSMaxCpuPerJobLimit", "cluster.cpus_per_task (8)"),
         ("QOSMaxMemoryPerJob", "cluster.mem_gb (100)"),
+        ("QOSMaxMemoryPerNode", "cluster.mem_gb (100)"),
+        ("QOSMaxCpuPerNode", "cluster.cpus_per_task (8)"),
+        ("QOSMaxGRESPerNode", "cluster.gpus_per_node (4)"),
+        ("QOSMaxCpuMinutesPerJobLimit", "cluster.timeout_min (90)"),
+        ("QOSMaxNodePerJobLimit", "cluster.nodes (2)"),
+        ("QOSNotAllowed", "cluster.qos (long)"),
+        ("AssocMaxCpuPerJobLimit", "cluster.cpus_per_task (8)"),
+        ("AssocMaxMemPerJob", "cluster.mem_gb (100)"),
+        ("AssocMaxWallDurationPerJobLimit", "cluster.timeout_min (90)"),
+        ("AccountNotAllowed", "cluster.account (vision)"),
     ],
 )
 def test_a_job_that_will_never_start_names_the_setting(asked, reason, named):
@@ -227,21 +304,32 @@ def test_a_job_that_will_never_start_names_the_setting(asked, reason, named):
     assert said.startswith(f"would wait for ever ({reason}): {named} cannot be met; ")
 
 
-def test_a_job_that_no_node_is_large_enough_for_names_all_that_was_asked_of_one():
+@pytest.mark.parametrize("reason", ["PartitionConfig", "BadConstraints"])
+def test_a_job_that_no_node_is_large_enough_for_names_all_that_was_asked_of_one(reason):
     # Slurm says the same of too few nodes, processors, GPUs and memory.
     settings = ClusterSettings(nodes=2, gpus_per_node=4, cpus_per_task=8, mem_gb=100)
-    said = hopeless(JobState("PENDING", reason="PartitionConfig"), settings)
+    said = hopeless(JobState("PENDING", reason=reason), settings)
     assert "cluster.nodes 2, each with gpus_per_node 4, 4 tasks of cpus_per_task 8, mem_gb" in said
 
 
 @pytest.mark.parametrize(
     "reason",
-    ["", "Resources", "Priority", "BeginTime", "ReqNodeNotAvail", "PartitionDown"],
+    [
+        *("", "Resources", "Priority", "BeginTime", "ReqNodeNotAvail", "PartitionDown"),
+        *("QOSMaxCpuPerUserLimit", "QOSMaxJobsPerUserLimit", "AssocGrpGRES", "AssocMaxJobsLimit"),
+    ],
 )
 def test_a_job_that_waits_for_its_turn_may_start(reason):
     state = JobState("PENDING", reason=reason)
     assert hopeless(state, ClusterSettings()) is None
     assert held(JOB, state) is None
+
+
+@pytest.mark.parametrize("restarts", [1, None])
+def test_a_job_that_has_started_before_or_may_have_can_start_again(restarts):
+    # After a requeue, while its nodes are down.
+    state = JobState("PENDING", reason="PartitionNodeLimit", restarts=restarts)
+    assert hopeless(state, ClusterSettings()) is None
 
 
 def test_a_job_that_could_not_be_launched_is_held_until_a_person_releases_it():

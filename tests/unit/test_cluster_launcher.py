@@ -13,7 +13,7 @@ from cluster.executors import EXECUTORS, task_paths
 from cluster.launcher import Training, launch
 from cluster.record import Record
 from cluster.settings import ClusterSettings
-from cluster.slurm import JobState
+from cluster.slurm import JobState, NoAnswer
 from cluster.task import TrainingTask
 from fgd import progress
 from fgd.errors import FGDError
@@ -46,6 +46,7 @@ class Place:
         self.submitted = []  # (task, settings, name)
         self.cancelled = []
         self.ending = []  # of a cancelled job, its states before the last
+        self.deaf = 0  # to so many orders to cancel
         self.lost_ids = []
         self.asked_for_lost = []
 
@@ -58,7 +59,7 @@ class Place:
         self.jobs[job_id] = list(states)
         return job_id
 
-    def state(self, job_id, folder):
+    def state(self, job_id, name, folder):
         states = self.jobs[job_id]
         state = states.pop(0) if len(states) > 1 else states[0]
         if state is KeyboardInterrupt:
@@ -68,9 +69,13 @@ class Place:
             self.final.write_text(f"trained by {job_id}")
         return state
 
-    def cancel(self, job_id):
+    def cancel(self, job_id, name):
+        if self.deaf:
+            self.deaf -= 1
+            return False
         self.cancelled.append(job_id)
         self.jobs[job_id] = [*self.ending, CANCELLED]
+        return True
 
     def how_to_end(self, job_id):
         return f"end {job_id}"
@@ -83,6 +88,8 @@ class Place:
 @pytest.fixture
 def training(tmp_path):
     arm = tmp_path / "fgd"
+    arm.mkdir()
+    (arm / "config.py").write_text("recipe = 'abc'")
     return Training("mini.fcos_r50.fgd", arm / "config.py", arm / "run", arm / "trained.pth")
 
 
@@ -113,10 +120,10 @@ def told():
     logger.setLevel(level)
 
 
-def earlier(training, job_id, end=None, fingerprint="abc"):
+def earlier(training, job_id, end=None, fingerprint="abc", settings=SETTINGS):
     """The record that an earlier launcher left."""
-    log = Record(fingerprint, "slurm", "1 node x 1 GPU")
-    attempt = log.begin(training.name)
+    log = Record(fingerprint, "slurm")
+    attempt = log.begin(training.name, settings)
     attempt.job_id, attempt.end = job_id, end
     log.save(training.jobs)
     return attempt
@@ -147,9 +154,24 @@ def test_a_job_is_given_whole_paths_the_settings_and_the_name_of_the_record(
     place.coming = [[COMPLETED]]
     launch(relative, SETTINGS, "slurm")
     task, settings, name = place.submitted[0]
-    assert task == TrainingTask(training.config, training.work_dir, training.final)
+    copy = training.jobs / f"{name}.py"
+    assert task == TrainingTask(copy, training.work_dir, training.final, "abc")
     assert settings is SETTINGS
     assert name == record.load(training.jobs).current.name
+
+
+def test_a_job_reads_the_config_that_it_was_submitted_with(training, place):
+    ask = place.state
+
+    def edit_and_ask(job_id, name, folder):
+        training.config.write_text("recipe = 'another'")
+        return ask(job_id, name, folder)
+
+    place.state = edit_and_ask
+    place.coming = [[RUNNING, NODE_FAIL], [RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    read = [task.config.read_text() for task, _, _ in place.submitted]
+    assert read == ["recipe = 'abc'"] * 2
 
 
 def test_the_record_is_written_before_the_job_is_submitted(training, place):
@@ -170,8 +192,8 @@ def test_news_of_the_job_and_every_line_of_the_training_are_told_once(training, 
     entry |= {"images_per_second": 10, "eta_seconds": 5}
     ask = place.state
 
-    def state(job_id, folder):
-        found = ask(job_id, folder)
+    def state(job_id, name, folder):
+        found = ask(job_id, name, folder)
         training.work_dir.mkdir(exist_ok=True)
         if found == RUNNING and len(progress.read(training.work_dir)) < 2:
             iteration = 20 * (1 + len(progress.read(training.work_dir)))
@@ -217,6 +239,24 @@ def test_a_job_of_which_one_rank_had_finished_failed(training, place):
 
 
 # --- A job that is there already ---
+
+
+def test_a_job_is_judged_by_the_settings_that_it_was_submitted_with(training, place):
+    # The suite has since been changed to one rank and a longer time limit.
+    earlier(training, "7", settings=replace(TWO_RANKS, timeout_min=90))
+    place.jobs["7"] = [RUNNING, replace(FAILED, state="TIMEOUT")]
+    with pytest.raises(FGDError, match=r"cluster\.timeout_min \(90\)"):
+        launch(training, SETTINGS, "slurm")
+
+
+def test_of_an_earlier_job_all_ranks_must_have_finished(training, place):
+    training.final.parent.mkdir(parents=True)
+    training.final.write_text("trained by 7")
+    earlier(training, "7", settings=TWO_RANKS)
+    succeed(training, "7", 0)
+    place.jobs["7"] = [RUNNING, FAILED]
+    with pytest.raises(FGDError, match="job 7 ended as FAILED"):
+        launch(training, SETTINGS, "slurm")
 
 
 def test_a_running_job_is_followed_and_not_submitted_again(training, place):
@@ -333,7 +373,8 @@ def test_a_job_that_was_lost_is_cancelled_though_the_recipe_has_changed(training
 @pytest.mark.parametrize("fingerprint", ["abc", "old"])
 def test_a_cancelled_job_ends_before_the_next_is_submitted(training, place, told, fingerprint):
     earlier(training, "7", end="cancelled by Ctrl-C", fingerprint=fingerprint)
-    place.jobs["7"] = [COMPLETING, COMPLETING, CANCELLED]
+    place.jobs["7"] = [RUNNING]
+    place.ending = [COMPLETING, COMPLETING]
     place.coming = [[COMPLETED]]
     submit = place.submit
 
@@ -343,6 +384,7 @@ def test_a_cancelled_job_ends_before_the_next_is_submitted(training, place, told
 
     place.submit = submit_after_its_end
     launch(training, SETTINGS, "slurm")
+    assert place.cancelled == ["7"]  # the first order had not arrived
     assert told[0].startswith("waiting for job 7 to end")
     assert training.out.read_text() == "trained by 101"
 
@@ -353,6 +395,7 @@ def test_a_cancelled_job_that_does_not_end_is_not_waited_for_for_ever(
     monkeypatch.setattr(launcher, "_ENDING_S", 0)
     earlier(training, "7", end="cancelled by Ctrl-C")
     place.jobs["7"] = [UNKNOWN]
+    place.deaf = 1
     place.coming = [[COMPLETED]]
     launch(training, SETTINGS, "slurm")
     assert "job 7 has still not ended" in told
@@ -493,6 +536,46 @@ def test_a_job_that_slurm_refuses_is_recorded_and_can_be_submitted_again(trainin
     assert place.asked_for_lost == []
 
 
+def test_a_reason_that_is_given_for_a_moment_is_not_believed(training, place):
+    passing = JobState("PENDING", reason="PartitionNodeLimit")
+    place.coming = [[PENDING, passing, PENDING, passing, RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert ends(training) == ["completed"]
+
+
+# --- A silent controller ---
+
+
+def test_a_job_is_submitted_when_the_controller_answers_again(training, place, told):
+    silent = NoAnswer("Unable to contact slurm controller")
+    place.coming = [silent, silent, [RUNNING, COMPLETED]]
+    launch(training, SETTINGS, "slurm")
+    assert ends(training) == ["completed"]
+    assert len([line for line in told if "does not answer" in line]) == 1
+
+
+def test_a_job_that_arrived_though_the_controller_did_not_answer_leaves_no_second_one(
+    training, place
+):
+    silent = NoAnswer("Socket timed out on send/recv operation")
+    place.coming = [silent, [RUNNING, COMPLETED]]
+    place.jobs["7"] = [PENDING]
+    answers = [silent, silent, ["7"]]  # of squeue
+
+    def lost(name):
+        assert record.load(training.jobs).current.end is None
+        answer = answers.pop(0)
+        if isinstance(answer, NoAnswer):
+            raise answer
+        return answer
+
+    place.lost = lost
+    launch(training, SETTINGS, "slurm")
+    assert place.cancelled == ["7"]
+    assert len(place.submitted) == 2
+    assert ends(training) == ["completed"]
+
+
 # --- Ctrl-C ---
 
 
@@ -502,6 +585,26 @@ def test_ctrl_c_cancels_the_job(training, place):
         launch(training, SETTINGS, "slurm")
     assert place.cancelled == ["101"]
     assert ends(training) == ["cancelled by Ctrl-C"]
+
+
+def test_a_job_that_could_not_be_cancelled_is_not_said_to_be(training, place, told):
+    place.coming = [[RUNNING, KeyboardInterrupt, RUNNING, COMPLETED]]
+    place.deaf = 1
+    with pytest.raises(KeyboardInterrupt):
+        launch(training, SETTINGS, "slurm")
+    assert ends(training) == [None]
+    assert "`end 101`" in told[-1]
+    assert not any("is cancelled" in line for line in told)
+    launch(training, SETTINGS, "slurm")
+    assert len(place.submitted) == 1
+
+
+def test_a_hopeless_job_that_could_not_be_cancelled_is_still_on_record(training, place):
+    place.coming = [[JobState("PENDING", reason="PartitionTimeLimit")]]
+    place.deaf = 1
+    with pytest.raises(FGDError, match=r"timeout_min .*could not be cancelled.*`end 101`"):
+        launch(training, SETTINGS, "slurm")
+    assert ends(training) == [None]
 
 
 def test_after_ctrl_c_the_job_ends_before_the_launcher(training, place, told):

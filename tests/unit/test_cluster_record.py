@@ -1,34 +1,47 @@
 """The record of a training's jobs, and the lock of its launcher."""
 
+import json
+
 import pytest
 
 from cluster import record
 from cluster.record import Record
+from cluster.settings import ClusterSettings
 from fgd.errors import FGDError
+
+ASKED = ClusterSettings(nodes=2, gpus_per_node=4, sbatch={"reservation": "july"}, setup=["a"])
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
-    log = Record("abc", "slurm", "2 nodes x 4 GPUs")
-    log.begin("mini.fcos_r50.fgd").end = "node_fail"
-    log.begin("mini.fcos_r50.fgd").job_id = "17"
+    log = Record("abc", "slurm")
+    log.begin("mini.fcos_r50.fgd", ASKED).end = "node_fail"
+    log.begin("mini.fcos_r50.fgd", ASKED).job_id = "17"
     log.save(tmp_path)
     assert record.load(tmp_path) == log
 
 
+def test_a_record_of_an_earlier_version_is_read(tmp_path):
+    attempt = {"name": "mini.fcos_r50.fgd.1a2b3c", "job_id": "17", "submitted": "", "end": None}
+    content = {"fingerprint": "abc", "executor": "slurm", "shape": "", "attempts": [attempt]}
+    record.path(tmp_path).write_text(json.dumps(content))
+    found = record.load(tmp_path)
+    assert (found.current.job_id, found.current.settings) == ("17", ClusterSettings())
+
+
 def test_there_is_no_record_before_the_first_job(tmp_path):
     assert record.load(tmp_path / "jobs") is None
-    assert Record("abc", "slurm", "").current is None
+    assert Record("abc", "slurm").current is None
 
 
 def test_the_newest_attempt_is_the_current_one():
-    log = Record("abc", "slurm", "")
-    attempts = [log.begin("name"), log.begin("name")]
+    log = Record("abc", "slurm")
+    attempts = [log.begin("name", ASKED), log.begin("name", ASKED)]
     assert log.current is attempts[1]
 
 
 def test_a_new_attempt_has_a_unique_name_and_nothing_has_become_of_it():
-    log = Record("abc", "slurm", "")
-    names = {log.begin("mini.fcos_r50.fgd").name for _ in range(20)}
+    log = Record("abc", "slurm")
+    names = {log.begin("mini.fcos_r50.fgd", ASKED).name for _ in range(20)}
     assert len(names) == 20
     assert all(name.startswith("mini.fcos_r50.fgd.") for name in names)
     assert (log.current.job_id, log.current.end) == (None, None)

@@ -137,6 +137,44 @@ def test_a_wrong_key_or_value_is_named(tmp_path, cluster, message):
         load_suite(write_suite(tmp_path, cluster))
 
 
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("nodes", "cluster.nodes"),
+        ("ntasks_per_node", "cluster.gpus_per_node"),
+        ("cpus-per-task", "cluster.cpus_per_task"),
+        ("mem", "cluster.mem_gb"),
+        ("mem-per-cpu", "cluster.mem_gb"),
+        ("time", "cluster.timeout_min"),
+        ("partition", "cluster.partition"),
+        ("signal", "cluster.signal_delay_s"),
+        ("job-name", "the launcher needs"),
+        ("output", "the launcher needs"),
+        ("array", "the launcher needs"),
+    ],
+)
+def test_an_option_of_sbatch_that_has_a_key_of_its_own_is_refused(tmp_path, option, named):
+    path = write_suite(tmp_path, {"rows": {"fcos_r50": {"sbatch": {option: "1"}}}})
+    with pytest.raises(FGDError, match=rf"cluster\.sbatch\.{option} \(fcos_r50\): .*{named}"):
+        check(load_suite(path), path)
+
+
+@pytest.mark.parametrize(
+    "sbatch",
+    [{"gres": "gpu:a100:4"}, {"gres": "nvme:1,gpu:4"}, {"gpus-per-node": "a100:2"}, {"gpus": 8}],
+)
+def test_gpus_are_asked_for_in_one_place(tmp_path, sbatch):
+    path = write_suite(tmp_path, {"gpus_per_node": 4, "sbatch": sbatch})
+    with pytest.raises(FGDError, match=r"gpus_per_node.*`gpus-per-node: <type>:4`"):
+        settings_of(path)
+
+
+def test_a_type_of_gpu_may_be_named_for_as_many_as_are_asked_for(tmp_path):
+    sbatch = {"gpus-per-node": "a100:4", "gres": "nvme:1", "reservation": "july"}
+    settings = settings_of(write_suite(tmp_path, {"gpus_per_node": 4, "sbatch": sbatch}))
+    assert (settings.sbatch, settings.tasks) == (sbatch, 4)
+
+
 def test_processes_that_cannot_share_the_batch_are_refused(tmp_path):
     path = write_suite(tmp_path, {"nodes": 3, "gpus_per_node": 4})
     with pytest.raises(FGDError, match=r"3 nodes x 4 GPUs are 12 processes.* the 16 images"):

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
 from cluster import record
 from cluster.executors import EXECUTORS
 from cluster.record import Record
+from cluster.settings import ClusterSettings
 from cluster.slurm import JobState
 from cluster.status import Line, as_json, as_table, lines
 from fgd import progress
@@ -21,7 +23,7 @@ ENTRY = {"iter": 40, "max_iters": 375, "epoch": 1, "max_epochs": 5, "loss": 1.25
 class Jobs(dict):
     """In Slurm's place: the states of jobs by their ids."""
 
-    def state(self, job_id, folder):
+    def state(self, job_id, name, folder):
         return self[job_id]
 
 
@@ -52,8 +54,8 @@ def student(tmp_path):
 
 
 def submit(folder, job_id, end=None):
-    log = Record("abc", "slurm", "2 nodes x 1 GPU")
-    attempt = log.begin("mini.retinanet_r50.fgd")
+    log = Record("abc", "slurm")
+    attempt = log.begin("mini.retinanet_r50.fgd", ClusterSettings())
     attempt.job_id, attempt.end = job_id, end
     log.save(folder / "jobs")
 
@@ -178,6 +180,19 @@ def test_an_evaluated_training_has_its_figure(suite, student):
     line = line_of(suite)
     assert line.stage == "evaluated"
     assert line.ap == pytest.approx(31.46)
+
+
+def test_a_training_that_runs_again_does_not_have_the_figure_of_the_one_before(
+    suite, student, jobs
+):
+    evaluate(student, 0.3146)
+    train(student)
+    submit(student, "17")
+    jobs["17"] = JobState("RUNNING", nodes="n1")
+    assert (line_of(suite).stage, line_of(suite).ap) == ("training", None)
+    (student / "trained.pth").touch()
+    os.utime(student / "eval.json", (1000, 1000))
+    assert (line_of(suite).stage, line_of(suite).ap) == ("trained", None)
 
 
 def test_a_launcher_that_was_killed_while_submitting_leaves_no_job(suite, student, jobs):

@@ -1,23 +1,27 @@
-"""What a rank does around its training: which GPUs it sees, how it ends."""
+"""What a rank does around its training: which GPUs it sees, what it refuses, how it ends."""
 
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
+import fgd.fingerprint
 import fgd.train
+from cluster.executors import task_paths
 from cluster.task import TrainingTask
+from fgd.errors import FGDError
 
-TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"))
+TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"), "abc")
 
 
 @pytest.fixture
-def devices(monkeypatch):
+def seen_gpus(monkeypatch, tmp_path):
     """What a training of a task would see as CUDA_VISIBLE_DEVICES."""
     seen = []
 
@@ -25,11 +29,14 @@ def devices(monkeypatch):
         seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     monkeypatch.setattr(fgd.train, "train", train)
+    monkeypatch.setattr(fgd.fingerprint, "fingerprint", lambda config: "abc")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the GPUs' locks are
     monkeypatch.setattr("fgd.progress.log_to", lambda stream: None)
 
     def run(task, executor, given):
         job = {"SUBMITIT_LOCAL_JOB_ID": "17", "SLURM_JOB_ID": "17"}
         environment = {"SUBMITIT_EXECUTOR": executor, "CUDA_VISIBLE_DEVICES": given, **job}
+        environment["SUBMITIT_FOLDER"] = str(tmp_path)
         before = signal.getsignal(signal.SIGUSR2)
         with mock.patch.dict(os.environ, environment):
             task()
@@ -39,19 +46,32 @@ def devices(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("launchers", [None, "2,3", ""])
-def test_on_this_machine_a_rank_sees_the_launchers_gpus(devices, launchers):
+@pytest.mark.parametrize(("gpus", "seen"), [((), ""), (("2", "3"), "2,3")])
+def test_on_this_machine_a_rank_sees_the_gpus_of_its_job(seen_gpus, gpus, seen):
     # submitit hides them all.
-    assert devices(replace(TASK, visible_devices=launchers), "local", "") == launchers
+    assert seen_gpus(replace(TASK, gpus=gpus), "local", "") == seen
 
 
-def test_on_slurm_a_rank_sees_what_slurm_gives_it(devices):
-    assert devices(TASK, "slurm", "0,1") == "0,1"
+def test_on_slurm_a_rank_sees_what_slurm_gives_it(seen_gpus):
+    assert seen_gpus(TASK, "slurm", "0,1") == "0,1"
+
+
+def test_the_error_of_an_earlier_start_is_removed(seen_gpus, tmp_path):
+    result = task_paths(tmp_path, "17", 0).result_pickle
+    result.touch()
+    seen_gpus(TASK, "slurm", "")
+    assert not result.exists()
+
+
+def test_a_training_that_is_no_longer_the_one_that_was_submitted_is_refused(seen_gpus):
+    with pytest.raises(FGDError, match=r"/fgd/config\.py: .* have changed since"):
+        seen_gpus(replace(TASK, fingerprint="old"), "slurm", "")
 
 
 # A rank as submitit runs it: with its own handler of the signal, which Python forgets at the end.
 RANK = """
 import os, signal
+import fgd.fingerprint
 import fgd.train
 from cluster.task import TrainingTask
 
@@ -61,13 +81,15 @@ class Late:
 
 signal.signal(signal.SIGUSR2, lambda *_: None)
 fgd.train.train = lambda *_, **__: print("trained")
+fgd.fingerprint.fingerprint = lambda config: "abc"
 late = Late()
-TrainingTask("config.py", "run", "final.pth")()
+TrainingTask("config.py", "run", "final.pth", "abc")()
 """
 
 
-def test_the_signal_of_a_time_limit_does_not_kill_a_rank_that_is_done():
+def test_the_signal_of_a_time_limit_does_not_kill_a_rank_that_is_done(tmp_path):
     job = {"SUBMITIT_EXECUTOR": "slurm", "SUBMITIT_LOCAL_JOB_ID": "17", "SLURM_JOB_ID": "17"}
+    job["SUBMITIT_FOLDER"] = str(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", RANK], env=os.environ | job, capture_output=True, text=True
     )

@@ -1,0 +1,143 @@
+"""Which GPUs of this machine a training gets: each is lent to one training at a time.
+
+A file stands for each GPU, and the process that computes on it holds the file's lock. Locks end
+with their processes, killed or not, and outlive the launcher that chose the GPUs.
+"""
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fgd.errors import FGDError
+
+logger = logging.getLogger("fgd.cluster")
+
+_PAUSE_S = 1
+# For how long a lock may be held by a launcher that only looks, or by a training that ends.
+_PATIENCE_S = 60
+# What trains knows best what it can train on. In a process of its own: torch is large, and a
+# launcher waits for days.
+_COUNT = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+
+
+def visible() -> list[str]:
+    """The GPUs that a training started here could use, as CUDA_VISIBLE_DEVICES names them.
+
+    Raises:
+        FGDError: torch cannot say.
+    """
+    done = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True)
+    if done.returncode:
+        raise FGDError(f"torch cannot count this machine's GPUs: {done.stderr.strip()}")
+    count = int(done.stdout.split()[-1])
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(index) for index in range(count)] if named is None else named.split(",")
+    return [name.strip() for name in names][:count]
+
+
+@contextmanager
+def lent(count: int, gpus: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Choose `count` of these GPUs that no training uses; wait until there are so many.
+
+    Until the context ends nobody else chooses: start the processes in it, and `wait_until_held`.
+
+    Raises:
+        FGDError: there will never be so many.
+    """
+    if not gpus:  # trained on the CPU, by as many processes as are asked for
+        yield ()
+        return
+    if count > len(gpus):
+        raise FGDError(
+            f"the suite's gpus ({count}) ask for a GPU for each of {count} processes, and this "
+            f"machine has {len(gpus)} ({', '.join(gpus)}). Lower gpus and raise samples_per_gpu by "
+            "as much: the total batch, and with it the learning rate, stays"
+        )
+    said = False
+    while True:
+        with _choosing():
+            free = [gpu for gpu in gpus if not _is_held(gpu)]
+            if len(free) >= count:
+                yield tuple(free[:count])
+                return
+        if not said:
+            wanted = "a free GPU" if count == 1 else f"{count} free GPUs"
+            used = len(gpus) - len(free)
+            verb = "is" if used == 1 else "are"
+            logger.info(
+                "waiting for %s: %d of %d %s used by other trainings", wanted, used, len(gpus), verb
+            )
+            said = True
+        time.sleep(_PAUSE_S)
+
+
+def wait_until_held(gpus: Sequence[str], runs: Callable[[], bool]) -> None:
+    """Wait until processes hold all these GPUs, or no longer run."""
+    while not all(_is_held(gpu) for gpu in gpus) and runs():
+        time.sleep(0.1)
+
+
+def hold(gpu: str) -> None:
+    """Keep a GPU until this process ends.
+
+    Raises:
+        FGDError: another training has it.
+    """
+    # Never closed: the lock goes with the process, and the GPU's memory does not go earlier.
+    file = os.open(_lock(gpu), os.O_RDWR | os.O_CREAT, 0o600)
+    end = time.monotonic() + _PATIENCE_S
+    while not _taken(file, fcntl.LOCK_EX):
+        if time.monotonic() > end:
+            raise FGDError(
+                f"GPU {gpu} is used by another training, though it was free when this one was "
+                "started. Give the same command again"
+            )
+        time.sleep(0.1)
+    # systemd tidies old files away, but not out of a folder that is locked.
+    _taken(os.open(_folder(), os.O_RDONLY), fcntl.LOCK_SH)
+
+
+@contextmanager
+def _choosing() -> Iterator[None]:
+    file = os.open(_lock("choosing"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _is_held(gpu: str) -> bool:
+    file = os.open(_lock(gpu), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        return not _taken(file, fcntl.LOCK_SH)
+    finally:
+        os.close(file)
+
+
+def _taken(file: int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lock(name: str) -> Path:
+    return _folder() / name.replace("/", "_")  # parts of a GPU have names like MIG-.../1/0
+
+
+def _folder() -> Path:
+    # In a job of Slurm's, 0 can be another GPU than in the next job on the same machine.
+    job = os.environ.get("SLURM_JOB_ID")
+    parts = ["fgd-gpus", str(os.getuid()), *([job] if job else [])]
+    folder = Path(tempfile.gettempdir()) / "-".join(parts)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

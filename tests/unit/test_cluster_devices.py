@@ -1,0 +1,160 @@
+"""GPUs of one machine are lent to one training at a time: real processes, GPUs by name alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+from cluster import devices
+from cluster.executors import Local
+from fgd.errors import FGDError
+
+# A launcher: it starts a training that takes its GPUs, says so and waits to be told to end.
+LAUNCHER = """
+import logging, sys, time
+from pathlib import Path
+from submitit import JobEnvironment
+from cluster.executors import Local
+from cluster.settings import ClusterSettings
+from cluster.task import TrainingTask
+
+class Waiting(TrainingTask):
+    def __call__(self):
+        self._take_gpu()
+        import os
+        rank = JobEnvironment().global_rank
+        (self.work_dir / f"rank{rank}").write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+        while not (self.work_dir / "end").exists():
+            time.sleep(0.1)
+
+name, folder, processes, gpus = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+logging.basicConfig(level=logging.INFO, filename=folder / "log")
+place = Local(lambda: gpus.split(",") if gpus else [])
+task = Waiting(Path("config.py"), folder, Path("final.pth"), "abc")
+job = place.submit(task, ClusterSettings(gpus_per_node=processes), name, folder / "jobs")
+(folder / "job").write_text(job)
+while place.state(job, name, folder / "jobs").state == "RUNNING":
+    time.sleep(0.1)
+"""
+
+
+class Training:
+    """A launcher in a process of its own, and what it started."""
+
+    def __init__(self, folder, processes, gpus):
+        folder.mkdir()
+        self.folder = folder
+        command = [sys.executable, "-c", LAUNCHER, folder.name, folder, str(processes), gpus]
+        self.launcher = subprocess.Popen([*map(str, command)])
+
+    @property
+    def gpus(self):
+        """What its first process sees; None before it has started."""
+        file = self.folder / "rank0"
+        return file.read_text() if file.exists() else None
+
+    @property
+    def log(self):
+        file = self.folder / "log"
+        return file.read_text() if file.exists() else ""
+
+    def end(self):
+        (self.folder / "end").touch()
+
+
+def wait_for(condition):
+    """Wait until something is true; a machine that never comes so far is an error."""
+    end = time.monotonic() + 300
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Starts trainings, on a machine on which no other trains; ends them after the test."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    started = []
+
+    def begin(processes=1, gpus="0"):
+        training = Training(tmp_path / f"training{len(started)}", processes, gpus)
+        started.append(training)
+        return training
+
+    yield begin
+    for training in started:
+        training.end()
+        for job_id in Local().lost(training.folder.name):
+            os.kill(int(job_id.split("@")[0]), signal.SIGINT)
+        training.launcher.kill()
+        training.launcher.wait()
+
+
+def test_trainings_never_share_a_gpu_and_wait_for_one(start):
+    trainings = [start(gpus="0,1") for _ in range(3)]
+    wait_for(lambda: sum(training.gpus is not None for training in trainings) == 2)
+    running = [training for training in trainings if training.gpus is not None]
+    assert {training.gpus for training in running} == {"0", "1"}
+    (last,) = (training for training in trainings if training.gpus is None)
+    wait_for(lambda: "waiting for a free GPU: 2 of 2 are used by other trainings" in last.log)
+    assert last.gpus is None
+    running[1].end()
+    wait_for(lambda: last.gpus is not None)
+    assert last.gpus == running[1].gpus
+    assert last.log.count("waiting") == 1
+
+
+def test_a_training_keeps_its_gpus_when_its_launcher_is_killed(start):
+    first = start(processes=2, gpus="2,5")
+    wait_for(lambda: (first.folder / "job").exists())
+    first.launcher.kill()
+    first.launcher.wait()
+    assert first.gpus == "2,5"
+    second = start(gpus="5")
+    wait_for(lambda: "waiting for a free GPU: 1 of 1 is used by other trainings" in second.log)
+    assert second.gpus is None
+    first.end()
+    wait_for(lambda: second.gpus == "5")
+
+
+def test_without_a_gpu_trainings_run_beside_each_other_and_are_found_by_name(start):
+    trainings = [start(processes=2, gpus="") for _ in range(2)]
+    for training in trainings:
+        wait_for(lambda training=training: training.gpus == "")
+        job_id = wait_for((training.folder / "job").read_text)
+        assert Local().lost(training.folder.name) == [job_id]
+    assert Local().lost("training") == []
+
+
+def test_more_processes_than_gpus_are_refused():
+    with (
+        pytest.raises(FGDError, match=r"gpus \(8\) ask.*machine has 2 \(0, 3\).*samples_per_gpu"),
+        devices.lent(8, ["0", "3"]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("named", [None, "", "0,1"])
+def test_a_machine_without_gpus_has_none_whatever_is_named(monkeypatch, named):
+    if devices.visible():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert devices.visible() == []
+
+
+def test_gpus_have_the_names_that_the_user_gave_them(monkeypatch):
+    # In place of torch's count, which needs GPUs.
+    monkeypatch.setattr(devices, "_COUNT", "print(2)")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices.visible() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-1f,-1")
+    assert devices.visible() == ["3", "GPU-1f"]
