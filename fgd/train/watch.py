@@ -130,6 +130,8 @@ class Watch(Hook):
             GoBack: something went wrong.
         """
         if terms := runner.outputs["terms"]:
+            if self._waiting and list(terms) != self._names:
+                self._look(runner)  # YOLOX's last epochs have one term more
             self._names = list(terms)
             values = [value.detach().float() for value in terms.values()]
             self._waiting[runner.iter] = torch.stack(values)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectors import training_config
 
+from fgd import progress
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError
 from fgd.loss import PyramidLoss
@@ -51,6 +52,26 @@ def break_at(monkeypatch):
 
 def state(path):
     return torch.load(path, weights_only=True)
+
+
+def test_a_term_that_comes_later_is_looked_at_and_logged_from_then_on(
+    config, tmp_path, monkeypatch
+):
+    """YOLOX's last epochs have an L1 loss."""
+    later = {derive_seed(0, iteration, 0) for iteration in range(5, 10)}
+    losses = FGDDistiller.forward_train
+
+    def forward_train(self, *args, **kwargs):
+        terms = losses(self, *args, **kwargs)
+        return terms | (dict(loss_l1=torch.ones(1)) if torch.initial_seed() in later else {})
+
+    monkeypatch.setattr(FGDDistiller, "forward_train", forward_train)
+    path = config(**{"log.interval": 4, "checkpoint.interval": 4})
+    train(path, tmp_path / "run", tmp_path / "out.pth")
+    first, *others = progress.read(tmp_path / "run")
+    assert "loss_l1" not in first
+    assert [(line["iter"], line["loss_l1"]) for line in others] == [(8, 1), (10, 1)]
+    assert len(state(tmp_path / "out.pth")["meta"]["recent_losses"]) == 10
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config, break_at, tmp_path):
