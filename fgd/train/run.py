@@ -76,34 +76,24 @@ def _run_back(
     config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
 ) -> bool:
     """Whether something went wrong, and the run has to go back to its last state."""
-    incidents = Incidents.load(work_dir)
-    if dist.is_initialized():
-        dist.barrier()  # all ranks have read the incidents before one changes them
     try:
-        _run(config, work_dir, out, rank, world_size, device, incidents)
+        _run(config, work_dir, out, rank, world_size, device)
     except GoBack:
-        if rank == 0:
-            incidents.save(work_dir)
         if dist.is_initialized():
-            dist.barrier()
+            dist.barrier()  # the first one has written its last state
         return True
     return False
 
 
 def _run(
-    config: Path,
-    work_dir: Path,
-    out: Path,
-    rank: int,
-    world_size: int,
-    device: torch.device,
-    incidents: Incidents,
+    config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
 ) -> None:
     cfg = Config.fromfile(str(config))
     logger = _logger(rank)
     meta = {"fingerprint": fingerprint(config), "seed": cfg.seed}
     logger.info("%s", _batch(cfg, world_size))
     state = _earlier_state(work_dir, meta, rank, logger)
+    incidents = ranks.from_first(Incidents.load(work_dir, meta["fingerprint"]))
 
     seed_everything(derive_seed(cfg.seed))
     dataset = build_dataset(cfg.data.train)

@@ -55,20 +55,25 @@ class Incidents:
     """What went wrong in a run, kept in its work folder: which batches it leaves out, and why.
 
     Attributes:
+        fingerprint: of the recipe whose run it was.
         left_out: iterations without a step of the optimizer, counted from 0.
         reasons: one for each time that batches were left out.
-        examine: {"iter", "reason", "action"} of a bad iteration that is to be looked at.
+        examine: {"iter", "reason", "kind"} of a bad iteration that is to be looked at; the kind is
+            the policy's field for it, whose action may change before the run comes to it.
     """
 
+    fingerprint: str = ""
     left_out: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     examine: dict[str, Any] | None = None
 
     @classmethod
-    def load(cls, folder: Path) -> "Incidents":
-        """Those of a work folder; none if it has none."""
+    def load(cls, folder: Path, fingerprint: str) -> "Incidents":
+        """Those of a work folder; none if it has none of this recipe's."""
         file = folder / "incidents.json"
-        return cls(**json.loads(file.read_text())) if file.exists() else cls()
+        content = json.loads(file.read_text()) if file.exists() else {}
+        ours = content.get("fingerprint") == fingerprint
+        return cls(**content) if ours else cls(fingerprint)
 
     def save(self, folder: Path) -> None:
         """Write them."""
@@ -158,39 +163,49 @@ class Watch(Hook):
             if bad:
                 kinds = {n: terms[:, self._names.index(n)].tolist() for n in bad}
                 reason = ", ".join(f"{n} is {_first_bad(v)}" for n, v in kinds.items())
-                self._act(runner, iteration, reason, self._policy.nonfinite)
+                self._act(runner, iteration, reason, "nonfinite")
             loss = terms[:, self._names.index("loss")].mean().item()
             usual = median(self._recent) if len(self._recent) >= _FEWEST else math.inf
             self._recent.append(loss)
             if loss > self._policy.factor * usual:
                 reason = f"loss is {loss:.4g}, {loss / usual:.0f} times its recent median"
-                self._act(runner, iteration, reason, self._policy.spike)
+                self._act(runner, iteration, reason, "spike")
 
-    def _act(self, runner: Any, iteration: int, reason: str, action: str) -> None:
-        if action == "report":
+    def _act(self, runner: Any, iteration: int, reason: str, kind: str) -> None:
+        if self._action(kind) == "report":
             self._logger.warning("iteration %d: %s", iteration + 1, reason)
             return
         self._logger.warning(
             "iteration %d: %s. Going back to the last state to look at it", iteration + 1, reason
         )
-        self._incidents.examine = dict(iter=iteration, reason=reason, action=action)
+        self._incidents.examine = dict(iter=iteration, reason=reason, kind=kind)
+        self._save_incidents(runner)
         raise GoBack
+
+    def _action(self, kind: str) -> str:
+        return getattr(self._policy, kind)
 
     def _examine(self, runner: Any, batch: dict[str, Any], wanted: dict[str, Any]) -> None:
         """Take the step's gradient, write down what is wrong with it, and decide."""
         self._incidents.examine = None
+        action = self._action(wanted["kind"])
+        if action == "report":  # it was another when the run went back
+            self._save_incidents(runner)
+            return
         file = self._folder / "diagnosis" / f"iter_{runner.iter + 1:07d}.json"
         reports = ranks.of_all(_diagnosis(runner, batch))
         if runner.rank == 0:
-            write_json(file, {**wanted, "lr": runner.current_lr()[0], "ranks": reports})
+            lr = runner.current_lr()[0]
+            write_json(file, {**wanted, "action": action, "lr": lr, "ranks": reports})
             self._keep_state(file)
         again = [r for r in reports if r["terms_not_finite"] or r["gradients_not_finite"]]
-        if "times its recent median" not in wanted["reason"] and not again:
+        if wanted["kind"] == "nonfinite" and not again:
             self._logger.warning("it did not happen again; the run goes on. See %s", file)
             self._save_incidents(runner)
             return
         told = f"iteration {runner.iter + 1}: {wanted['reason']}{_summary(again)}. See {file}"
-        if wanted["action"] == "stop":
+        if action == "stop":
+            # What is saved still asks for a look: a resumed run takes it, and its own action.
             raise FGDError(
                 f"{told}. Its last state is kept. Find out why (learning rate, data, precision), "
                 "or let the suite's `watch` section leave such batches out"
@@ -200,7 +215,7 @@ class Watch(Hook):
                 f"{told}. The run has left batches out {self._policy.most} times already "
                 "(watch.most): something is wrong with it"
             )
-        first = runner.iter if wanted["action"] == "skip" else self._last_state
+        first = runner.iter if action == "skip" else self._last_state
         self._incidents.left_out += range(first, runner.iter + 1)
         self._incidents.reasons.append(f"iteration {runner.iter + 1}: {wanted['reason']}")
         self._save_incidents(runner)

@@ -123,3 +123,35 @@ def test_a_spike_is_told_and_training_goes_on(config, break_at, tmp_path, caplog
     assert "times its recent median" in caplog.text
     assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
     assert len(state(tmp_path / "out.pth")["meta"]["recent_losses"]) == 10
+
+
+def test_a_run_that_was_stopped_goes_on_with_another_policy(config, break_at, tmp_path):
+    break_at(2, float("nan"))
+    for _ in range(2):
+        with pytest.raises(FGDError, match="iteration 3: loss_fgd_fpn_2 is nan"):
+            train(config(), tmp_path / "run", tmp_path / "out.pth")
+    train(config(watch=dict(nonfinite="skip")), tmp_path / "run", tmp_path / "out.pth")
+    assert state(tmp_path / "out.pth")["meta"]["left_out"] == [2]
+
+
+def test_a_spike_that_stopped_a_run_may_be_reported_alone(config, break_at, tmp_path, monkeypatch):
+    monkeypatch.setattr("fgd.train.watch._FEWEST", 3)
+    break_at(6, 1e7)
+    with pytest.raises(FGDError, match=r"iteration 7: loss is .* times its recent median"):
+        train(config(watch=dict(spike="stop")), tmp_path / "run", tmp_path / "out.pth")
+    train(config(), tmp_path / "run", tmp_path / "out.pth")
+    assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
+
+
+@pytest.mark.parametrize("iteration", [1, 3])
+def test_another_recipe_inherits_no_incidents(config, break_at, tmp_path, caplog, iteration):
+    """Whether the old run had come to its first state or not."""
+    break_at(iteration, float("nan"))
+    with pytest.raises(FGDError, match=r"watch\.most"):
+        path = config(watch=dict(nonfinite="skip", most=0))
+        train(path, tmp_path / "run", tmp_path / "out.pth")
+    incidents = json.loads((tmp_path / "run/incidents.json").read_text())
+    (tmp_path / "run/incidents.json").write_text(json.dumps(incidents | dict(left_out=[iteration])))
+    train(config(seed=1), tmp_path / "run", tmp_path / "out.pth")
+    assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
+    assert "did not happen again" not in caplog.text
