@@ -7,6 +7,7 @@ is wrong: the run goes back to its last state, trains up to the bad iteration ag
 in detail before the policy decides.
 """
 
+import copy
 import json
 import logging
 import math
@@ -26,6 +27,7 @@ from torch import Tensor
 from fgd.errors import FGDError
 from fgd.files import write_json
 from fgd.train import ranks
+from fgd.train.runner import seed_iteration
 
 RECENT = 100  # iterations whose median loss a spike is measured by
 _FEWEST = 20
@@ -41,7 +43,8 @@ class Policy:
             out) or "fall_back" (leave out every batch since the last state).
         spike: after a loss of more than `factor` times its recent median; "report" only says so.
         factor: see `spike`.
-        most: how often a run may leave batches out before it stops.
+        most: how often a run may leave batches out before it stops. Going back for something that
+            then does not happen again counts, too: it may happen for ever where no look shows it.
     """
 
     nonfinite: str = "stop"
@@ -57,7 +60,7 @@ class Incidents:
     Attributes:
         fingerprint: of the recipe whose run it was.
         left_out: iterations without a step of the optimizer, counted from 0.
-        reasons: one for each time that batches were left out.
+        reasons: one for each time that counts, see `Policy.most`.
         examine: {"iter", "reason", "kind"} of a bad iteration that is to be looked at; the kind is
             the policy's field for it, whose action may change before the run comes to it.
     """
@@ -92,7 +95,8 @@ class Watch(Hook):
         policy: what to do.
         incidents: of this run so far.
         intervals: of log lines and saved states, in iterations.
-        meta: of the states to come; the recent losses are kept in it, for a resumed run.
+        meta: of the states to come, with the run's `seed`; the recent losses are kept in it, for a
+            resumed run.
         begun_at: iteration of the state that the run was resumed from; 0 without one.
     """
 
@@ -193,18 +197,17 @@ class Watch(Hook):
             self._save_incidents(runner)
             return
         file = self._folder / "diagnosis" / f"iter_{runner.iter + 1:07d}.json"
-        reports = ranks.of_all(_diagnosis(runner, batch))
+        reports = self._diagnoses(runner, batch)
         if runner.rank == 0:
             lr = runner.current_lr()[0]
             write_json(file, {**wanted, "action": action, "lr": lr, "ranks": reports})
             self._keep_state(file)
-        again = [r for r in reports if r["terms_not_finite"] or r["gradients_not_finite"]]
-        if wanted["kind"] == "nonfinite" and not again:
-            self._logger.warning("it did not happen again; the run goes on. See %s", file)
-            self._save_incidents(runner)
-            return
-        told = f"iteration {runner.iter + 1}: {wanted['reason']}{_summary(again)}. See {file}"
-        if action == "stop":
+        again = [report for report in reports if _not_finite_in(report)]
+        seen = wanted["kind"] == "spike" or bool(again)
+        reason = f"iteration {runner.iter + 1}: {wanted['reason']}"
+        what = _summary(again) if seen else "; looked at, it did not happen again"
+        told = f"{reason}{what}. See {file}"
+        if seen and action == "stop":
             # What is saved still asks for a look: a resumed run takes it, and its own action.
             raise FGDError(
                 f"{told}. Its last state is kept. Find out why (learning rate, data, precision), "
@@ -212,12 +215,29 @@ class Watch(Hook):
             )
         if len(self._incidents.reasons) >= self._policy.most:
             raise FGDError(
-                f"{told}. The run has left batches out {self._policy.most} times already "
-                "(watch.most): something is wrong with it"
+                f"{told}. The run has left batches out or gone back in vain {self._policy.most} "
+                "times already (watch.most): something is wrong with it"
             )
+        self._incidents.reasons.append(reason)
+        if seen:
+            self._leave_out(runner, action, told)
+        else:
+            self._save_incidents(runner)
+            self._logger.warning("%s. The run goes on", told)
+
+    def _diagnoses(self, runner: Any, batch: dict[str, Any]) -> list[dict[str, Any]]:
+        """Those of all ranks; the iteration can follow as if nobody had looked."""
+        buffers = dict(runner.model.module.named_buffers())
+        kept = {name: buffer.clone() for name, buffer in buffers.items()}
+        report = _diagnosis(runner, copy.deepcopy(batch))  # YOLOX scales its boxes in place
+        for name, buffer in buffers.items():  # batch norm's statistics
+            buffer.copy_(kept[name])
+        seed_iteration(self._meta["seed"], runner)
+        return ranks.of_all(report)
+
+    def _leave_out(self, runner: Any, action: str, told: str) -> None:
         first = runner.iter if action == "skip" else self._last_state
         self._incidents.left_out += range(first, runner.iter + 1)
-        self._incidents.reasons.append(f"iteration {runner.iter + 1}: {wanted['reason']}")
         self._save_incidents(runner)
         self._logger.warning("%s. Left out: iterations %d to %d", told, first + 1, runner.iter + 1)
         if first < runner.iter:
@@ -237,7 +257,7 @@ class Watch(Hook):
 
 
 def _diagnosis(runner: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """One rank's losses by term and level, its bad gradients and weights, and its images."""
+    """One rank's losses by term and level, what of its tensors is bad, and its images."""
     losses: dict[str, Any] = {}
     detector = runner.model.module
     hook = detector.register_forward_hook(lambda module, inputs, out: losses.update(out))
@@ -256,8 +276,18 @@ def _diagnosis(runner: Any, batch: dict[str, Any]) -> dict[str, Any]:
         "terms": {name: f"{value:.6g}" for name, value in terms.items()},
         "terms_not_finite": [name for name, value in terms.items() if not math.isfinite(value)],
         "gradients_not_finite": _not_finite(gradients),
+        "buffers_not_finite": _not_finite(dict(detector.named_buffers())),
         "weights_not_finite": _not_finite(parameters),
     }
+
+
+def _not_finite_in(report: dict[str, Any]) -> list[str]:
+    """What of a diagnosis says that the step went wrong; bad terms make all that follows bad."""
+    return (
+        report["terms_not_finite"]
+        or [f"gradient of {name}" for name in report["gradients_not_finite"]]
+        or report["buffers_not_finite"]
+    )
 
 
 def _by_level(losses: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -282,7 +312,7 @@ def _summary(reports: list[dict[str, Any]]) -> str:
     if not reports:
         return ""
     first = reports[0]
-    what = first["terms_not_finite"] or [f"gradient of {n}" for n in first["gradients_not_finite"]]
+    what = _not_finite_in(first)
     more = f" and {len(what) - 1} more" if len(what) > 1 else ""
     return f" ({what[0]}{more}; images {', '.join(first['images'])})"
 

@@ -16,9 +16,9 @@ from fgd.train.sampling import derive_seed
 
 @pytest.fixture
 def config(tiny_suite, tmp_path):
-    def write(**changes):
+    def write(row="retinanet_r50", **changes):
         torch.manual_seed(0)
-        config = training_config(tiny_suite, "retinanet_r50", "fgd")
+        config = training_config(tiny_suite, row, "fgd")
         config.merge_from_dict(changes)
         config.dump(str(tmp_path / "config.py"))
         return tmp_path / "config.py"
@@ -30,12 +30,14 @@ def config(tiny_suite, tmp_path):
 def break_at(monkeypatch):
     """Let one iteration's loss of FPN level 2 be multiplied; the iteration is told by its seed."""
 
-    def break_at(iteration, factor):
+    def break_at(iteration, factor, times=100):
         seed = derive_seed(0, iteration, 0)
+        left = iter(range(times))
         forward, losses = PyramidLoss.forward, FGDDistiller.forward_train
 
         def forward_train(self, *args, **kwargs):
-            self.distill_losses.broken = torch.initial_seed() == seed
+            now = torch.initial_seed() == seed
+            self.distill_losses.broken = now and next(left, None) is not None
             return losses(self, *args, **kwargs)
 
         def broken(self, *args, **kwargs):
@@ -155,3 +157,39 @@ def test_another_recipe_inherits_no_incidents(config, break_at, tmp_path, caplog
     train(config(seed=1), tmp_path / "run", tmp_path / "out.pth")
     assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
     assert "did not happen again" not in caplog.text
+
+
+def test_a_look_leaves_no_trace(config, break_at, tmp_path, caplog):
+    """Neither in batch norm's statistics nor in what the RoI sampler draws."""
+    path = config("faster_rcnn_r50")
+    train(path, tmp_path / "undisturbed", tmp_path / "undisturbed.pth")
+    break_at(3, float("nan"), times=1)
+    train(path, tmp_path / "run", tmp_path / "out.pth")
+    assert "did not happen again" in caplog.text
+    undisturbed, looked_at = state(tmp_path / "undisturbed.pth"), state(tmp_path / "out.pth")
+    assert any("running_mean" in name for name in undisturbed["state_dict"])
+    for name, tensor in undisturbed["state_dict"].items():
+        assert torch.equal(tensor, looked_at["state_dict"][name]), name
+
+
+def test_images_that_are_not_finite_do_not_reach_the_statistics(config, tmp_path, monkeypatch):
+    seed = derive_seed(0, 3, 0)
+    losses = FGDDistiller.forward_train
+
+    def forward_train(self, img, *args, **kwargs):
+        factor = float("nan") if torch.initial_seed() == seed else 1
+        return losses(self, img * factor, *args, **kwargs)
+
+    monkeypatch.setattr(FGDDistiller, "forward_train", forward_train)
+    train(config(watch=dict(nonfinite="skip")), tmp_path / "run", tmp_path / "out.pth")
+    for name, tensor in state(tmp_path / "out.pth")["state_dict"].items():
+        assert tensor.isfinite().all(), name
+    (report,) = json.loads((tmp_path / "run/diagnosis/iter_0000004.json").read_text())["ranks"]
+    assert any("running_mean" in name for name in report["buffers_not_finite"])
+
+
+def test_a_run_goes_back_in_vain_only_so_often(config, break_at, tmp_path):
+    """Finite gradients whose norm is too large for float32: no look finds one that is not."""
+    break_at(3, 1e25)
+    with pytest.raises(FGDError, match=r"grad_norm is inf; .* not happen again.* 2 times already"):
+        train(config(watch=dict(most=2)), tmp_path / "run", tmp_path / "out.pth")
