@@ -29,7 +29,7 @@ class Line:
         job_id, state, nodes: of its job, if it has or had one.
         epoch, max_epochs, iter, max_iters, loss: of the newest line of its log.
         eta_seconds: until training is done.
-        ap: box AP x 100, once it is evaluated.
+        ap: box AP x 100, or mask AP of a detector without boxes, once it is evaluated.
     """
 
     row: str
@@ -147,8 +147,9 @@ def _with_ap(line: Line, checkpoint: Path, evaluation: Path) -> Line:
         return line
     if not checkpoint.exists() or evaluation.stat().st_mtime < checkpoint.stat().st_mtime:
         return line
-    ap = json.loads(evaluation.read_text())["box"]["AP"] * 100
-    return Line(**asdict(line) | {"ap": ap, "stage": "evaluated"})
+    report = json.loads(evaluation.read_text(encoding="utf-8"))
+    figures = report.get("box") or report["mask"]  # SOLO finds masks alone
+    return Line(**asdict(line) | {"ap": 100 * figures["AP"], "stage": "evaluated"})
 
 
 def _cells(line: Line) -> tuple[str, ...]:

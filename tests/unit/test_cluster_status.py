@@ -77,6 +77,12 @@ def line_of(suite, row="retinanet_r50", arm="fgd"):
 # --- Stages ---
 
 
+def test_a_detector_of_masks_alone_shows_its_mask_ap(suite, student):
+    (student / "trained.pth").touch()
+    (student / "eval.json").write_text(json.dumps({"mask": {"AP": 0.331}}))
+    assert (line_of(suite).stage, line_of(suite).ap) == ("evaluated", pytest.approx(33.1))
+
+
 def test_a_suite_that_has_not_begun_is_planned_teachers_first(suite):
     found = lines(suite)
     assert [(line.row, line.arm) for line in found] == [
