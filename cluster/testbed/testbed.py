@@ -3,12 +3,12 @@
 
     sudo cluster/testbed/testbed.py up        # installs Debian's packages, starts two nodes
     sudo cluster/testbed/testbed.py status
-    sudo cluster/testbed/testbed.py down      # stops the daemons, takes back every change
+    sudo cluster/testbed/testbed.py down      # stops the daemons, removes their files
 
 Every daemon is one of its own: munged, MariaDB, slurmdbd, slurmctld and a slurmd a node, all with
 their files in one folder. Outside it there are only /etc/slurm and the nodes' names in /etc/hosts.
 A Slurm that this script did not start is never touched. The nodes' GPUs are ordinary files: jobs
-are given them, but nothing can compute on them.
+are given them, but nothing can compute on them. `down` leaves the installed packages.
 
 Needs Debian 12 or Ubuntu, root, and nothing but Python's standard library.
 """
@@ -40,6 +40,7 @@ PACKAGES = (
 HOSTS = Path("/etc/hosts")
 HOSTS_MARK = "# FGD's Slurm testbed"
 _PASSING_S = 3
+_SUPERVISE = "until slurmctld -D; do sleep 1; done"
 
 
 class TestbedError(Exception):
@@ -59,7 +60,7 @@ def main() -> None:
     up_parser = commands.add_parser("up", help="start it; what runs already stays")
     up_parser.add_argument("--nodes", type=int, default=2, help="number of nodes (2)")
     up_parser.add_argument("--gpus", type=int, default=2, help="GPUs a node (2)")
-    commands.add_parser("down", help="stop it, and take back every change to the machine")
+    commands.add_parser("down", help="stop it, and remove all but the installed packages")
     commands.add_parser("status", help="say what runs")
     for name in ("kill-node", "start-node", "restart-controller"):
         command = commands.add_parser(name, help="for experiments with failures")
@@ -122,6 +123,7 @@ def down() -> None:
         subprocess.run(["scancel", "--user=root"], capture_output=True)
         subprocess.run(["scancel", "--state=PENDING,RUNNING,SUSPENDED"], capture_output=True)
         time.sleep(1)
+    _stop_supervisor()
     for pidfile in settings.pidfiles():
         _stop(pidfile)
     _write_hosts([])
@@ -318,16 +320,34 @@ def _start_slurmctld() -> None:
     if not _alive("slurmctld"):
         # As systemd does on a cluster: a controller that crashes is started anew. Slurm 22.05 can
         # crash when a job starts on a node that has just come back.
+        _stop_supervisor()
         with (settings.ROOT / "log" / "supervisor.log").open("a") as output:
-            subprocess.Popen(
-                ["sh", "-c", "until slurmctld -D; do sleep 1; done"],
+            process = subprocess.Popen(
+                ["sh", "-c", _SUPERVISE],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
                 env=_environment(),
             )
+        _supervisor_file().write_text(str(process.pid))
     _wait_for("slurmctld to answer", lambda: _succeeds(["scontrol", "ping"]), 60)
+
+
+def _supervisor_file() -> Path:
+    return settings.ROOT / "run" / "supervisor"
+
+
+def _stop_supervisor() -> None:
+    """End what would start slurmctld anew; slurmctld itself goes on."""
+    try:
+        pid = int(_supervisor_file().read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_text()
+    except (OSError, ValueError):
+        return
+    if _SUPERVISE in command:  # a process number is used again
+        _signal(pid, signal.SIGTERM)
+        _wait_for("slurmctld's supervisor to end", lambda: not _runs(pid), 30)
 
 
 def _has_accounting() -> bool:

@@ -1,6 +1,9 @@
 """The testbed leaves a Slurm alone that it did not start; tests/slurm tests what it starts."""
 
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -69,6 +72,35 @@ def test_packages_that_cannot_be_installed_are_no_reason_to_skip(machine, monkey
     with pytest.raises(testbed.subprocess.CalledProcessError):
         testbed._install()
     assert not (machine / "policy-rc.d").exists()
+
+
+def test_what_would_start_the_controller_for_ever_is_ended(machine, monkeypatch):
+    # A controller that never comes up: `down` finds no process of it.
+    bin_folder = machine / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "slurmctld").write_text(f"#!/bin/sh\ntouch {machine}/tried\nexit 1\n")
+    (bin_folder / "slurmctld").chmod(0o755)
+    monkeypatch.setattr(testbed, "_PATH", f"{bin_folder}:{testbed._PATH}")
+    monkeypatch.setattr(testbed, "_need_root", lambda: None)
+    monkeypatch.setattr(testbed, "_wait_for", lambda what, condition, seconds: None)
+    started = []
+    popen = subprocess.Popen
+
+    def start(*arguments, **keywords):
+        started.append(popen(*arguments, **keywords))
+        return started[-1]
+
+    monkeypatch.setattr(testbed.subprocess, "Popen", start)
+    testbed._write_settings(["n1"], 0)
+    testbed._start_slurmctld()
+    (supervisor,) = started
+    try:
+        while not (machine / "tried").exists():
+            time.sleep(0.1)
+        testbed.down()
+        assert supervisor.wait(60) == -signal.SIGTERM
+    finally:
+        supervisor.kill()
 
 
 def test_a_machine_with_another_name_gets_new_settings(machine, monkeypatch):
