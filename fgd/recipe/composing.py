@@ -65,6 +65,7 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
     if arm == "fgd":
         teacher = load_teacher(suite, row.teacher, row.own)
         check_fit(suite, row, student, teacher)
+        training.merge_from_dict(_imports(student, teacher))
         teacher.model.backbone.init_cfg = None
         training.model = dict(
             type="FGDDistiller",
@@ -153,14 +154,33 @@ def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
             load_from=None,
             resume_from=None,
             workflow=[("train", 1)],
+            **_imports(config),
             **schedule,
         )
     )
 
 
+def _imports(*configs: Config) -> dict:
+    """The `custom_imports` of all of them: modules that register what the configs name."""
+    found = [config.custom_imports for config in configs if config.get("custom_imports")]
+    if not found:
+        return {}
+    modules = []
+    for each in found:
+        named = each["imports"]
+        modules += [named] if isinstance(named, str) else named
+    allowed = all(each.get("allow_failed_imports", False) for each in found)
+    return {
+        "custom_imports": {
+            "imports": list(dict.fromkeys(modules)),
+            "allow_failed_imports": allowed,
+        }
+    }
+
+
 def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) -> Config:
     """What `fgd train` reads, and nothing else."""
-    options = {}
+    options = _imports(detector)
     if backbone_checkpoint(detector.model) is None:
         options["from_scratch"] = True
     if "num_last_epochs" in detector.lr_config:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from mmcv import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import own_data
@@ -141,6 +143,28 @@ def test_a_student_of_masks_needs_them_in_the_data(run, brought, split):
     assert f"{split}_boxes.json: annotation" in said
     assert "no segmentation" in said
     assert run(f"{option}={boxes}")[0] == 0  # a student of boxes
+
+
+def test_modules_that_configs_import_are_imported_from_the_composed_ones(
+    run, brought, tmp_path, monkeypatch
+):
+    for role in ("student", "teacher"):
+        (tmp_path / f"my_{role}.py").write_text("")
+        text = (brought / f"{role}.py").read_text()
+        imports = f"custom_imports = dict(imports=['my_{role}'], allow_failed_imports=False)\n"
+        (tmp_path / f"{role}.py").write_text(text + imports)
+    shutil.copy(brought / "resnet18x8.pth", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    status, said = run(*(f"--{role}={tmp_path / role}.py" for role in ("student", "teacher")))
+    assert status == 0, said
+    suite = load_suite("own/own.yaml")
+    for arm, training in (("fgd", ["my_student", "my_teacher"]), ("baseline", ["my_student"])):
+        recipe.write_row(suite, "mine", arm, tmp_path / arm)
+        for file, modules in (("config", training), ("student", ["my_student"])):
+            written = Config.fromfile(str(tmp_path / arm / f"{file}.py"))
+            assert written.custom_imports.imports == modules
+    recipe.write_teacher(suite, "teacher", tmp_path / "t")
+    assert Config.fromfile(str(tmp_path / "t/detector.py")).custom_imports.imports == ["my_teacher"]
 
 
 def test_repeated_data_are_epochs_of_the_row(run, brought):
