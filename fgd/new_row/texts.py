@@ -112,7 +112,8 @@ data = dict(
 def suite_text(wish: Wish, images: int) -> str:
     name = wish.suite.stem
     # A state an epoch, for an epoch of one's own data is seldom long.
-    steps = max(1, images // (wish.gpus * wish.samples_per_gpu))
+    gpus, samples = wish.gpus or 1, wish.samples_per_gpu or 2
+    steps = max(1, images // (gpus * samples))
     trained = f"train_teachers: [{own.name_of(wish.teacher)}]\n" if wish.train_teacher else ""
     return f"""\
 # Rows on one's own data, written by `fgd new-row`. docs/reference.md has all keys; for Slurm add a
@@ -123,8 +124,8 @@ rows:
 results: results/{name}
 dataset: dataset.py
 {trained}seed: 0
-gpus: {wish.gpus}
-samples_per_gpu: {wish.samples_per_gpu}
+gpus: {gpus}
+samples_per_gpu: {samples}
 workers_per_gpu: 2
 checkpoint_interval: {min(1000, steps)}
 log_interval: {min(50, steps)}

@@ -30,6 +30,7 @@ from fgd.recipe.schedules import (
     published_schedule,
 )
 from fgd.suite import ARMS, Suite
+from fgd.zoo import suggestion
 
 
 class Composed(NamedTuple):
@@ -103,7 +104,11 @@ def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | No
 
     Returns:
         The arithmetic of batch and learning rate, in words.
+
+    Raises:
+        FGDError: as `compose`, or the suite has no such row.
     """
+    suite.with_rows([name])  # refuses a row of no suite, or of another
     check_stated_rates(suite)
     composed = compose(suite, load_row(name, suite), arm, seed)
     write_text(Path(out) / "student.py", config_text(composed.detector))
@@ -116,7 +121,16 @@ def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
 
     Returns:
         The arithmetic of batch and learning rate, in words.
+
+    Raises:
+        FGDError: no row of the suite learns from it.
     """
+    teachers = {load_row(row, suite).teacher for row in suite.rows}
+    if name not in teachers:
+        raise FGDError(
+            f"suite {suite.name}: no row learns from {name!r}{suggestion(name, teachers)}; its "
+            f"teachers are {', '.join(sorted(teachers))}"
+        )
     composed = compose_teacher(suite, name)
     write_text(Path(out) / "detector.py", config_text(composed.detector))
     write_text(Path(out) / "config.py", config_text(composed.training))

@@ -18,6 +18,11 @@ def data_classes(suite: Suite) -> tuple[str, ...] | None:
     return _dataset(suite).data.train.get("classes")
 
 
+def image_scale(suite: Suite) -> Any:
+    """The `img_scale` that the data set's config gives every pipeline; None if it gives none."""
+    return _dataset(suite).get("pipeline", {}).get("img_scale")
+
+
 def images_of(suite: Suite, split: str) -> int | None:
     """How many images the data set's config says that a split has; None where it says nothing."""
     return _dataset(suite).get("images", {}).get(split)

@@ -91,7 +91,16 @@ def test_a_student_of_another_width_inherits_what_fits(run, brought, tmp_path):
 def test_a_second_row_joins_the_suite(run):
     assert run()[0] == 0
     data = ("--train", "--train-images", "--val", "--val-images", "--img-scale", "--name")
-    status, said = run("--name=second", "--levels=1,2", without=data)
+    for option, told in [
+        ("--gpus=8", "--gpus 8 is not 1"),
+        ("--samples-per-gpu=4", "--samples-per-gpu 4 is not 2"),
+        ("--img-scale=64,64", "--img-scale 64,64 is not 160,160"),
+    ]:
+        status, said = run("--name=second", option, without=data)
+        assert status == 2
+        assert f"own.yaml: has its settings already, and {told}" in said
+    same = ("--gpus=1", "--img-scale=160,160")
+    status, said = run("--name=second", "--levels=1,2", *same, without=data)
     assert status == 0, said
     suite = load_suite("own/own.yaml")
     assert set(suite.rows) == {"mine", "second"}
@@ -118,6 +127,8 @@ def test_a_teacher_of_the_zoo_is_trained_on_the_users_classes(run):
         (["--out=coco"], "'coco' is a suite of configs/suites"),
         (["--student=retinanet_r50_fpn_1x"], "did you mean 'retinanet_r50_fpn_1x_coco'"),
         (["--val=nowhere.json"], "annotation file nowhere.json is missing"),
+        (["--teacher-ap=0.412"], "AP is 0.412: expected AP in points, for example 41.2"),
+        (["--teacher-ap=140"], "AP is 140: expected AP in points"),
         (["--train-teacher"], "a teacher that is to be trained has no checkpoint"),
     ],
 )
@@ -189,6 +200,13 @@ def test_a_teacher_of_other_pixels_is_refused(run, brought):
     assert status == 2
     assert "the student student gets its images as RGB" in said
     assert "the teacher caffe as BGR" in said
+
+
+def test_a_teacher_of_the_zoo_brings_its_own_ap(run):
+    teacher = ["--teacher=retinanet_r101_fpn_2x_coco", "--teacher-ap=41"]
+    status, said = run(*teacher, without=("--teacher", "--teacher-checkpoint"))
+    assert status == 2
+    assert "is a name of the model zoo, which says its AP" in said
 
 
 def test_strides_are_compared_on_the_built_detectors(run, brought):
@@ -277,6 +295,7 @@ def test_errors_in_ones_own_files_name_the_file(run):
     for wrong, message in [
         (text + "(\n", r"mine\.py: cannot be read as a config \(SyntaxError: '\(' was never"),
         (text.replace("teacher.pth", "no.pth"), r"teacher\.checkpoint .*no\.pth'.*no file"),
+        (text.replace(".pth'", ".pth', ap=0.4"), r"mine\.py: teacher\.ap is 0\.4: expected AP in"),
         (text.replace("teacher.py'", "student.py'"), r"two detectors are called 'student'"),
     ]:
         row.write_text(wrong)
@@ -313,6 +332,10 @@ def test_an_own_teacher_keeps_its_file_and_its_promise(brought, tmp_path, monkey
     files = [str(brought / name) for name in ("teacher.py", "teacher.pth")]
     check = ["check-teacher", "teacher", *files, f"--out={tmp_path / 'c'}"]
     assert runner.invoke(main, [*check, "--ap=30.1"]).exit_code == 0
+    assert runner.invoke(main, [*check, "--ap=0"]).exit_code == 0  # nothing was promised
+    fraction = runner.invoke(main, [*check, "--ap=0.301"])
+    assert fraction.exit_code == 2
+    assert "--ap is 0.301: expected AP in points" in fraction.output
     refused = runner.invoke(main, [*check, "--ap=31"])
     assert refused.exit_code == 2
     assert "box AP 30.00, 1.00 below the 31.0 that its row says" in refused.output
