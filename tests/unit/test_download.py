@@ -26,7 +26,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     `breaks.pth` is continued where a client asks for the rest, `stops.pth` never gets further.
     `whole.pth` breaks off once, and is always sent from its beginning. `waits.pth` stops after some
-    bytes, until the server's `go_on` is set.
+    bytes, until the server's `go_on` is set. `busy.pth` is refused twice before it is sent,
+    `down.pth` always; `drips.pth` comes a tenth at a time; `huge.pth` is announced and never sent.
     """
 
     def do_GET(self):
@@ -34,6 +35,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((name, self.headers["Range"]))
         if name == "missing.pth":
             return self.send_error(404)
+        if name == "down.pth":
+            return self.send_error(503)
+        if name == "busy.pth" and len(self.server.requests) <= 2:
+            return self.send_error((429, 502)[len(self.server.requests) - 1])
+        if name == "huge.pth":
+            self.send_response(200)
+            self.send_header("Content-Length", str(10**18))
+            return self.end_headers()
         content = CONTENT[:-1] if name == "wrong.pth" else CONTENT
         first = 0 if name == "whole.pth" else int((self.headers["Range"] or "bytes=0-")[6:-1])
         self.send_response(206 if first else 200)
@@ -41,6 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if name == "stops.pth" or (name == "breaks.pth" and not first):
             content = content[: first + BREAKS_AFTER] if name == "breaks.pth" else b""
+        if name == "drips.pth":
+            content = content[: first + len(CONTENT) // 10]
         if name == "whole.pth" and len(self.server.requests) == 1:
             content = content[:BREAKS_AFTER]
         if name == "waits.pth" and not first:
@@ -189,6 +200,36 @@ def test_not_found(server, target):
     with pytest.raises(FGDError, match=r"missing\.pth: the server answers 404"):
         fetch(f"{server.address}/missing.pth", target, HASH[:8])
     assert not target.exists()
+    assert len(server.requests) == 1
+
+
+def test_a_busy_server_is_asked_again(server, target):
+    fetch(f"{server.address}/busy.pth", target, HASH[:8])
+    assert target.read_bytes() == CONTENT
+    assert len(server.requests) == 3
+    with pytest.raises(FGDError, match=r"down\.pth: the server answers 503"):
+        fetch(f"{server.address}/down.pth", target, HASH[:8])
+    assert len(server.requests) == 3 + 5
+
+
+def test_a_download_that_gets_further_is_not_given_up(server, target):
+    fetch(f"{server.address}/drips.pth", target, HASH[:8])
+    assert target.read_bytes() == CONTENT
+    assert len(server.requests) == 10
+
+
+def test_a_disk_that_is_full_is_not_called_a_broken_connection(server, cache, target):
+    cache.mkdir(parents=True)
+    (cache / "good.pth.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*good\.pth\.part'"):
+        fetch(f"{server.address}/good.pth", target, HASH[:8])
+    assert len(server.requests) == 1
+
+
+def test_what_does_not_fit_is_not_begun(server, cache, target):
+    with pytest.raises(FGDError, match=rf"{cache}: .*huge\.pth needs 1000000000\.0 GB, .* free"):
+        fetch(f"{server.address}/huge.pth", target, HASH[:8])
+    assert list(cache.glob("*.part")) == []
     assert len(server.requests) == 1
 
 
