@@ -85,6 +85,10 @@ def known(monkeypatch):
         (lambda c: c.update(momentum_config={"policy": "cyclic"}), "has momentum_config"),
         (lambda c: c.optimizer_config.update(type="Fp16OptimizerHook"), "has the type Fp16Opt"),
         (lambda c: c.data.train.update(proposal_file="p.pkl"), "has a proposal_file"),
+        (
+            lambda c: c.update(runner=dict(type="IterBasedRunner", max_iters=90_000)),
+            "its runner is IterBasedRunner, .* give epochs",
+        ),
     ],
 )
 def test_what_is_not_done_here_is_refused(known, by, message):

@@ -191,6 +191,16 @@ def test_repeated_data_are_epochs_of_the_row(run, brought):
     assert row.lr_config["step"] == [27, 33]
 
 
+def test_a_student_trained_by_iterations_is_refused(run, brought):
+    path = brought / "iterations.py"
+    config = Config.fromfile(str(brought / "student.py"))
+    config.runner = dict(type="IterBasedRunner", max_iters=90_000)
+    config.dump(str(path))
+    status, said = run(f"--student={path}")
+    assert status == 2
+    assert "iterations: its runner is IterBasedRunner" in said
+
+
 def test_a_teacher_of_other_pixels_is_refused(run, brought):
     config = own_data.write_detector(brought / "caffe.py", "retinanet_r101_caffe_fpn_1x_coco", 24)
     own_data.write_checkpoint(brought / "caffe.pth", config, CLASSES=own_data.CLASSES)
