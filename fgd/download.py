@@ -1,7 +1,9 @@
 """Checkpoints from an address, verified by their hash and kept in a cache that users share.
 
 The cache is `$FGD_CACHE/checkpoints`, by default `~/.cache/fgd/checkpoints`. A file that was placed
-there by hand, under the last part of its address, is found and verified like any other.
+there by hand is found and verified like any other; its name is the last part of its address, with
+the characters that `%2B` and the like stand for. What is taken from the cache is a copy: results do
+not change when the cache is cleaned, nor one suite's files when another suite fetches the same.
 """
 
 import fcntl
@@ -13,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, url2pathname, urlopen
@@ -27,6 +29,7 @@ _TRIES = 5  # in a row that bring nothing
 _PAUSE_S = 2  # after the first of them; twice as long after each further one
 _SILENCE_S = 60  # after which a connection counts as broken
 _CHUNK = 1 << 20
+_FICLONE = 0x40049409  # of linux/fs.h: let a file share the blocks of another
 
 
 def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
@@ -51,14 +54,10 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
         _verify(source, hash8, address)
         _place(source, target)
         return
-    cached = cache_folder() / unquote(parts.path.rsplit("/", 1)[-1])
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(cached):
-        if cached.exists():
-            _verify(cached, hash8, str(cached))
-        else:
-            _download(address, cached, hash8)
-        _place(cached, target)
+    cached = cached_file(address)
+    if not (cached.is_file() and sha256(cached).startswith(hash8)):
+        _fill(address, cached, hash8)
+    _place(cached, target)
 
 
 def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "") -> None:
@@ -74,13 +73,33 @@ def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "")
     if not source.is_file():
         raise FGDError(f"{source}: there is no such file")
     _verify(source, digest, str(source))
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
+    _place(source, target)
 
 
 def cache_folder() -> Path:
     """Where downloaded checkpoints are kept."""
     return cache_root() / "checkpoints"
+
+
+def cached_file(address: str) -> Path:
+    """Where the file of an http or https address is kept."""
+    return cache_folder() / unquote(urlsplit(address).path.rsplit("/", 1)[-1])
+
+
+def _fill(address: str, cached: Path, hash8: str) -> None:
+    """Bring a file into the cache, or refuse the one that is there."""
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(cached):
+            if cached.exists():
+                _verify(cached, hash8, str(cached))
+            else:
+                _download(address, cached, hash8)
+    except PermissionError as error:
+        raise FGDError(
+            f"{error.filename}: you may not write there, and the cache lacks {cached.name}. Let "
+            "its owner download it, or set FGD_CACHE to a folder of your own"
+        ) from error
 
 
 def _download(address: str, cached: Path, hash8: str) -> None:
@@ -231,20 +250,22 @@ def _verify(file: Path, hash8: str, name: str) -> None:
 
 
 def _place(source: Path, target: str | os.PathLike) -> None:
-    """A hard link, where the disk is the same: checkpoints are hundreds of megabytes."""
+    """A copy, where the file system can one that shares the source's blocks.
+
+    No hard link: its times and permissions would be those of everybody's file.
+    """
     with atomic_path(target) as temporary:
-        temporary.unlink()
         try:
-            os.link(source, temporary)
+            with source.open("rb") as original, temporary.open("wb") as clone:
+                fcntl.ioctl(clone, _FICLONE, original.fileno())
         except OSError:
             shutil.copyfile(source, temporary)
-        os.utime(temporary)  # newer than what it was made from
 
 
 @contextmanager
 def _one_at_a_time(cached: Path) -> Iterator[None]:
     """Let one process download a file; the others say so, wait, and find it."""
-    with cached.with_name(f".{cached.name}.lock").open("a") as lock:
+    with _open_lock(cached.with_name(f".{cached.name}.lock")) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -252,3 +273,16 @@ def _one_at_a_time(cached: Path) -> Iterator[None]:
             print(words, file=sys.stderr, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _open_lock(path: Path) -> IO:
+    """A lock file that every user of the cache can open, whoever made it, under any umask."""
+    try:
+        lock = path.open("a")
+    except PermissionError:
+        if not path.exists():
+            raise
+        return path.open()  # another user's; this is enough but on NFS
+    if path.stat().st_uid == os.geteuid():
+        path.chmod(0o666)
+    return lock

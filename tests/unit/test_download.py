@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
@@ -164,6 +166,65 @@ def test_a_file_placed_in_the_cache_by_hand_needs_no_network(target, cache):
     (cache / "good.pth").write_bytes(CONTENT)
     fetch("http://127.0.0.1:9/zoo/good.pth", target, HASH[:8])
     assert target.read_bytes() == CONTENT
+
+
+def test_another_suites_download_leaves_this_ones_file_as_it_is(tmp_path, cache):
+    """Snakemake would train anew what began with a file whose time is new."""
+    cache.mkdir(parents=True)
+    (cache / "good.pth").write_bytes(CONTENT)
+    first, second = tmp_path / "1.pth", tmp_path / "2.pth"
+    fetch("http://127.0.0.1:9/good.pth", first, HASH[:8])
+    files = (first, cache / "good.pth")
+    before = [_identity(file) for file in files]
+    fetch("http://127.0.0.1:9/good.pth", second, HASH[:8])
+    assert [_identity(file) for file in files] == before
+    times = [file.stat().st_mtime_ns for file in (cache / "good.pth", first, second)]
+    assert times == sorted(times)  # each newer than what it was made from
+
+
+def _identity(file):
+    status = file.stat()
+    return status.st_ino, status.st_nlink, status.st_mode, status.st_mtime_ns
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_finds_what_one_has_downloaded(server, monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("FGD_CACHE", folder)
+        Path(folder).chmod(0o755)
+        fetch(f"{server.address}/good.pth", Path(folder) / "mine" / "a.pth", HASH[:8])
+        locks = list(Path(folder).glob("checkpoints/.*.lock"))
+        assert [stat.S_IMODE(lock.stat().st_mode) for lock in locks] == [0o666]
+        Path(folder, "theirs").mkdir()
+        os.chown(Path(folder, "theirs"), 65534, 65534)
+        said = _as_nobody(lambda: fetch("http://a/good.pth", f"{folder}/theirs/a.pth", HASH[:8]))
+        assert said == ""
+        assert Path(folder, "theirs/a.pth").read_bytes() == CONTENT
+        said = _as_nobody(lambda: fetch("http://a/x.pth", f"{folder}/theirs/x.pth", HASH[:8]))
+        assert said.startswith("FGDError")
+        assert "you may not write there, and the cache lacks x.pth" in said
+
+
+def _as_nobody(act) -> str:
+    """What another user is told, in a process of its own."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = ""
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os.umask(0o002)
+            act()
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        return pipe.read()
 
 
 def test_a_wrong_file_placed_in_the_cache_is_refused(target, cache):
