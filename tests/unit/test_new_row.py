@@ -201,6 +201,16 @@ def test_a_student_trained_by_iterations_is_refused(run, brought):
     assert "iterations: its runner is IterBasedRunner" in said
 
 
+def test_a_pyramid_of_another_kind_is_sent_to_its_example(run):
+    teacher = ["--teacher=yolox_l_8x8_300e_coco", "--train-teacher"]
+    status, said = run(
+        "--student=yolox_s_8x8_300e_coco", "--from-scratch", *teacher,
+        without=("--student", "--teacher", "--teacher-checkpoint"),
+    )  # fmt: skip
+    assert status == 2
+    assert "with distill.taps: configs/distillers/yolox_m.py is one" in said
+
+
 def test_a_teacher_of_other_pixels_is_refused(run, brought):
     config = own_data.write_detector(brought / "caffe.py", "retinanet_r101_caffe_fpn_1x_coco", 24)
     own_data.write_checkpoint(brought / "caffe.pth", config, CLASSES=own_data.CLASSES)

@@ -7,6 +7,7 @@ from fgd.checkout import root
 from fgd.cli import main
 
 COCO = str(root() / "configs/suites/coco.yaml")
+ROW = str(root() / "configs/distillers/retinanet_r50.py")
 TEACHER = "retinanet_x101_64x4d_fpn_1x_coco"
 
 
@@ -22,6 +23,10 @@ TEACHER = "retinanet_x101_64x4d_fpn_1x_coco"
         ),
         (["download", TEACHER, "--sha256=12345678"], "--sha256 goes with a file of your own"),
         (["download", "torchvision://resnet50", "--sha256=1"], "--sha256 goes with a file"),
+        (
+            ["compose", ROW, "x", "--arm=fgd"],
+            "retinanet_r50.py: is a row's file or another config; ",
+        ),
         (["table", COCO, "--results=nowhere"], "'nowhere' does not exist"),
         (["plot", COCO, "--results=nowhere"], "'nowhere' does not exist"),
     ],
@@ -31,3 +36,9 @@ def test_options_are_not_ignored(tmp_path, arguments, message):
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rehearsal_needs_pixels():
+    result = CliRunner().invoke(main, ["prove", COCO, "--size=0"])
+    assert result.exit_code == 2
+    assert "0 is not in the range x>=1" in result.output
