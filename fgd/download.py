@@ -1,7 +1,9 @@
 """Checkpoints from an address, verified by their hash and kept in a cache that users share.
 
 The cache is `$FGD_CACHE/checkpoints`, by default `~/.cache/fgd/checkpoints`. A file that was placed
-there by hand, under the last part of its address, is found and verified like any other.
+there by hand is found and verified like any other; its name is the last part of its address, with
+the characters that `%2B` and the like stand for. What is taken from the cache is a copy: results do
+not change when the cache is cleaned, nor one suite's files when another suite fetches the same.
 """
 
 import fcntl
@@ -11,8 +13,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import IO, BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, url2pathname, urlopen
@@ -22,10 +25,11 @@ from tqdm import tqdm
 from fgd.errors import FGDError
 from fgd.files import atomic_path, cache_root, sha256
 
-_TRIES = 5
-_PAUSE_S = 2  # before the second try; twice as long before each further one
+_TRIES = 5  # in a row that bring nothing
+_PAUSE_S = 2  # after the first of them; twice as long after each further one
 _SILENCE_S = 60  # after which a connection counts as broken
 _CHUNK = 1 << 20
+_FICLONE = 0x40049409  # of linux/fs.h: let a file share the blocks of another
 
 
 def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
@@ -39,7 +43,8 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
         hash8: hex digits with which the file's SHA-256 must begin, at least 8.
 
     Raises:
-        FGDError: no such file, no network, or other bytes than the hash promises.
+        FGDError: no such file, no network, too little space, or other bytes than the hash promises.
+        OSError: it cannot be written.
     """
     parts = urlsplit(address)
     if parts.scheme == "file":
@@ -49,14 +54,10 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
         _verify(source, hash8, address)
         _place(source, target)
         return
-    cached = cache_folder() / unquote(parts.path.rsplit("/", 1)[-1])
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(cached):
-        if cached.exists():
-            _verify(cached, hash8, str(cached))
-        else:
-            _download(address, cached, hash8)
-        _place(cached, target)
+    cached = cached_file(address)
+    if not (cached.is_file() and sha256(cached).startswith(hash8)):
+        _fill(address, cached, hash8)
+    _place(cached, target)
 
 
 def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "") -> None:
@@ -72,13 +73,33 @@ def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "")
     if not source.is_file():
         raise FGDError(f"{source}: there is no such file")
     _verify(source, digest, str(source))
-    with atomic_path(target) as temporary:
-        shutil.copyfile(source, temporary)
+    _place(source, target)
 
 
 def cache_folder() -> Path:
     """Where downloaded checkpoints are kept."""
     return cache_root() / "checkpoints"
+
+
+def cached_file(address: str) -> Path:
+    """Where the file of an http or https address is kept."""
+    return cache_folder() / unquote(urlsplit(address).path.rsplit("/", 1)[-1])
+
+
+def _fill(address: str, cached: Path, hash8: str) -> None:
+    """Bring a file into the cache, or refuse the one that is there."""
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(cached):
+            if cached.exists():
+                _verify(cached, hash8, str(cached))
+            else:
+                _download(address, cached, hash8)
+    except PermissionError as error:
+        raise FGDError(
+            f"{error.filename}: you may not write there, and the cache lacks {cached.name}. Let "
+            "its owner download it, or set FGD_CACHE to a folder of your own"
+        ) from error
 
 
 def _download(address: str, cached: Path, hash8: str) -> None:
@@ -92,70 +113,131 @@ def _download(address: str, cached: Path, hash8: str) -> None:
     os.replace(part, cached)
 
 
-def receive(address: str, target: str | os.PathLike) -> None:
+def receive(address: str, target: str | os.PathLike, times: float = 1) -> None:
     """Download what has no hash, going on where an earlier try broke off.
 
+    Args:
+        times: how many times its size has to be free on the disk; more than 1 for what is unpacked.
+
     Raises:
-        FGDError: no network, or the server has no such file.
+        FGDError: no network, the server has no such file, or the disk has too little space.
+        OSError: it cannot be written.
     """
-    os.replace(_receive_whole(address, Path(target)), target)
+    os.replace(_receive_whole(address, Path(target), times), target)
 
 
-def _receive_whole(address: str, target: Path) -> Path:
-    """Download to a file beside `target`, in as many tries as it takes."""
+class _Broken(Exception):
+    """The network or the server failed, and another try may succeed."""
+
+
+def _receive_whole(address: str, target: Path, times: float = 1) -> Path:
+    """Download to a file beside `target`, in as many tries as it takes.
+
+    Only tries in a row that bring nothing are counted.
+    """
     part = target.with_name(f"{target.name}.part")
-    for attempt in range(_TRIES):
-        if attempt:
-            time.sleep(_PAUSE_S * 2 ** (attempt - 1))
+    most, failed = _size(part), 0
+    while True:
         try:
-            _receive(address, part)
+            _receive(address, part, times)
             return part
-        except HTTPError as error:
-            raise FGDError(f"{address}: the server answers {error.code} {error.reason}") from error
-        except (URLError, HTTPException, OSError) as error:
+        except _Broken as error:
             broken = error
-    reason = getattr(broken, "reason", broken)
-    raise FGDError(
-        f"{address}: no connection ({reason}). Without network, fetch the file elsewhere and "
-        f"place it at {target}"
-    ) from broken
+        failed = failed + 1 if _size(part) <= most else 1
+        most = max(most, _size(part))
+        if failed == _TRIES:
+            raise FGDError(
+                f"{address}: {broken}. Without network, fetch the file elsewhere and place it at "
+                f"{target}"
+            ) from broken
+        time.sleep(_PAUSE_S * 2 ** (failed - 1))
 
 
-def _receive(address: str, part: Path) -> None:
+def _receive(address: str, part: Path, times: float) -> None:
     """Append what is missing of `part`.
 
     Raises:
-        HTTPException: the connection ended before the file did.
+        _Broken: there is no connection, or it ended before the file did.
     """
-    have = part.stat().st_size if part.exists() else 0
-    request = Request(address, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        answer = urlopen(request, timeout=_SILENCE_S)
-    except HTTPError as error:
-        if error.code == 416:  # nothing lies behind what is there: the hash decides
-            return
-        raise
+    have = _size(part)
+    answer = _request(address, have)
+    if answer is None:
+        return
     with answer:
-        continues = answer.status == 206
+        if answer.status != 206:
+            have = 0
         rest = answer.length
+        if rest is not None:
+            _check_space(address, part.parent, times * (have + rest) - _size(part))
         with (
-            part.open("ab" if continues else "wb", buffering=0) as file,
+            part.open("ab" if have else "wb", buffering=0) as file,
             tqdm(
                 desc=part.stem,
-                initial=have if continues else 0,
-                total=None if rest is None else rest + (have if continues else 0),
+                initial=have,
+                total=None if rest is None else have + rest,
                 unit="B",
                 unit_scale=True,
                 disable=not sys.stderr.isatty(),
             ) as bar,
         ):
             received = 0
-            while chunk := answer.read1(_CHUNK):
-                file.write(chunk)
+            for chunk in _chunks(answer):
+                _write(file, chunk, part)
                 received += len(chunk)
                 bar.update(len(chunk))
     if rest is not None and received < rest:
-        raise HTTPException(f"the connection broke after {received} of {rest} bytes")
+        raise _Broken(f"the connection broke after {received} of {rest} bytes")
+
+
+def _request(address: str, have: int) -> HTTPResponse | None:
+    """The server's answer, from byte `have` on; None if nothing lies behind what is there."""
+    request = Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        return urlopen(request, timeout=_SILENCE_S)
+    except HTTPError as error:
+        if error.code == 416:  # the hash decides
+            return None
+        words = f"the server answers {error.code} {error.reason}"
+        if error.code == 429 or error.code >= 500:  # it is busy
+            raise _Broken(words) from error
+        raise FGDError(f"{address}: {words}") from error
+    except (URLError, HTTPException, OSError) as error:
+        raise _Broken(f"no connection ({getattr(error, 'reason', error)})") from error
+
+
+def _chunks(answer: HTTPResponse) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = answer.read1(_CHUNK)
+        except (HTTPException, OSError) as error:
+            raise _Broken(f"the connection broke ({error})") from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _write(file: BinaryIO, chunk: bytes, path: Path) -> None:
+    """Write all of a chunk; an error of the disk names the file."""
+    try:
+        written = file.write(chunk)
+        while written < len(chunk):  # the disk is nearly full
+            written += file.write(chunk[written:])
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _check_space(address: str, folder: Path, needed: float) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise FGDError(
+            f"{folder}: {address} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there. "
+            "Make room and run the same again"
+        )
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _verify(file: Path, hash8: str, name: str) -> None:
@@ -168,20 +250,22 @@ def _verify(file: Path, hash8: str, name: str) -> None:
 
 
 def _place(source: Path, target: str | os.PathLike) -> None:
-    """A hard link, where the disk is the same: checkpoints are hundreds of megabytes."""
+    """A copy, where the file system can one that shares the source's blocks.
+
+    No hard link: its times and permissions would be those of everybody's file.
+    """
     with atomic_path(target) as temporary:
-        temporary.unlink()
         try:
-            os.link(source, temporary)
+            with source.open("rb") as original, temporary.open("wb") as clone:
+                fcntl.ioctl(clone, _FICLONE, original.fileno())
         except OSError:
             shutil.copyfile(source, temporary)
-        os.utime(temporary)  # newer than what it was made from
 
 
 @contextmanager
 def _one_at_a_time(cached: Path) -> Iterator[None]:
     """Let one process download a file; the others say so, wait, and find it."""
-    with cached.with_name(f".{cached.name}.lock").open("a") as lock:
+    with _open_lock(cached.with_name(f".{cached.name}.lock")) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -189,3 +273,16 @@ def _one_at_a_time(cached: Path) -> Iterator[None]:
             print(words, file=sys.stderr, flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _open_lock(path: Path) -> IO:
+    """A lock file that every user of the cache can open, whoever made it, under any umask."""
+    try:
+        lock = path.open("a")
+    except PermissionError:
+        if not path.exists():
+            raise
+        return path.open()  # another user's; this is enough but on NFS
+    if path.stat().st_uid == os.geteuid():
+        path.chmod(0o666)
+    return lock

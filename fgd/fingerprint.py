@@ -8,6 +8,7 @@ from typing import Any
 
 from mmcv import Config
 
+from fgd.configs import read_training
 from fgd.errors import FGDError
 from fgd.files import sha256
 from fgd.provenance import method_hash
@@ -20,9 +21,9 @@ def fingerprint(config: str | Path) -> str:
     pixels are not in it: they are tens of gigabytes.
 
     Raises:
-        FGDError: the config names a file that does not exist.
+        FGDError: it is no config of a training, or names a file that does not exist.
     """
-    cfg = Config.fromfile(str(config))
+    cfg = read_training(config)
     settings = cfg._cfg_dict.to_dict()
     # How often a line or a state is written or figures are taken, what follows a bad iteration, and
     # how processes share the work, does not.

@@ -12,6 +12,15 @@ from fgd.errors import FGDError
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(path_type=Path)
 
+_ROOM = "Make room and run the same again"
+# What the disk refuses that no code can mend, and what to do.
+_OF_THE_DISK = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: "Give another place, or have it mounted for writing",
+    errno.EACCES: "Give another place, or have its owner let you in",
+}
+
 
 class Group(click.Group):
     """Commands in the order of a run; an error of the user's is a line, not a traceback."""
@@ -31,9 +40,8 @@ class Group(click.Group):
             click.echo("interrupted", err=True)
             sys.exit(130)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            if error.errno not in _OF_THE_DISK:
                 raise
             place = f"{error.filename}: " if error.filename else ""
-            words = f"{place}{error.strerror}. Make room and run the same again"
-            click.echo(f"error: {words}", err=True)
+            click.echo(f"error: {place}{error.strerror}. {_OF_THE_DISK[error.errno]}", err=True)
             sys.exit(2)

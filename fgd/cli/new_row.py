@@ -66,8 +66,8 @@ def _numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
 )
 @click.option("--from-scratch", is_flag=True, help="The student's backbone is not pretrained.")
 @click.option("--img-scale", callback=_scale, metavar="W,H", help="By default the detectors' own.")
-@click.option("--gpus", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--samples-per-gpu", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--gpus", type=click.IntRange(1), help="By default 1, or the suite's.")
+@click.option("--samples-per-gpu", type=click.IntRange(1), help="By default 2, or the suite's.")
 def new_row(**options: Any) -> None:
     """Write a row for your own data: COCO-format annotations, a student and a teacher.
 
@@ -78,8 +78,6 @@ def new_row(**options: Any) -> None:
     from fgd import new_row as run
 
     _ask(options)
-    if options["img_scale"] is None:
-        del options["img_scale"]
     written = run.write(
         run.Wish(
             name=options.pop("name"),

@@ -38,6 +38,8 @@ def compose(
 
     if (row is None) == (teacher is None) or (row is not None and arm is None):
         raise click.UsageError("give a ROW with --arm, or --teacher NAME")
+    if teacher is not None and (arm is not None or seed is not None):
+        raise click.UsageError("--arm and --seed go with a ROW; a teacher is trained once")
     loaded = load_suite(suite)
     if teacher is not None:
         click.echo(recipe.write_teacher(loaded, teacher, out))
@@ -62,6 +64,10 @@ def download(name: str, index: Path | None, sha256: str, out: Path) -> None:
     if index is None and name.endswith(".pth") and "://" not in name:
         copy(name, out, sha256)
         return
+    if sha256:
+        raise click.UsageError(
+            "--sha256 goes with a file of your own; the hash of a download is known"
+        )
     if index is None and "://" in name:
         address, digest = zoo.backbone_address(name)
     else:
@@ -96,8 +102,11 @@ def check_teacher(
     from fgd.evaluation.evaluate import measure
     from fgd.files import write_json
     from fgd.progress import log_to
+    from fgd.recipe.own import check_points
     from fgd.zoo import gate
 
+    if ap is not None:
+        check_points(ap, "--ap")
     log_to(sys.stdout)
     model = zoo.find(name, index) if ap is None else None  # an unknown name is told at once
     figures = measure(config, checkpoint, again=False)

@@ -12,7 +12,13 @@ from fgd.cli.group import FILE, OUT
 @click.command()
 @click.argument("suites", type=FILE, nargs=-1, required=True)
 @click.option("--row", "rows", multiple=True, help="Only this row; can be given several times.")
-@click.option("--size", default=256, show_default=True, help="Of the images, in pixels.")
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    default=256,
+    show_default=True,
+    help="Of the images, in pixels.",
+)
 @click.option("--json", "json_file", type=OUT, help="Write everything that was measured here.")
 @click.option("--markdown", type=OUT, help="Write the page here.")
 def prove(

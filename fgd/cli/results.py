@@ -8,7 +8,10 @@ import click
 from fgd.cli.group import FILE, OUT
 
 _RESULTS = click.option(
-    "--results", type=click.Path(path_type=Path), required=True, help="Suite's results."
+    "--results",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Suite's results.",
 )
 
 

@@ -18,9 +18,11 @@ def train(config: Path, work_dir: Path, out: Path) -> None:
 
     Under torchrun or Slurm every rank runs this command.
     """
+    from fgd.configs import read_training
     from fgd.progress import log_to
     from fgd.train import train as run
 
+    read_training(config)  # before a process group and a work folder are made
     log_to(sys.stdout)
     run(config, work_dir, out)
 

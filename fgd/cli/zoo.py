@@ -43,7 +43,7 @@ def zoo_show(name: str, as_json: bool) -> None:
 
     Builds the model to count its parameters.
     """
-    from fgd.download import cache_folder
+    from fgd.download import cached_file
     from fgd.heads import heads, level_strides
     from fgd.recipe import known_config
     from fgd.zoo import find
@@ -51,7 +51,7 @@ def zoo_show(name: str, as_json: bool) -> None:
     model = find(name)
     config = known_config(name).model
     head = next(iter(heads(config).values()), {})
-    cached = cache_folder() / model.address.rsplit("/", 1)[-1]
+    cached = cached_file(model.address)
     entry = _entry(model) | {
         "detector": config.type,
         "backbone": config.backbone.type,

@@ -89,7 +89,7 @@ def _bring(address: str, out: Path, archive: Archive) -> None:
         return
     local = out / Path(archive.path).name
     if not local.exists():
-        receive(address, local)
+        receive(address, local, times=2)  # it is unpacked beside itself
     try:
         unpack(local, out, archive)
     except _WrongArchive:

@@ -11,6 +11,7 @@ from torch import nn
 
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
+from fgd.configs import read_detector
 from fgd.evaluation import measured
 from fgd.evaluation.scores import coco_figures, detect, test_data
 from fgd.files import sha256, write_json
@@ -51,7 +52,7 @@ def evaluate(
         the number of images and the seconds they took.
 
     Raises:
-        FGDError: the checkpoint does not fit the config's model.
+        FGDError: it is no detector's config, or the checkpoint does not fit the config's model.
     """
     report = measure(config, checkpoint, pycocotools, batch, precision)
     if not per_class:
@@ -80,7 +81,7 @@ def measure(
         config, checkpoint, pycocotools, batch, precision: as `evaluate` takes them.
         again: False takes them from there, if these weights were measured on these data before.
     """
-    cfg = Config.fromfile(str(config))
+    cfg = read_detector(config)
     cfg.model.train_cfg = None
     model = build_detector(cfg.model)
     load_strictly(model, read_checkpoint(checkpoint)["state_dict"], str(checkpoint))

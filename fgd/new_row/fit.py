@@ -113,7 +113,10 @@ def _feature_maps(detector: nn.Module, role: str) -> list[tuple[int, int, int]]:
     """Channels, height and width of every FPN level that can be distilled, of a small image."""
     convs = getattr(getattr(detector, "neck", None), "fpn_convs", None)
     if convs is None:
-        raise FGDError(f"the {role} has no neck.fpn_convs; FGD needs a detector with an FPN")
+        raise FGDError(
+            f"the {role} has no neck.fpn_convs, where an FPN's features come from. For another "
+            "pyramid write the row by hand, with distill.taps: configs/distillers/yolox_m.py is one"
+        )
     features = detector.extract_feat(torch.zeros(1, 3, _IMAGE, _IMAGE))
     return [tuple(feature.shape[1:]) for feature, _ in zip(features, convs, strict=False)]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fgd.checkout import root
+from fgd.configs import read_config
 from fgd.errors import FGDError
 from fgd.new_row.fit import Fit
 from fgd.new_row.wish import Wish
@@ -24,7 +25,7 @@ def row_text(wish: Wish, fit: Fit) -> str:
     lr_config = {}
     if "step" in schedule["lr_config"]:
         lr_config["step"] = _scaled(schedule["lr_config"]["step"], epochs / own_epochs)
-    clip = own.read_config(_base("schedule_2x")).optimizer_config
+    clip = read_config(_base("schedule_2x")).optimizer_config
     base = config.get("auto_scale_lr", {}).get("base_batch_size", BASE_BATCH)
     scratch = "from_scratch = True\n" if wish.from_scratch else ""
     others = {"inherit_except": fit.inherit_except} if fit.inherit_except else {}
@@ -69,7 +70,7 @@ def _weights(model: dict) -> tuple[str, dict[str, float]]:
         kind = "anchor_one_stage"
     else:
         kind = "anchor_free"
-    return kind.replace("_", " "), own.read_config(_base(kind)).distill.to_dict()
+    return kind.replace("_", " "), read_config(_base(kind)).distill.to_dict()
 
 
 def _base(name: str) -> Path:
@@ -112,7 +113,8 @@ data = dict(
 def suite_text(wish: Wish, images: int) -> str:
     name = wish.suite.stem
     # A state an epoch, for an epoch of one's own data is seldom long.
-    steps = max(1, images // (wish.gpus * wish.samples_per_gpu))
+    gpus, samples = wish.gpus or 1, wish.samples_per_gpu or 2
+    steps = max(1, images // (gpus * samples))
     trained = f"train_teachers: [{own.name_of(wish.teacher)}]\n" if wish.train_teacher else ""
     return f"""\
 # Rows on one's own data, written by `fgd new-row`. docs/reference.md has all keys; for Slurm add a
@@ -123,8 +125,8 @@ rows:
 results: results/{name}
 dataset: dataset.py
 {trained}seed: 0
-gpus: {wish.gpus}
-samples_per_gpu: {wish.samples_per_gpu}
+gpus: {gpus}
+samples_per_gpu: {samples}
 workers_per_gpu: 2
 checkpoint_interval: {min(1000, steps)}
 log_interval: {min(50, steps)}

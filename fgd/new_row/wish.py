@@ -31,6 +31,7 @@ class Wish:
         lr: learning rate, for as many images a step as the student's config says, or 16.
         img_scale: largest width and height of an image, in pixels.
         from_scratch: whether the student's backbone starts from random weights.
+        gpus, samples_per_gpu: of a new suite; 1 and 2 where nothing is said.
     """
 
     name: str
@@ -48,8 +49,8 @@ class Wish:
     lr: float | None = None
     img_scale: tuple[int, int] | None = None
     from_scratch: bool = False
-    gpus: int = 1
-    samples_per_gpu: int = 2
+    gpus: int | None = None
+    samples_per_gpu: int | None = None
 
     @property
     def suite(self) -> Path:

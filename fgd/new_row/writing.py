@@ -15,7 +15,8 @@ from fgd.files import write_text
 from fgd.new_row.fit import fit, splits_with_masks
 from fgd.new_row.texts import dataset_text, row_text, suite_text, with_row
 from fgd.new_row.wish import Wish
-from fgd.suite import ARMS, load_suite
+from fgd.recipe.own import check_points
+from fgd.suite import ARMS, Suite, load_suite
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -39,7 +40,9 @@ def write(wish: Wish) -> Written:
     dataset = wish.folder / "dataset.py"
     texts = {}
     if wish.suite.exists():
-        classes = recipe.data_classes(load_suite(wish.suite)) or ()
+        suite = load_suite(wish.suite)
+        _check_settings(wish, suite)
+        classes = recipe.data_classes(suite) or ()
         notes = [f"data      as {wish.suite} says"]
         texts[wish.suite] = with_row(wish)
     else:
@@ -79,11 +82,40 @@ def _check_names(wish: Wish) -> None:
         )
     if wish.train_teacher and (wish.checkpoint or wish.ap):
         raise FGDError("a teacher that is to be trained has no checkpoint and no AP yet")
+    if wish.ap is not None:
+        check_points(wish.ap, "the teacher's AP")
+        if not is_file:
+            raise FGDError(
+                f"teacher {wish.teacher!r} is a name of the model zoo, which says its AP; give one "
+                "for a teacher of your own alone"
+            )
     if wish.checkpoint is not None and not is_file:
         raise FGDError(
             f"teacher {wish.teacher!r} is a name of the model zoo, which brings its checkpoint. "
             "For a checkpoint of your own, give the path of its config (.py)"
         )
+
+
+def _check_settings(wish: Wish, suite: Suite) -> None:
+    """Whether what is asked for is what the folder's suite says for all of its rows."""
+    for option, asked, there in (
+        ("--gpus", wish.gpus, suite.gpus),
+        ("--samples-per-gpu", wish.samples_per_gpu, suite.samples_per_gpu),
+        ("--img-scale", wish.img_scale, recipe.image_scale(suite)),
+    ):
+        there = tuple(there) if isinstance(there, list) else there
+        if asked is not None and asked != there:
+            raise FGDError(
+                f"{wish.suite}: has its settings already, and {option} {_words(asked)} is not "
+                f"{_words(there)}. Leave the option out, change the suite, or write the row into "
+                "another folder"
+            )
+
+
+def _words(setting: int | tuple[int, ...] | None) -> str:
+    if setting is None:
+        return "the detectors' own"
+    return ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
 
 
 def _check_splits(wish: Wish) -> tuple[dict, dict]:

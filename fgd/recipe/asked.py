@@ -35,6 +35,12 @@ def check_asked(name: str, config: Config) -> None:
         FGDError: it asks for what is not done here.
     """
     moving_average(name, config)
+    if config.runner.type != "EpochBasedRunner":
+        raise FGDError(
+            f"{name}: its runner is {config.runner.type}, and trainings here have epochs; "
+            "give epochs: runner = dict(type='EpochBasedRunner', max_epochs=...) and an lr_config "
+            "with steps in epochs, in the config or a copy of it"
+        )
     for key, reason in _REFUSED.items():
         if config.get(key):
             raise FGDError(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mmcv import Config
 
-from fgd.errors import FGDError
+from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
 from fgd.recipe.asked import repeats
 from fgd.recipe.checks import check_fit, check_stated_rates
@@ -64,6 +64,7 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
     if arm == "fgd":
         teacher = load_teacher(suite, row.teacher, row.own)
         check_fit(suite, row, student, teacher)
+        training.merge_from_dict(_imports(student, teacher))
         teacher.model.backbone.init_cfg = None
         training.model = dict(
             type="FGDDistiller",
@@ -101,7 +102,11 @@ def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | No
 
     Returns:
         The arithmetic of batch and learning rate, in words.
+
+    Raises:
+        FGDError: as `compose`, or the suite has no such row.
     """
+    suite.with_rows([name])  # refuses a row of no suite, or of another
     check_stated_rates(suite)
     composed = compose(suite, load_row(name, suite), arm, seed)
     write_text(Path(out) / "student.py", config_text(composed.detector))
@@ -114,7 +119,16 @@ def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
 
     Returns:
         The arithmetic of batch and learning rate, in words.
+
+    Raises:
+        FGDError: no row of the suite learns from it.
     """
+    teachers = {load_row(row, suite).teacher for row in suite.rows}
+    if name not in teachers:
+        raise FGDError(
+            f"suite {suite.name}: no row learns from {name!r}{suggestion(name, teachers)}; its "
+            f"teachers are {', '.join(sorted(teachers))}"
+        )
     composed = compose_teacher(suite, name)
     write_text(Path(out) / "detector.py", config_text(composed.detector))
     write_text(Path(out) / "config.py", config_text(composed.training))
@@ -152,14 +166,33 @@ def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
             load_from=None,
             resume_from=None,
             workflow=[("train", 1)],
+            **_imports(config),
             **schedule,
         )
     )
 
 
+def _imports(*configs: Config) -> dict:
+    """The `custom_imports` of all of them: modules that register what the configs name."""
+    found = [config.custom_imports for config in configs if config.get("custom_imports")]
+    if not found:
+        return {}
+    modules = []
+    for each in found:
+        named = each["imports"]
+        modules += [named] if isinstance(named, str) else named
+    allowed = all(each.get("allow_failed_imports", False) for each in found)
+    return {
+        "custom_imports": {
+            "imports": list(dict.fromkeys(modules)),
+            "allow_failed_imports": allowed,
+        }
+    }
+
+
 def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) -> Config:
     """What `fgd train` reads, and nothing else."""
-    options = {}
+    options = _imports(detector)
     if backbone_checkpoint(detector.model) is None:
         options["from_scratch"] = True
     if "num_last_epochs" in detector.lr_config:

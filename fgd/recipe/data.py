@@ -5,17 +5,22 @@ from typing import Any
 from mmcv import Config
 
 from fgd.checkout import root
-from fgd.recipe import own
+from fgd.configs import read_config
 from fgd.suite import Suite
 
 
 def _dataset(suite: Suite) -> Config:
-    return own.read_config(root() / suite.dataset)
+    return read_config(root() / suite.dataset)
 
 
 def data_classes(suite: Suite) -> tuple[str, ...] | None:
     """The class names that a suite's data set says; None where it leaves them to COCO's."""
     return _dataset(suite).data.train.get("classes")
+
+
+def image_scale(suite: Suite) -> Any:
+    """The `img_scale` that the data set's config gives every pipeline; None if it gives none."""
+    return _dataset(suite).get("pipeline", {}).get("img_scale")
 
 
 def images_of(suite: Suite, split: str) -> int | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmcv import Config
 
+from fgd.configs import read_config
 from fgd.errors import FGDError
 
 # What is taken from a detector's config; the one that mmdet writes beside a checkpoint has it all.
@@ -39,7 +40,8 @@ def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
         row: the row's file; paths in it are relative to its folder.
 
     Raises:
-        FGDError: a file is missing, or student and teacher have the same name.
+        FGDError: a file is missing, the AP is no number of points, or student and teacher have the
+            same name.
     """
     found = []
     student, teacher = content["student"], content["teacher"]
@@ -49,12 +51,26 @@ def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
     if isinstance(teacher, dict):
         config = _existing(row, "teacher.config", teacher["config"])
         checkpoint = _existing(row, "teacher.checkpoint", teacher["checkpoint"])
+        check_points(teacher.get("ap", 0), f"{row}: teacher.ap")
         settings = {key: teacher[key] for key in ("sha256", "ap") if key in teacher}
         found.append(OwnDetector(config.stem, config, checkpoint, **settings))
     elif teacher.endswith(".py"):
         config = _existing(row, "teacher", teacher)
         found.append(OwnDetector(config.stem, config))
     return merge([{detector.name: detector} for detector in found], str(row))
+
+
+def check_points(ap: float, place: str) -> None:
+    """Refuse an AP that a teacher has to reach if it is no number of points.
+
+    As a fraction, 0.412 for 41.2, any teacher would reach it.
+
+    Args:
+        ap: 0 stands for none.
+        place: what the error names as its origin.
+    """
+    if ap != 0 and not 1 < ap <= 100:
+        raise FGDError(f"{place} is {ap:g}: expected AP in points, for example 41.2, or 0 for none")
 
 
 def merge(groups: list[dict[str, OwnDetector]], place: str) -> dict[str, OwnDetector]:
@@ -99,22 +115,6 @@ def load_config(detector: OwnDetector) -> Config:
     if isinstance(init, dict) and "://" not in init.get("checkpoint", "://"):
         init.checkpoint = str(_existing(detector.config, "init_cfg.checkpoint", init.checkpoint))
     return config
-
-
-def read_config(path: Path) -> Config:
-    """An mmdet config.
-
-    Raises:
-        FGDError: it is missing or cannot be read.
-    """
-    try:
-        return Config.fromfile(str(path))
-    except Exception as error:
-        # It is a program: anything can be raised.
-        reason = str(error).removeprefix(f"There are syntax errors in config file {path}: ")
-        raise FGDError(
-            f"{path}: cannot be read as a config ({type(error).__name__}: {reason})"
-        ) from error
 
 
 def _existing(file: Path, key: str, value: str) -> Path:

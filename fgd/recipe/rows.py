@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fgd.configs import read_config
 from fgd.recipe import own
 from fgd.recipe.own import OwnDetector
 from fgd.suite import Suite, rate, row_file
@@ -43,7 +44,7 @@ def load_row(name: str, suite: Suite | None = None) -> Row:
     else:
         path = row_file(name)
         place = f"configs/distillers/{path.name}"
-    content = own.read_config(path).to_dict()
+    content = read_config(path).to_dict()
     validate(content, "row", place)
     detectors = {
         "student": own.name_of(content["student"]),

@@ -113,7 +113,11 @@ def load_suite(path: str | Path) -> Suite:
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in (root() / "configs" / "suites").glob("*.yaml")))
         raise FGDError(f"{path}: no such suite file; configs/suites has {names}")
+    if path.suffix == ".py":
+        raise FGDError(f"{path}: is a row's file or another config; give a suite (.yaml)")
     content = _read(path)
+    if not isinstance(content, dict):
+        raise FGDError(f"{path}: is no suite; expected keys and values (configs/suites has some)")
     validate(content, "suite", str(path))
     if ("seed" in content) == ("seeds" in content):
         raise FGDError(f"{path}: give either `seed`, a number, or `seeds`, a list of numbers")

@@ -1,6 +1,7 @@
 """COCO's archives: a miniature from a real server, and archives that nobody should unpack."""
 
 import json
+import random
 import stat
 import zipfile
 from functools import partial
@@ -150,3 +151,12 @@ def test_no_space(site, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
     with pytest.raises(FGDError, match=r"have to be unpacked, 0\.0 GB are free"):
         unpack(site / "zips/val2017.zip", tmp_path, VAL)
+
+
+def test_an_archive_is_fetched_only_where_it_can_be_unpacked(site, server, disk):
+    images = {f"val2017/{n}.jpg": random.Random(n).randbytes(30_000) for n in (1, 2)}
+    write_zip(site / "zips/val2017.zip", images)
+    out = disk("100k")
+    with pytest.raises(FGDError, match=rf"{out}: .*val2017\.zip needs"):
+        download_coco(out, server.address, (VAL,))
+    assert not (out / "val2017.zip.part").exists()

@@ -15,7 +15,15 @@ STUDENT = "retinanet_r50_fpn_2x_coco"
 
 
 def test_a_repeated_data_set_makes_as_many_more_epochs(tmp_path):
-    suite = dataclasses.replace(COCO, train_teachers=(REPEATED,))
+    base = root() / "configs"
+    (tmp_path / "mine.py").write_text(
+        f"_base_ = '{base}/distillers/retinanet_r50.py'\nteacher = '{REPEATED}'\n"
+    )
+    file = tmp_path / "suite.yaml"
+    file.write_text(
+        f"base: {base}/suites/coco.yaml\nrows: [mine.py]\ntrain_teachers: [{REPEATED}]\n"
+    )
+    suite = load_suite(file)
     printed = recipe.write_teacher(suite, REPEATED, tmp_path)
     assert printed.endswith("; 12 epochs of data repeated 3 times = 36 epochs")
     training = recipe.compose_teacher(suite, REPEATED).training
@@ -77,6 +85,10 @@ def known(monkeypatch):
         (lambda c: c.update(momentum_config={"policy": "cyclic"}), "has momentum_config"),
         (lambda c: c.optimizer_config.update(type="Fp16OptimizerHook"), "has the type Fp16Opt"),
         (lambda c: c.data.train.update(proposal_file="p.pkl"), "has a proposal_file"),
+        (
+            lambda c: c.update(runner=dict(type="IterBasedRunner", max_iters=90_000)),
+            "its runner is IterBasedRunner, .* give epochs",
+        ),
     ],
 )
 def test_what_is_not_done_here_is_refused(known, by, message):

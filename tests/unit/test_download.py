@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
@@ -26,7 +28,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     `breaks.pth` is continued where a client asks for the rest, `stops.pth` never gets further.
     `whole.pth` breaks off once, and is always sent from its beginning. `waits.pth` stops after some
-    bytes, until the server's `go_on` is set.
+    bytes, until the server's `go_on` is set. `busy.pth` is refused twice before it is sent,
+    `down.pth` always; `drips.pth` comes a tenth at a time; `huge.pth` is announced and never sent.
     """
 
     def do_GET(self):
@@ -34,6 +37,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((name, self.headers["Range"]))
         if name == "missing.pth":
             return self.send_error(404)
+        if name == "down.pth":
+            return self.send_error(503)
+        if name == "busy.pth" and len(self.server.requests) <= 2:
+            return self.send_error((429, 502)[len(self.server.requests) - 1])
+        if name == "huge.pth":
+            self.send_response(200)
+            self.send_header("Content-Length", str(10**18))
+            return self.end_headers()
         content = CONTENT[:-1] if name == "wrong.pth" else CONTENT
         first = 0 if name == "whole.pth" else int((self.headers["Range"] or "bytes=0-")[6:-1])
         self.send_response(206 if first else 200)
@@ -41,6 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if name == "stops.pth" or (name == "breaks.pth" and not first):
             content = content[: first + BREAKS_AFTER] if name == "breaks.pth" else b""
+        if name == "drips.pth":
+            content = content[: first + len(CONTENT) // 10]
         if name == "whole.pth" and len(self.server.requests) == 1:
             content = content[:BREAKS_AFTER]
         if name == "waits.pth" and not first:
@@ -155,6 +168,65 @@ def test_a_file_placed_in_the_cache_by_hand_needs_no_network(target, cache):
     assert target.read_bytes() == CONTENT
 
 
+def test_another_suites_download_leaves_this_ones_file_as_it_is(tmp_path, cache):
+    """Snakemake would train anew what began with a file whose time is new."""
+    cache.mkdir(parents=True)
+    (cache / "good.pth").write_bytes(CONTENT)
+    first, second = tmp_path / "1.pth", tmp_path / "2.pth"
+    fetch("http://127.0.0.1:9/good.pth", first, HASH[:8])
+    files = (first, cache / "good.pth")
+    before = [_identity(file) for file in files]
+    fetch("http://127.0.0.1:9/good.pth", second, HASH[:8])
+    assert [_identity(file) for file in files] == before
+    times = [file.stat().st_mtime_ns for file in (cache / "good.pth", first, second)]
+    assert times == sorted(times)  # each newer than what it was made from
+
+
+def _identity(file):
+    status = file.stat()
+    return status.st_ino, status.st_nlink, status.st_mode, status.st_mtime_ns
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_finds_what_one_has_downloaded(server, monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("FGD_CACHE", folder)
+        Path(folder).chmod(0o755)
+        fetch(f"{server.address}/good.pth", Path(folder) / "mine" / "a.pth", HASH[:8])
+        locks = list(Path(folder).glob("checkpoints/.*.lock"))
+        assert [stat.S_IMODE(lock.stat().st_mode) for lock in locks] == [0o666]
+        Path(folder, "theirs").mkdir()
+        os.chown(Path(folder, "theirs"), 65534, 65534)
+        said = _as_nobody(lambda: fetch("http://a/good.pth", f"{folder}/theirs/a.pth", HASH[:8]))
+        assert said == ""
+        assert Path(folder, "theirs/a.pth").read_bytes() == CONTENT
+        said = _as_nobody(lambda: fetch("http://a/x.pth", f"{folder}/theirs/x.pth", HASH[:8]))
+        assert said.startswith("FGDError")
+        assert "you may not write there, and the cache lacks x.pth" in said
+
+
+def _as_nobody(act) -> str:
+    """What another user is told, in a process of its own."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = ""
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            os.umask(0o002)
+            act()
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        return pipe.read()
+
+
 def test_a_wrong_file_placed_in_the_cache_is_refused(target, cache):
     cache.mkdir(parents=True)
     (cache / "good.pth").write_bytes(CONTENT[:-1])
@@ -189,6 +261,36 @@ def test_not_found(server, target):
     with pytest.raises(FGDError, match=r"missing\.pth: the server answers 404"):
         fetch(f"{server.address}/missing.pth", target, HASH[:8])
     assert not target.exists()
+    assert len(server.requests) == 1
+
+
+def test_a_busy_server_is_asked_again(server, target):
+    fetch(f"{server.address}/busy.pth", target, HASH[:8])
+    assert target.read_bytes() == CONTENT
+    assert len(server.requests) == 3
+    with pytest.raises(FGDError, match=r"down\.pth: the server answers 503"):
+        fetch(f"{server.address}/down.pth", target, HASH[:8])
+    assert len(server.requests) == 3 + 5
+
+
+def test_a_download_that_gets_further_is_not_given_up(server, target):
+    fetch(f"{server.address}/drips.pth", target, HASH[:8])
+    assert target.read_bytes() == CONTENT
+    assert len(server.requests) == 10
+
+
+def test_a_disk_that_is_full_is_not_called_a_broken_connection(server, cache, target):
+    cache.mkdir(parents=True)
+    (cache / "good.pth.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*good\.pth\.part'"):
+        fetch(f"{server.address}/good.pth", target, HASH[:8])
+    assert len(server.requests) == 1
+
+
+def test_what_does_not_fit_is_not_begun(server, cache, target):
+    with pytest.raises(FGDError, match=rf"{cache}: .*huge\.pth needs 1000000000\.0 GB, .* free"):
+        fetch(f"{server.address}/huge.pth", target, HASH[:8])
+    assert list(cache.glob("*.part")) == []
     assert len(server.requests) == 1
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from mmcv import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import own_data
@@ -89,7 +91,16 @@ def test_a_student_of_another_width_inherits_what_fits(run, brought, tmp_path):
 def test_a_second_row_joins_the_suite(run):
     assert run()[0] == 0
     data = ("--train", "--train-images", "--val", "--val-images", "--img-scale", "--name")
-    status, said = run("--name=second", "--levels=1,2", without=data)
+    for option, told in [
+        ("--gpus=8", "--gpus 8 is not 1"),
+        ("--samples-per-gpu=4", "--samples-per-gpu 4 is not 2"),
+        ("--img-scale=64,64", "--img-scale 64,64 is not 160,160"),
+    ]:
+        status, said = run("--name=second", option, without=data)
+        assert status == 2
+        assert f"own.yaml: has its settings already, and {told}" in said
+    same = ("--gpus=1", "--img-scale=160,160")
+    status, said = run("--name=second", "--levels=1,2", *same, without=data)
     assert status == 0, said
     suite = load_suite("own/own.yaml")
     assert set(suite.rows) == {"mine", "second"}
@@ -116,6 +127,8 @@ def test_a_teacher_of_the_zoo_is_trained_on_the_users_classes(run):
         (["--out=coco"], "'coco' is a suite of configs/suites"),
         (["--student=retinanet_r50_fpn_1x"], "did you mean 'retinanet_r50_fpn_1x_coco'"),
         (["--val=nowhere.json"], "annotation file nowhere.json is missing"),
+        (["--teacher-ap=0.412"], "AP is 0.412: expected AP in points, for example 41.2"),
+        (["--teacher-ap=140"], "AP is 140: expected AP in points"),
         (["--train-teacher"], "a teacher that is to be trained has no checkpoint"),
     ],
 )
@@ -143,6 +156,28 @@ def test_a_student_of_masks_needs_them_in_the_data(run, brought, split):
     assert run(f"{option}={boxes}")[0] == 0  # a student of boxes
 
 
+def test_modules_that_configs_import_are_imported_from_the_composed_ones(
+    run, brought, tmp_path, monkeypatch
+):
+    for role in ("student", "teacher"):
+        (tmp_path / f"my_{role}.py").write_text("")
+        text = (brought / f"{role}.py").read_text()
+        imports = f"custom_imports = dict(imports=['my_{role}'], allow_failed_imports=False)\n"
+        (tmp_path / f"{role}.py").write_text(text + imports)
+    shutil.copy(brought / "resnet18x8.pth", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    status, said = run(*(f"--{role}={tmp_path / role}.py" for role in ("student", "teacher")))
+    assert status == 0, said
+    suite = load_suite("own/own.yaml")
+    for arm, training in (("fgd", ["my_student", "my_teacher"]), ("baseline", ["my_student"])):
+        recipe.write_row(suite, "mine", arm, tmp_path / arm)
+        for file, modules in (("config", training), ("student", ["my_student"])):
+            written = Config.fromfile(str(tmp_path / arm / f"{file}.py"))
+            assert written.custom_imports.imports == modules
+    recipe.write_teacher(suite, "teacher", tmp_path / "t")
+    assert Config.fromfile(str(tmp_path / "t/detector.py")).custom_imports.imports == ["my_teacher"]
+
+
 def test_repeated_data_are_epochs_of_the_row(run, brought):
     path = brought / "repeated.py"
     own_data.write_detector(
@@ -156,6 +191,26 @@ def test_repeated_data_are_epochs_of_the_row(run, brought):
     assert row.lr_config["step"] == [27, 33]
 
 
+def test_a_student_trained_by_iterations_is_refused(run, brought):
+    path = brought / "iterations.py"
+    config = Config.fromfile(str(brought / "student.py"))
+    config.runner = dict(type="IterBasedRunner", max_iters=90_000)
+    config.dump(str(path))
+    status, said = run(f"--student={path}")
+    assert status == 2
+    assert "iterations: its runner is IterBasedRunner" in said
+
+
+def test_a_pyramid_of_another_kind_is_sent_to_its_example(run):
+    teacher = ["--teacher=yolox_l_8x8_300e_coco", "--train-teacher"]
+    status, said = run(
+        "--student=yolox_s_8x8_300e_coco", "--from-scratch", *teacher,
+        without=("--student", "--teacher", "--teacher-checkpoint"),
+    )  # fmt: skip
+    assert status == 2
+    assert "with distill.taps: configs/distillers/yolox_m.py is one" in said
+
+
 def test_a_teacher_of_other_pixels_is_refused(run, brought):
     config = own_data.write_detector(brought / "caffe.py", "retinanet_r101_caffe_fpn_1x_coco", 24)
     own_data.write_checkpoint(brought / "caffe.pth", config, CLASSES=own_data.CLASSES)
@@ -165,6 +220,13 @@ def test_a_teacher_of_other_pixels_is_refused(run, brought):
     assert status == 2
     assert "the student student gets its images as RGB" in said
     assert "the teacher caffe as BGR" in said
+
+
+def test_a_teacher_of_the_zoo_brings_its_own_ap(run):
+    teacher = ["--teacher=retinanet_r101_fpn_2x_coco", "--teacher-ap=41"]
+    status, said = run(*teacher, without=("--teacher", "--teacher-checkpoint"))
+    assert status == 2
+    assert "is a name of the model zoo, which says its AP" in said
 
 
 def test_strides_are_compared_on_the_built_detectors(run, brought):
@@ -253,6 +315,7 @@ def test_errors_in_ones_own_files_name_the_file(run):
     for wrong, message in [
         (text + "(\n", r"mine\.py: cannot be read as a config \(SyntaxError: '\(' was never"),
         (text.replace("teacher.pth", "no.pth"), r"teacher\.checkpoint .*no\.pth'.*no file"),
+        (text.replace(".pth'", ".pth', ap=0.4"), r"mine\.py: teacher\.ap is 0\.4: expected AP in"),
         (text.replace("teacher.py'", "student.py'"), r"two detectors are called 'student'"),
     ]:
         row.write_text(wrong)
@@ -289,6 +352,10 @@ def test_an_own_teacher_keeps_its_file_and_its_promise(brought, tmp_path, monkey
     files = [str(brought / name) for name in ("teacher.py", "teacher.pth")]
     check = ["check-teacher", "teacher", *files, f"--out={tmp_path / 'c'}"]
     assert runner.invoke(main, [*check, "--ap=30.1"]).exit_code == 0
+    assert runner.invoke(main, [*check, "--ap=0"]).exit_code == 0  # nothing was promised
+    fraction = runner.invoke(main, [*check, "--ap=0.301"])
+    assert fraction.exit_code == 2
+    assert "--ap is 0.301: expected AP in points" in fraction.output
     refused = runner.invoke(main, [*check, "--ap=31"])
     assert refused.exit_code == 2
     assert "box AP 30.00, 1.00 below the 31.0 that its row says" in refused.output

@@ -1,13 +1,16 @@
 """Names of the model zoo: what they resolve to, and what a wrong one says."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from fgd import zoo
+from fgd.cli import main
 from fgd.errors import FGDError
 
 FACTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "rows.yaml").read_text())
@@ -92,6 +95,17 @@ def test_an_address_without_a_hash_is_refused(tmp_path):
     (tmp_path / "a.yml").write_text("Models:\n  - {Name: a, Weights: 'file:///tmp/a.pth'}\n")
     with pytest.raises(FGDError, match="does not end in"):
         zoo.find("a", tmp_path)
+
+
+def test_a_cached_checkpoint_is_found_whatever_is_in_its_name(tmp_path, monkeypatch):
+    name = "reppoints_moment_r50_fpn_gn-neck+head_2x_coco"  # its address has %2B for the +
+    monkeypatch.setenv("FGD_CACHE", str(tmp_path))
+    file = tmp_path / "checkpoints" / f"{name}_20200329-91babaa2.pth"
+    file.parent.mkdir()
+    file.touch()
+    shown = json.loads(CliRunner().invoke(main, ["zoo", "show", name, "--json"]).output)
+    assert "%2B" in shown["address"]
+    assert shown["cached"] == str(file)
 
 
 def test_looking_up_names_imports_no_models():

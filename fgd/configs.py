@@ -1,0 +1,72 @@
+"""mmdet configs read from their files, and the kinds that commands take told apart."""
+
+from pathlib import Path
+
+from mmcv import Config
+
+from fgd.errors import FGDError
+
+# What `fgd compose` writes into config.py beside the model and the data.
+_TRAINING = ("total_batch", "log", "checkpoint", "seed")
+
+
+def read_config(path: str | Path) -> Config:
+    """An mmdet config.
+
+    Raises:
+        FGDError: it is missing or cannot be read.
+    """
+    try:
+        return Config.fromfile(str(path))
+    except Exception as error:
+        # It is a program: anything can be raised.
+        reason = str(error).removeprefix(f"There are syntax errors in config file {path}: ")
+        raise FGDError(
+            f"{path}: cannot be read as a config ({type(error).__name__}: {reason})"
+        ) from error
+
+
+def read_training(path: str | Path) -> Config:
+    """The config of a training, as `fgd train` takes it.
+
+    Raises:
+        FGDError: it cannot be read, or is another kind of config.
+    """
+    config = _with_model(path)
+    missing = [key for key in _TRAINING if key not in config]
+    if missing:
+        raise FGDError(
+            f"{path}: is no config of a training, for it has no {missing[0]}; `fgd compose` writes "
+            "one, config.py"
+        )
+    return config
+
+
+def read_detector(path: str | Path) -> Config:
+    """The plain mmdet config of a detector, as `fgd evaluate` takes it.
+
+    Raises:
+        FGDError: it cannot be read, or is another kind of config.
+    """
+    config = _with_model(path)
+    if config.model.get("type") == "FGDDistiller":
+        raise FGDError(
+            f"{path}: is the config of a distillation, student and teacher; give the student's, "
+            "which `fgd compose` writes beside it (student.py), and the checkpoint that `fgd "
+            "transfer` writes"
+        )
+    if "test" not in config.get("data", {}):
+        raise FGDError(f"{path}: has no data.test; give a complete mmdet config")
+    return config
+
+
+def _with_model(path: str | Path) -> Config:
+    config = read_config(path)
+    if "model" in config:
+        return config
+    if "student" in config:
+        raise FGDError(
+            f"{path}: is a row's file, no mmdet config; `fgd compose` writes a row's config.py and "
+            "student.py"
+        )
+    raise FGDError(f"{path}: is no mmdet config, for it has no model")

@@ -1,0 +1,44 @@
+"""Options that would be ignored are refused."""
+
+import pytest
+from click.testing import CliRunner
+
+from fgd.checkout import root
+from fgd.cli import main
+
+COCO = str(root() / "configs/suites/coco.yaml")
+ROW = str(root() / "configs/distillers/retinanet_r50.py")
+TEACHER = "retinanet_x101_64x4d_fpn_1x_coco"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compose", COCO, f"--teacher={TEACHER}", "--arm=fgd"], "--arm and --seed go with a ROW"),
+        (["compose", COCO, f"--teacher={TEACHER}", "--seed=77"], "--arm and --seed go with a ROW"),
+        (["compose", COCO, "gfl_r50", "--arm=fgd"], "suite coco has no row 'gfl_r50'; it has ret"),
+        (
+            ["compose", COCO, "--teacher=retinanet_x101_64x4d_fpn_2x_coco"],
+            f"no row learns from 'retinanet_x101_64x4d_fpn_2x_coco'; did you mean '{TEACHER}'",
+        ),
+        (["download", TEACHER, "--sha256=12345678"], "--sha256 goes with a file of your own"),
+        (["download", "torchvision://resnet50", "--sha256=1"], "--sha256 goes with a file"),
+        (
+            ["compose", ROW, "x", "--arm=fgd"],
+            "retinanet_r50.py: is a row's file or another config; ",
+        ),
+        (["table", COCO, "--results=nowhere"], "'nowhere' does not exist"),
+        (["plot", COCO, "--results=nowhere"], "'nowhere' does not exist"),
+    ],
+)
+def test_options_are_not_ignored(tmp_path, arguments, message):
+    result = CliRunner().invoke(main, [*arguments, f"--out={tmp_path / 'out'}"])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rehearsal_needs_pixels():
+    result = CliRunner().invoke(main, ["prove", COCO, "--size=0"])
+    assert result.exit_code == 2
+    assert "0 is not in the range x>=1" in result.output
