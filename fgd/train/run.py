@@ -35,7 +35,16 @@ from fgd.train.precision import AUTO, Precision, usual
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
 from fgd.train.space import check_space, state_bytes
-from fgd.train.state import KEPT, StateHook, exclusive, find_state, restore, set_aside, tidy
+from fgd.train.state import (
+    KEPT,
+    StateHook,
+    check_agreement,
+    exclusive,
+    find_state,
+    restore,
+    set_aside,
+    tidy,
+)
 from fgd.train.step import Trainable
 from fgd.train.validation import Collapse, ValidationHook
 from fgd.train.watch import GoBack, Incidents, Policy, Watch
@@ -172,9 +181,8 @@ def _origin(cfg: Config, config: Path, meta: dict) -> dict:
 
 def _earlier_state(work_dir: Path, meta: dict, rank: int, logger: logging.Logger) -> dict | None:
     state = find_state(work_dir, logger)
+    check_agreement(work_dir, state)  # all have read the folder before one renames it
     matches = state is None or state["meta"]["fingerprint"] == meta["fingerprint"]
-    if dist.is_initialized():
-        dist.barrier()  # all ranks have read the folder before one renames it
     if not matches and rank == 0:
         logger.info("%s belongs to another recipe; kept as %s", work_dir, set_aside(work_dir))
     elif rank == 0:

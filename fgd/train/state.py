@@ -17,7 +17,7 @@ from mmcv.runner.hooks import Hook
 from fgd.checkpoint import is_sealed, read_checkpoint, seal
 from fgd.errors import FGDError
 from fgd.files import atomic_path
-from fgd.train import space
+from fgd.train import ranks, space
 from fgd.train.background import Background, Snapshot
 from fgd.train.ema import MovingAverage
 from fgd.weights import load_strictly
@@ -146,6 +146,33 @@ def find_state(folder: Path, logger: logging.Logger) -> dict[str, Any] | None:
             "away to start this run from the beginning"
         )
     return None
+
+
+def check_agreement(folder: Path, state: dict[str, Any] | None) -> None:
+    """Let no processes train together from different states: nothing else would tell.
+
+    A network file system may show one of them a folder as it was a minute ago. When the call
+    returns, all processes have read theirs.
+
+    Args:
+        folder: the work folder.
+        state: what this process found there.
+
+    Raises:
+        FGDError: on all processes, if they found different ones.
+    """
+    found = ranks.of_all("none" if state is None else _described(state["meta"]))
+    if len(set(found)) > 1:
+        listing = "; ".join(f"process {rank}: {what}" for rank, what in enumerate(found))
+        raise FGDError(
+            f"{folder}: the processes of the run find different training states there ({listing}). "
+            "A network file system can be late on some of its machines: start the run again in "
+            "some minutes"
+        )
+
+
+def _described(meta: dict[str, Any]) -> str:
+    return f"iteration {meta['iter']}, sha256 {meta['content_sha256'][:8]}"
 
 
 def tidy(folder: Path, state: dict[str, Any] | None) -> None:
