@@ -94,14 +94,15 @@ class ValidationHook(Hook):
             return
         started = time.monotonic()
         model = runner.model
-        # What each process has averaged since its last step is its own: the first one's counts.
-        for buffer in model.module.buffers() if dist.is_initialized() else ():
-            dist.broadcast(buffer, 0)
         if self._data is None:
             self._data = test_data(self._cfg, rank=runner.rank, world_size=runner.world_size)
         dataset, loader = self._data
         model.module.eval()
         with model.precision.autocast(), _averaged(runner):
+            # The statistics that a process has averaged since its last step, or in its moving
+            # average, are its own: the first one's count.
+            for buffer in model.module.buffers() if dist.is_initialized() else ():
+                dist.broadcast(buffer, 0)
             results = detect(model.module, loader, model.device)
         shares = ranks.at_first(results)
         model.train()

@@ -99,6 +99,35 @@ def test_two_processes_share_the_images(config, tiny_suite, tmp_path):
     assert entry["box"] == figures_of(tmp_path, tiny_suite)["box"]
 
 
+@pytest.mark.parametrize("average", [None, dict(momentum=0.01, total_iter=5)])
+def test_two_processes_evaluate_the_same_detector(config, tmp_path, two_processes, average):
+    path = config(interval=2)
+    cfg = Config.fromfile(str(path))
+    if average:
+        cfg.ema = average
+    cfg.dump(str(path))
+    script = """if True:
+        import os, sys
+        from pathlib import Path
+        from fgd.checkpoint import content_hash
+        from fgd.train import train, validation
+        detect = validation.detect
+        def noted(model, *rest):
+            tensors = dict(model.student.state_dict())
+            Path(sys.argv[2], os.environ["RANK"]).write_text(content_hash(tensors))
+            return detect(model, *rest)
+        validation.detect = noted
+        train(*sys.argv[1:])
+    """
+    done = two_processes(script, path, tmp_path / "run", tmp_path / "out.pth")
+    assert done.returncode == 0, done.stderr
+    first, second = ((tmp_path / "run" / rank).read_text() for rank in "01")
+    assert first == second
+    # It is the first process's, and what will be transferred.
+    transfer(tmp_path / "out.pth", tmp_path / "student.pth", "student")
+    assert first == content_hash(read_checkpoint(tmp_path / "student.pth")["state_dict"])
+
+
 @pytest.fixture
 def figures(monkeypatch):
     """Let the AP after each epoch be told."""
