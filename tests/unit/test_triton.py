@@ -81,6 +81,14 @@ def test_what_kernels_prove_themselves_on_takes_all_their_loops():
 
 
 @pytest.mark.usefixtures("quick_proof")
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_kernels_run_where_their_tensors_are():
+    with torch.cuda.device(0):
+        assert reductions._triton_works.__wrapped__(
+            torch.device("cuda", 1), torch.float32, channels_last=False
+        )
+
+
 def test_kernels_prove_themselves_before_they_are_used(monkeypatch, recwarn):
     works = reductions._triton_works.__wrapped__
     assert works(DEVICE, torch.bfloat16, channels_last=True)
