@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,3 +176,15 @@ def test_what_a_collapse_is(tmp_path, aps, below, collapsed):
         progress.append(tmp_path, entry, progress.VALIDATION)
     hook = ValidationHook(None, tmp_path, 1, 1, Collapse("stop", below), None)
     assert (hook._collapse() is not None) == collapsed
+
+
+def test_an_old_collapse_is_not_told_again(tmp_path):
+    """After epochs without figures, and where a run goes on in the middle of one."""
+    for epoch, ap in [(2, 0.3), (4, 0.1)]:
+        entry = {"iter": 10 * epoch, "epoch": epoch, "box": {"AP": ap}}
+        progress.append(tmp_path, entry, progress.VALIDATION)
+    hook = ValidationHook(None, tmp_path, 2, 10, Collapse("stop"), None)
+    hook.after_train_epoch(SimpleNamespace(rank=0, epoch=4, max_epochs=8))
+    hook.before_run(SimpleNamespace(rank=0, iter=45, epoch=4, max_epochs=8))
+    with pytest.raises(FGDError, match="epoch 4: box AP has collapsed"):
+        hook.before_run(SimpleNamespace(rank=0, iter=40, epoch=4, max_epochs=8))
