@@ -20,7 +20,7 @@ from urllib.request import Request, url2pathname, urlopen
 from tqdm import tqdm
 
 from fgd.errors import FGDError
-from fgd.files import atomic_path, cache_root, sha256
+from fgd.files import atomic_path, cache_root, place, sha256
 
 _TRIES = 5
 _PAUSE_S = 2  # before the second try; twice as long before each further one
@@ -47,7 +47,7 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
         if not source.is_file():
             raise FGDError(f"{address}: there is no such file")
         _verify(source, hash8, address)
-        _place(source, target)
+        place(source, target)
         return
     cached = cache_folder() / unquote(parts.path.rsplit("/", 1)[-1])
     cached.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
             _verify(cached, hash8, str(cached))
         else:
             _download(address, cached, hash8)
-        _place(cached, target)
+        place(cached, target)
 
 
 def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "") -> None:
@@ -165,17 +165,6 @@ def _verify(file: Path, hash8: str, name: str) -> None:
             f"{name}: expected a file with sha256 {hash8}..., got {actual[: len(hash8)]}... "
             f"({file.stat().st_size} bytes). Remove it, or get the right one, and try again"
         )
-
-
-def _place(source: Path, target: str | os.PathLike) -> None:
-    """A hard link, where the disk is the same: checkpoints are hundreds of megabytes."""
-    with atomic_path(target) as temporary:
-        temporary.unlink()
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        os.utime(temporary)  # newer than what it was made from
 
 
 @contextmanager

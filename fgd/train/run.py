@@ -24,7 +24,7 @@ from fgd import rate
 from fgd.audit import check_start, own_values, summary
 from fgd.batches import Collate
 from fgd.errors import FGDError
-from fgd.files import atomic_path, write_json
+from fgd.files import place, write_json
 from fgd.fingerprint import fingerprint, starting_weights, training_annotations
 from fgd.provenance import of_training
 from fgd.train import curves, ranks
@@ -34,7 +34,7 @@ from fgd.train.log import LogHook
 from fgd.train.precision import AUTO, Precision, usual
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
-from fgd.train.space import check_space, state_bytes
+from fgd.train.space import check_space, state_bytes, told_when_full
 from fgd.train.state import (
     KEPT,
     StateHook,
@@ -42,6 +42,7 @@ from fgd.train.state import (
     exclusive,
     find_state,
     restore,
+    saved_states,
     set_aside,
     tidy,
 )
@@ -289,12 +290,9 @@ def _begin_momentum(optimizer: torch.optim.SGD) -> None:
 
 
 def _finish(work_dir: Path, out: Path) -> None:
-    # A hard link: the final state is hundreds of megabytes, and it is already safely on disk.
-    newest = max(work_dir.glob("iter_*.pth"))
-    with atomic_path(out) as temporary:
-        temporary.unlink()
-        os.link(newest, temporary)
-        os.utime(temporary)  # newer than what it was made from, also if it was made before
+    newest = saved_states(work_dir)[-1]
+    with told_when_full(out, newest.stat().st_size, f"{newest} is intact"):
+        place(newest, out)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def write_state(state: dict[str, Any], path: Path) -> None:
     Raises:
         FGDError: the disk or the quota is full; the states before it are intact.
     """
-    older = _states(path.parent)
+    older = saved_states(path.parent)
     kept = f"{older[-1].name} is intact, training goes on from it" if older else "Nothing is lost"
     needed = space.content_bytes(state)
     with space.told_when_full(path, needed, kept), atomic_path(path) as temporary:
@@ -83,7 +83,7 @@ def write_state(state: dict[str, Any], path: Path) -> None:
         with temporary.open("wb") as file:
             torch.save(seal(state), file)
         read_checkpoint(temporary)
-    for old in _states(path.parent)[:-KEPT]:
+    for old in saved_states(path.parent)[:-KEPT]:
         old.unlink()
 
 
@@ -129,7 +129,7 @@ def find_state(folder: Path, logger: logging.Logger) -> dict[str, Any] | None:
     Raises:
         FGDError: there are states, and none of them is whole.
     """
-    states = _states(folder)
+    states = saved_states(folder)
     for path in reversed(states):
         try:
             state = read_checkpoint(path)
@@ -182,7 +182,7 @@ def tidy(folder: Path, state: dict[str, Any] | None) -> None:
     """
     for path in folder.glob(".iter_*.part"):
         path.unlink()
-    for path in _states(folder) if state is not None else ():
+    for path in saved_states(folder) if state is not None else ():
         if int(_PATTERN.fullmatch(path.name)[1]) > state["meta"]["iter"]:
             path.rename(path.with_suffix(".damaged"))
 
@@ -222,5 +222,6 @@ def set_aside(folder: Path) -> Path:
     return folder.rename(aside)
 
 
-def _states(folder: Path) -> list[Path]:
+def saved_states(folder: Path) -> list[Path]:
+    """The training states in `folder`, the newest last."""
     return sorted(p for p in folder.glob("iter_*.pth") if _PATTERN.fullmatch(p.name))
