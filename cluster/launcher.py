@@ -22,6 +22,7 @@ from cluster.settings import ClusterSettings
 from cluster.slurm import JobState, NoAnswer
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
+from fgd.files import link_or_copy
 
 logger = logging.getLogger("fgd.cluster")
 
@@ -274,13 +275,8 @@ def _wait_for_end(training: Training, place: Executor, job_id: str, name: str) -
 
 
 def _publish(training: Training) -> None:
-    """Give the result its place. A hard link: it is hundreds of megabytes, and safely on disk."""
-    from fgd.files import atomic_path
-
-    with atomic_path(training.out) as temporary:
-        temporary.unlink()
-        os.link(training.final, temporary)
-        os.utime(temporary)  # newer than what it was made from, also if it was made before
+    """Give the result its place."""
+    link_or_copy(training.final, training.out)
     logger.info("done: %s", training.out)
 
 

@@ -52,12 +52,12 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
         if not source.is_file():
             raise FGDError(f"{address}: there is no such file")
         _verify(source, hash8, address)
-        _place(source, target)
+        _clone(source, target)
         return
     cached = cached_file(address)
     if not (cached.is_file() and sha256(cached).startswith(hash8)):
         _fill(address, cached, hash8)
-    _place(cached, target)
+    _clone(cached, target)
 
 
 def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "") -> None:
@@ -73,7 +73,7 @@ def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "")
     if not source.is_file():
         raise FGDError(f"{source}: there is no such file")
     _verify(source, digest, str(source))
-    _place(source, target)
+    _clone(source, target)
 
 
 def cache_folder() -> Path:
@@ -249,7 +249,7 @@ def _verify(file: Path, hash8: str, name: str) -> None:
         )
 
 
-def _place(source: Path, target: str | os.PathLike) -> None:
+def _clone(source: Path, target: str | os.PathLike) -> None:
     """A copy, where the file system can one that shares the source's blocks.
 
     No hard link: its times and permissions would be those of everybody's file.

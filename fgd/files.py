@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,21 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def link_or_copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Give `target` the content of `source`, complete or not at all, and the present as its time.
+
+    A hard link where the file system is the same, since checkpoints are hundreds of megabytes:
+    neither may be written to afterwards, only replaced. Elsewhere a copy.
+    """
+    with atomic_path(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.utime(temporary)  # newer than what it was made from, also if it was made before
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -23,7 +23,7 @@ import fgd.distiller  # registers FGDDistiller with mmdet
 from fgd.audit import check_start, own_values, summary
 from fgd.data.batches import Collate
 from fgd.errors import FGDError
-from fgd.files import atomic_path, write_json
+from fgd.files import link_or_copy, write_json
 from fgd.fingerprint import fingerprint, starting_weights, training_annotations
 from fgd.precision import AUTO, Precision, usual
 from fgd.provenance import of_training
@@ -34,8 +34,18 @@ from fgd.train.ema import MovingAverage, MovingAverageHook
 from fgd.train.log import LogHook
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
-from fgd.train.space import check_space, state_bytes
-from fgd.train.state import KEPT, StateHook, exclusive, find_state, restore, set_aside, tidy
+from fgd.train.space import check_space, state_bytes, told_when_full
+from fgd.train.state import (
+    KEPT,
+    StateHook,
+    check_agreement,
+    exclusive,
+    find_state,
+    restore,
+    saved_states,
+    set_aside,
+    tidy,
+)
 from fgd.train.step import Trainable
 from fgd.train.validation import Collapse, ValidationHook
 from fgd.train.watch import GoBack, Incidents, Policy, Watch
@@ -172,9 +182,8 @@ def _origin(cfg: Config, config: Path, meta: dict) -> dict:
 
 def _earlier_state(work_dir: Path, meta: dict, rank: int, logger: logging.Logger) -> dict | None:
     state = find_state(work_dir, logger)
+    check_agreement(work_dir, state)  # all have read the folder before one renames it
     matches = state is None or state["meta"]["fingerprint"] == meta["fingerprint"]
-    if dist.is_initialized():
-        dist.barrier()  # all ranks have read the folder before one renames it
     if not matches and rank == 0:
         logger.info("%s belongs to another recipe; kept as %s", work_dir, set_aside(work_dir))
     elif rank == 0:
@@ -281,12 +290,9 @@ def _begin_momentum(optimizer: torch.optim.SGD) -> None:
 
 
 def _finish(work_dir: Path, out: Path) -> None:
-    # A hard link: the final state is hundreds of megabytes, and it is already safely on disk.
-    newest = max(work_dir.glob("iter_*.pth"))
-    with atomic_path(out) as temporary:
-        temporary.unlink()
-        os.link(newest, temporary)
-        os.utime(temporary)  # newer than what it was made from, also if it was made before
+    newest = saved_states(work_dir)[-1]
+    with told_when_full(out, newest.stat().st_size, f"{newest} is intact"):
+        link_or_copy(newest, out)
 
 
 @contextmanager

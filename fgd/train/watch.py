@@ -11,7 +11,6 @@ import copy
 import json
 import logging
 import math
-import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -25,7 +24,7 @@ from mmcv.runner.hooks import Hook
 from torch import Tensor
 
 from fgd.errors import FGDError
-from fgd.files import write_json
+from fgd.files import link_or_copy, write_json
 from fgd.train import ranks
 from fgd.train.runner import seed_iteration
 
@@ -253,7 +252,7 @@ class Watch(Hook):
         state = self._folder / f"iter_{self._last_state:07d}.pth"
         kept = file.with_suffix(".from.pth")
         if state.exists() and not kept.exists():
-            os.link(state, kept)
+            link_or_copy(state, kept)
 
 
 def _diagnosis(runner: Any, batch: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Wrong runs that cost users of the published code days, refused by the command they meet."""
 
-import logging
-
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,16 +10,6 @@ from fgd.cli import main
 from fgd.zoo.publish import publish
 
 TEACHER = recipe.load_row("retinanet_r50").teacher
-
-
-@pytest.fixture(autouse=True)
-def loggers_as_they_were():
-    """Commands let the package's logger write to their output."""
-    logger = logging.getLogger("fgd")
-    handlers, propagate, level = logger.handlers[:], logger.propagate, logger.level
-    yield
-    logger.handlers, logger.propagate = handlers, propagate
-    logger.setLevel(level)
 
 
 def fgd(*words) -> tuple[int, str]:

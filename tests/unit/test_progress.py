@@ -4,8 +4,6 @@ import io
 import json
 import logging
 
-import pytest
-
 from fgd import progress
 
 ENTRY = {
@@ -20,17 +18,6 @@ ENTRY = {
     "loss_cls": 1.0,
     "loss_fgd": 0.23456,
 }
-
-
-@pytest.fixture
-def package_logger():
-    """The package's logger, put back afterwards."""
-    logger = logging.getLogger("fgd")
-    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
-    yield logger
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logger.propagate = propagate
 
 
 def test_what_is_appended_is_read_in_order(tmp_path):
@@ -91,9 +78,9 @@ def test_a_short_line_has_no_terms():
     assert progress.text(ENTRY, terms=False).endswith("eta 1:02:05")
 
 
-def test_the_packages_loggers_write_to_a_stream_and_nowhere_else(package_logger):
+def test_the_packages_loggers_write_to_a_stream_and_nowhere_else():
     stream = io.StringIO()
     progress.log_to(stream)
     logging.getLogger("fgd.cluster").info("submitted job 17")
     assert stream.getvalue().endswith("  submitted job 17\n")
-    assert not package_logger.propagate
+    assert not logging.getLogger("fgd").propagate

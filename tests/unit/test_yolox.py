@@ -96,8 +96,10 @@ def test_teacher_and_student_see_the_same_size_and_boxes_stay_where_they_were(di
         )
     distiller.student._input_size = (96, 96)
     boxes, passed = torch.tensor([[8.0, 8.0, 40.0, 48.0]]), []
-    for loss in distiller.distill_losses.values():
-        loss.register_forward_pre_hook(lambda module, inputs: passed.append(inputs[2:]))
+    # The losses of the levels are not called one by one.
+    distiller.distill_losses.register_forward_pre_hook(
+        lambda module, inputs: passed.append(inputs[2:])
+    )
     losses = distiller.forward_train(
         torch.rand(1, 3, 64, 64),
         [dict(img_shape=(64, 64, 3))],
@@ -106,9 +108,9 @@ def test_teacher_and_student_see_the_same_size_and_boxes_stay_where_they_were(di
     )
     assert torch.equal(*seen)
     assert seen[0].shape[-2:] == (96, 96)
-    for gt_bboxes, img_shapes in passed:
-        assert torch.equal(gt_bboxes[0], boxes)
-        assert img_shapes == [(64, 64)]
+    ((gt_bboxes, img_shapes),) = passed
+    assert torch.equal(gt_bboxes[0], boxes)
+    assert img_shapes == [(64, 64)]
     assert {f"loss_fgd_fpn_{level}" for level in range(3)} <= set(losses)
 
 
