@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from detectors import training_config
+from mmcv import Config
 
 from fgd import progress
 from fgd.distiller import FGDDistiller
@@ -17,11 +18,15 @@ from fgd.train.sampling import derive_seed
 @pytest.fixture
 def config(tiny_suite, tmp_path):
     def write(row="retinanet_r50", **changes):
+        """A row's training config; called again, with more changes to it."""
+        path = tmp_path / "config.py"
         torch.manual_seed(0)
-        config = training_config(tiny_suite, row, "fgd")
+        config = (
+            Config.fromfile(str(path)) if path.exists() else training_config(tiny_suite, row, "fgd")
+        )
         config.merge_from_dict(changes)
-        config.dump(str(tmp_path / "config.py"))
-        return tmp_path / "config.py"
+        config.dump(str(path))
+        return path
 
     return write
 
@@ -141,7 +146,7 @@ def test_a_spike_that_stopped_a_run_may_be_reported_alone(config, break_at, tmp_
     break_at(6, 1e7)
     with pytest.raises(FGDError, match=r"iteration 7: loss is .* times its recent median"):
         train(config(watch=dict(spike="stop")), tmp_path / "run", tmp_path / "out.pth")
-    train(config(), tmp_path / "run", tmp_path / "out.pth")
+    train(config(watch=dict(spike="report")), tmp_path / "run", tmp_path / "out.pth")
     assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
 
 
