@@ -7,12 +7,10 @@ is wrong: the run goes back to its last state, trains up to the bad iteration ag
 in detail before the policy decides.
 """
 
-import copy
 import json
 import logging
 import math
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -26,11 +24,10 @@ from torch import Tensor
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
 from fgd.train import ranks
-from fgd.train.runner import seed_iteration
+from fgd.train.diagnosis import diagnose, not_finite_in, summary
 
 RECENT = 100  # iterations whose median loss a spike is measured by
 _FEWEST = 20
-_LISTED = 20  # tensors named in a diagnosis
 
 
 @dataclass(frozen=True)
@@ -196,15 +193,15 @@ class Watch(Hook):
             self._save_incidents(runner)
             return
         file = self._folder / "diagnosis" / f"iter_{runner.iter + 1:07d}.json"
-        reports = self._diagnoses(runner, batch)
+        reports = ranks.of_all(diagnose(runner, batch, self._meta["seed"]))
         if runner.rank == 0:
             lr = runner.current_lr()[0]
             write_json(file, {**wanted, "action": action, "lr": lr, "ranks": reports})
             self._keep_state(file)
-        again = [report for report in reports if _not_finite_in(report)]
+        again = [report for report in reports if not_finite_in(report)]
         seen = wanted["kind"] == "spike" or bool(again)
         reason = f"iteration {runner.iter + 1}: {wanted['reason']}"
-        what = _summary(again) if seen else "; looked at, it did not happen again"
+        what = summary(again) if seen else "; looked at, it did not happen again"
         told = f"{reason}{what}. See {file}"
         if seen and action == "stop":
             # What is saved still asks for a look: a resumed run takes it, and its own action.
@@ -223,16 +220,6 @@ class Watch(Hook):
         else:
             self._save_incidents(runner)
             self._logger.warning("%s. The run goes on", told)
-
-    def _diagnoses(self, runner: Any, batch: dict[str, Any]) -> list[dict[str, Any]]:
-        """Those of all ranks; the iteration can follow as if nobody had looked."""
-        buffers = dict(runner.model.module.named_buffers())
-        kept = {name: buffer.clone() for name, buffer in buffers.items()}
-        report = _diagnosis(runner, copy.deepcopy(batch))  # YOLOX scales its boxes in place
-        for name, buffer in buffers.items():  # batch norm's statistics
-            buffer.copy_(kept[name])
-        seed_iteration(self._meta["seed"], runner)
-        return ranks.of_all(report)
 
     def _leave_out(self, runner: Any, action: str, told: str) -> None:
         first = runner.iter if action == "skip" else self._last_state
@@ -253,67 +240,6 @@ class Watch(Hook):
         kept = file.with_suffix(".from.pth")
         if state.exists() and not kept.exists():
             link_or_copy(state, kept)
-
-
-def _diagnosis(runner: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """One rank's losses by term and level, what of its tensors is bad, and its images."""
-    losses: dict[str, Any] = {}
-    detector = runner.model.module
-    hook = detector.register_forward_hook(lambda module, inputs, out: losses.update(out))
-    outputs = runner.model.train_step(batch, runner.optimizer)
-    hook.remove()
-    runner.optimizer.zero_grad()
-    outputs["loss"].backward()
-    terms = dict(_by_level(losses))
-    parameters = dict(detector.named_parameters())
-    gradients = {n: p.grad for n, p in parameters.items() if p.grad is not None}
-    runner.optimizer.zero_grad()
-    return {
-        "rank": runner.rank,
-        "images": _images(batch),
-        # As text: JSON has no NaN.
-        "terms": {name: f"{value:.6g}" for name, value in terms.items()},
-        "terms_not_finite": [name for name, value in terms.items() if not math.isfinite(value)],
-        "gradients_not_finite": _not_finite(gradients),
-        "buffers_not_finite": _not_finite(dict(detector.named_buffers())),
-        "weights_not_finite": _not_finite(parameters),
-    }
-
-
-def _not_finite_in(report: dict[str, Any]) -> list[str]:
-    """What of a diagnosis says that the step went wrong; bad terms make all that follows bad."""
-    return (
-        report["terms_not_finite"]
-        or [f"gradient of {name}" for name in report["gradients_not_finite"]]
-        or report["buffers_not_finite"]
-    )
-
-
-def _by_level(losses: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in losses.items():
-        if isinstance(value, Tensor):
-            yield name, value.mean().item()
-        else:
-            for level, item in enumerate(value):
-                yield f"{name}, level {level}", item.mean().item()
-
-
-def _not_finite(tensors: dict[str, Tensor]) -> list[str]:
-    return [name for name, t in tensors.items() if not t.isfinite().all()][:_LISTED]
-
-
-def _images(batch: dict[str, Any]) -> list[str]:
-    metas = batch["img_metas"]
-    return [meta.get("ori_filename") or str(meta.get("filename")) for meta in metas]
-
-
-def _summary(reports: list[dict[str, Any]]) -> str:
-    if not reports:
-        return ""
-    first = reports[0]
-    what = _not_finite_in(first)
-    more = f" and {len(what) - 1} more" if len(what) > 1 else ""
-    return f" ({what[0]}{more}; images {', '.join(first['images'])})"
 
 
 def _first_bad(values: list[float]) -> str:
