@@ -139,7 +139,7 @@ def _attach(training: Training, place: Executor, log: Record) -> Attempt | None:
         attempt.end = "completed, but its result was removed"
         return None
     if state.is_final and state.state != "COMPLETED":
-        # Nobody was told yet; who runs it again wants it to go on.
+        # Its failure was told to nobody, so it is told now, and the training goes on.
         verdict = failure.judge(training.jobs, attempt.job_id, state, attempt.settings)
         attempt.end = verdict.summary
         logger.warning("it ended unwatched: %s", verdict.text)
@@ -190,7 +190,7 @@ def _submit_patiently(
 def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> None:
     """End the jobs of a submission that was not seen to succeed.
 
-    Such a job has nothing to run yet, or nobody would find it.
+    submitit gives a job its files once sbatch has answered: without an answer it finds nothing to run.
 
     Raises:
         NoAnswer: there may be such a job.
@@ -203,7 +203,7 @@ def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> No
 
 
 def _state(training: Training, place: Executor, attempt: Attempt) -> JobState:
-    """Of a job; one whose ranks had all finished did not fail, though one was killed as it left."""
+    """A job's state; COMPLETED if all ranks had finished, though one was killed while it exited."""
     job_id, tasks = attempt.job_id, attempt.settings.tasks
     state = place.state(job_id, attempt.name, training.jobs)
     if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, tasks):
