@@ -17,9 +17,10 @@ def two_processes(tmp_path):
     def run(script, *arguments):
         file = tmp_path / "script.py"
         file.write_text(script)
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        # Not with Python's timeout, whose SIGKILL would leave the two processes behind.
+        command = ["timeout", "300", sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc-per-node=2", file, *arguments]
         environment = dict(os.environ, OMP_NUM_THREADS="1")
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
 
     return run
