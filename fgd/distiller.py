@@ -26,8 +26,8 @@ class FGDDistiller(BaseDetector):
     The teacher is not a submodule: it follows the distiller from device to device, but it is in no
     state dict, no optimizer, no gradient bucket, and always in eval mode. Only its backbone and
     neck run, and the backbone's batch normalisations, which are constants, are folded into its
-    convolutions. State dicts hold `student.*` and `distill_losses.loss_fgd_fpn_<level>.*`, as the
-    published code names them.
+    convolutions, if these are plain. State dicts hold `student.*` and
+    `distill_losses.loss_fgd_fpn_<level>.*`, as the published code names them.
 
     Args:
         student: mmdet model config of the student.
@@ -61,7 +61,8 @@ class FGDDistiller(BaseDetector):
         frozen = build_detector(teacher)
         load_strictly(frozen, read_checkpoint(teacher_checkpoint)["state_dict"], teacher_checkpoint)
         # Neck and head stay as they are: students inherit them.
-        fuse_conv_bn(frozen.backbone)
+        if _has_plain_convolutions(frozen.backbone):
+            fuse_conv_bn(frozen.backbone)
         frozen.requires_grad_(False).eval()
         # A plain list hides the teacher from nn.Module, which registers every module attribute.
         self._unregistered = [frozen]
@@ -206,6 +207,13 @@ def tapped_modules(
                 f"{known[0]} to {known[-1]} ({taps})"
             )
     return {level: modules[taps.format(level=level)] for level in levels}
+
+
+def _has_plain_convolutions(module: nn.Module) -> bool:
+    # Those that derive from torch's may do something else with their weights, into which no batch
+    # norm can be folded then: ConvAWS2d of DetectoRS standardises them.
+    convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
+    return all(type(convolution) is nn.Conv2d for convolution in convolutions)
 
 
 def _record_outputs(modules: dict[int, nn.Module]) -> dict[int, Tensor]:

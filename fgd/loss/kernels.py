@@ -5,6 +5,8 @@ sums over channels are complete at once, and those over pixels stay in registers
 ends. A small kernel then merges what the programs found. All arithmetic is in float32.
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import triton
 import triton.language as tl
@@ -30,16 +32,17 @@ def reduce(
     rows = torch.empty(4, count, pixels, **new)
     partial = torch.empty(count, programs, 8, channels, **new)
     softmaxes = torch.empty(count, programs, 6, **new)
-    _reduce_kernel[(programs, count)](
-        student, teacher, masks, mask_s, mask_t, rows, partial, softmaxes,
-        scale, channels, pixels, tiles, *student.stride(), *teacher.stride(),
-        BLOCK_C=triton.next_power_of_2(channels), BLOCK_P=tile, num_warps=_WARPS,
-    )  # fmt: skip
     sums = torch.empty(8, count, channels, **new)
     normalizers = torch.empty(3, count, **new)
-    _merge_kernel[(triton.cdiv(channels, 32), count)](
-        partial, softmaxes, sums, normalizers, channels, programs, BLOCK_C=32, BLOCK_R=64
-    )
+    with _device_of(student):
+        _reduce_kernel[(programs, count)](
+            student, teacher, masks, mask_s, mask_t, rows, partial, softmaxes,
+            scale, channels, pixels, tiles, *student.stride(), *teacher.stride(),
+            BLOCK_C=triton.next_power_of_2(channels), BLOCK_P=tile, num_warps=_WARPS,
+        )  # fmt: skip
+        _merge_kernel[(triton.cdiv(channels, 32), count)](
+            partial, softmaxes, sums, normalizers, channels, programs, BLOCK_C=32, BLOCK_R=64
+        )
     return Reductions(rows[:2], sums), (rows, normalizers)
 
 
@@ -58,14 +61,21 @@ def gradient(
     tile, tiles, programs = _walk(count, channels, pixels)
     grad_student = torch.empty_like(student)
     partial = student.new_empty(count, programs, 2, channels, dtype=torch.float32)
-    _gradient_kernel[(programs, count)](
-        student, teacher, masks, mask_s, sums, grad.sums.contiguous(), grad.spatial.contiguous(),
-        *softmaxes, grad_student, partial, scale, channels, pixels, tiles,
-        *student.stride(), *teacher.stride(), *grad_student.stride(),
-        BLOCK_C=triton.next_power_of_2(channels), BLOCK_P=tile, num_warps=_WARPS,
-    )  # fmt: skip
+    grad_sums, grad_spatial = grad.sums.contiguous(), grad.spatial.contiguous()
+    with _device_of(student):
+        _gradient_kernel[(programs, count)](
+            student, teacher, masks, mask_s, sums, grad_sums, grad_spatial,
+            *softmaxes, grad_student, partial, scale, channels, pixels, tiles,
+            *student.stride(), *teacher.stride(), *grad_student.stride(),
+            BLOCK_C=triton.next_power_of_2(channels), BLOCK_P=tile, num_warps=_WARPS,
+        )  # fmt: skip
     grad_mask_s, grad_mask_t = partial.sum(dim=(0, 1)).unbind()
     return grad_student, grad_mask_s, grad_mask_t
+
+
+def _device_of(features: Tensor) -> AbstractContextManager:
+    # Triton launches on the current device, which need not be the tensors'.
+    return torch.cuda.device(features.device) if features.is_cuda else nullcontext()
 
 
 def _walk(count: int, channels: int, pixels: int) -> tuple[int, int, int]:

@@ -77,7 +77,7 @@ class _ReduceFeatures(torch.autograd.Function):
 def passes_for(features: Tensor) -> ModuleType:
     """The module that reads and writes feature maps like this one: `kernels` or `plain`."""
     fits = features.is_cuda and features.dtype != torch.float64
-    if fits and _triton_works(features.device):
+    if fits and _triton_works(features.device, features.dtype, features.stride(1) == 1):
         from fgd.loss import kernels
 
         if features.shape[1] <= kernels.MAX_CHANNELS:
@@ -86,18 +86,18 @@ def passes_for(features: Tensor) -> ModuleType:
 
 
 @functools.cache
-def _triton_works(device: torch.device) -> bool:
+def _triton_works(device: torch.device, dtype: torch.dtype, channels_last: bool) -> bool:
     """Whether this device's Triton compiles the kernels, and they agree with the plain path.
 
     Triton needs a recent GPU and, when it runs, a C compiler; some machines of a cluster have
-    neither. Found out once a process, on a small feature map.
+    neither. Found out once a process, on an example of the features' type and memory layout.
     """
     if importlib.util.find_spec("triton") is None:
         return False
     try:
         from fgd.loss import kernels
 
-        agrees = _agree(kernels, device)
+        agrees = _agree(kernels, device, dtype, channels_last)
     except Exception as error:  # a compiler's, a driver's, Triton's own: any of them
         reason = str(error).strip().splitlines()[:1] or [repr(error)]
         warnings.warn(f"FGD's GPU kernels are not used: {reason[0]}", stacklevel=2)
@@ -107,21 +107,40 @@ def _triton_works(device: torch.device) -> bool:
     return agrees
 
 
-def _agree(passes: ModuleType, device: torch.device) -> bool:
-    """Whether `passes` gives what the plain path gives, on one small example."""
+# Images, channels and pixels of which a program of the kernels walks over several tiles, and more
+# programs than the kernel that merges them reads at once: both go on from what they found before.
+_EXAMPLE = (2, 24, 33284)
+
+
+def _agree(
+    passes: ModuleType, device: torch.device, dtype: torch.dtype, channels_last: bool
+) -> bool:
+    """Whether `passes` gives, on one example, what the plain path gives in float64.
+
+    In float32 that path's products follow the user's settings of TF32 and autocast.
+    """
+    count, channels, pixels = _EXAMPLE
     generator = torch.Generator().manual_seed(0)
-    student, teacher = torch.randn(2, 2, 24, 300, generator=generator).to(device)
-    masks = torch.rand(2, 2, 300, generator=generator).to(device)
-    mask_s, mask_t = torch.randn(2, 24, generator=generator).to(device)
-    outcomes = []
-    for module in (passes, plain):
-        reduced, softmaxes = module.reduce(student, teacher, masks, mask_s, mask_t, 0.1)
-        grad = Reductions(*(value.cos() for value in reduced))
-        gradients = module.gradient(
-            student, teacher, masks, mask_s, reduced.sums, softmaxes, 0.1, grad
-        )
-        outcomes.append([*reduced, *gradients])
+    maps = torch.randn(2, count, channels, pixels, generator=generator).to(device, dtype)
+    if channels_last:
+        maps = maps.transpose(2, 3).contiguous().transpose(2, 3)
+    masks = torch.rand(count, 2, pixels, generator=generator).to(device)
+    mask_s, mask_t = torch.randn(2, channels, generator=generator).to(device)
+    inputs = (*maps, masks, mask_s, mask_t)
+    exact = [tensor.double() for tensor in inputs]
+
+    expected, softmaxes = plain.reduce(*exact, 0.1)
+    grad = Reductions(*(value.cos() for value in expected))
+    expected_gradients = plain.gradient(*exact[:4], expected.sums, softmaxes, 0.1, grad)
+    reduced, softmaxes = passes.reduce(*inputs, 0.1)
+    grad = Reductions(*(value.float() for value in grad))
+    gradients = passes.gradient(*inputs[:4], reduced.sums, softmaxes, 0.1, grad)
+
+    # Sums are in float32; the student's gradient is rounded to its own type.
+    tolerance = max(1e-3, torch.finfo(dtype).eps)
+    ours = *reduced.spatial, *reduced.sums, *gradients
+    theirs = *expected.spatial, *expected.sums, *expected_gradients
     return all(
-        torch.allclose(ours, expected, rtol=1e-3, atol=1e-3)
-        for ours, expected in zip(*outcomes, strict=True)
+        bool((mine - right).abs().max() <= tolerance * right.abs().max())
+        for mine, right in zip(ours, theirs, strict=True)
     )

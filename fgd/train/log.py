@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -33,7 +34,7 @@ class LogHook(Hook):
         self._interval = interval
         self._batch_size = batch_size
         self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._counts: Counter[str] = Counter()  # by term: YOLOX's last epochs have one more
         self._device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
     def before_run(self, runner) -> None:
@@ -55,18 +56,18 @@ class LogHook(Hook):
         runner.log_buffer.clear_output()
         for name, value in runner.outputs["terms"].items():
             self._sums[name] = self._sums.get(name, 0) + value
-        self._count += bool(runner.outputs["terms"])
-        if not self._count:  # every batch since the last line was left out
+            self._counts[name] += 1
+        if not self._sums:  # every batch since the last line was left out
             return
         if self.every_n_iters(runner, self._interval) or self.is_last_iter(runner):
             means = self._means(runner.world_size)
             if runner.rank == 0:
                 self._write(runner, means)
-            self._sums, self._count = {}, 0
+            self._sums, self._counts = {}, Counter()
             self._clock, self._spent = time.monotonic(), 0.0
 
     def _means(self, world_size: int) -> dict[str, float]:
-        means = torch.stack(list(self._sums.values())) / self._count
+        means = torch.stack([total / self._counts[name] for name, total in self._sums.items()])
         if world_size > 1:
             dist.all_reduce(means)
             means /= world_size
@@ -74,7 +75,7 @@ class LogHook(Hook):
 
     def _write(self, runner, means: dict[str, float]) -> None:
         done = runner.iter + 1
-        seconds = (self._spent + time.monotonic() - self._clock) / self._count
+        seconds = (self._spent + time.monotonic() - self._clock) / self._counts["loss"]
         entry = {
             "iter": done,
             "max_iters": runner.max_iters,

@@ -24,7 +24,7 @@ from fgd import rate
 from fgd.audit import check_start, own_values, summary
 from fgd.batches import Collate
 from fgd.errors import FGDError
-from fgd.files import atomic_path, write_json
+from fgd.files import place, write_json
 from fgd.fingerprint import fingerprint, starting_weights, training_annotations
 from fgd.provenance import of_training
 from fgd.train import curves, ranks
@@ -34,8 +34,18 @@ from fgd.train.log import LogHook
 from fgd.train.precision import AUTO, Precision, usual
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
-from fgd.train.space import check_space, state_bytes
-from fgd.train.state import KEPT, StateHook, exclusive, find_state, restore, set_aside, tidy
+from fgd.train.space import check_space, state_bytes, told_when_full
+from fgd.train.state import (
+    KEPT,
+    StateHook,
+    check_agreement,
+    exclusive,
+    find_state,
+    restore,
+    saved_states,
+    set_aside,
+    tidy,
+)
 from fgd.train.step import Trainable
 from fgd.train.validation import Collapse, ValidationHook
 from fgd.train.watch import GoBack, Incidents, Policy, Watch
@@ -76,34 +86,24 @@ def _run_back(
     config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
 ) -> bool:
     """Whether something went wrong, and the run has to go back to its last state."""
-    incidents = Incidents.load(work_dir)
-    if dist.is_initialized():
-        dist.barrier()  # all ranks have read the incidents before one changes them
     try:
-        _run(config, work_dir, out, rank, world_size, device, incidents)
+        _run(config, work_dir, out, rank, world_size, device)
     except GoBack:
-        if rank == 0:
-            incidents.save(work_dir)
         if dist.is_initialized():
-            dist.barrier()
+            dist.barrier()  # the first one has written its last state
         return True
     return False
 
 
 def _run(
-    config: Path,
-    work_dir: Path,
-    out: Path,
-    rank: int,
-    world_size: int,
-    device: torch.device,
-    incidents: Incidents,
+    config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
 ) -> None:
     cfg = Config.fromfile(str(config))
     logger = _logger(rank)
     meta = {"fingerprint": fingerprint(config), "seed": cfg.seed}
     logger.info("%s", _batch(cfg, world_size))
     state = _earlier_state(work_dir, meta, rank, logger)
+    incidents = ranks.from_first(Incidents.load(work_dir, meta["fingerprint"]))
 
     seed_everything(derive_seed(cfg.seed))
     dataset = build_dataset(cfg.data.train)
@@ -115,7 +115,7 @@ def _run(
     detector = detector.to(device)
     if cfg.get("channels_last", False):
         detector = detector.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(detector, _optimizer(cfg, precision))
+    optimizer = _optimizer(detector, cfg, precision)
     average = MovingAverage(_student(detector), **cfg.ema) if "ema" in cfg else None
     # One more than are kept: the next is written before the oldest goes.
     check_space(work_dir, state_bytes(detector, optimizer, average), KEPT + 1)
@@ -182,9 +182,8 @@ def _origin(cfg: Config, config: Path, meta: dict) -> dict:
 
 def _earlier_state(work_dir: Path, meta: dict, rank: int, logger: logging.Logger) -> dict | None:
     state = find_state(work_dir, logger)
+    check_agreement(work_dir, state)  # all have read the folder before one renames it
     matches = state is None or state["meta"]["fingerprint"] == meta["fingerprint"]
-    if dist.is_initialized():
-        dist.barrier()  # all ranks have read the folder before one renames it
     if not matches and rank == 0:
         logger.info("%s belongs to another recipe; kept as %s", work_dir, set_aside(work_dir))
     elif rank == 0:
@@ -269,19 +268,31 @@ def _precision(cfg: Config, state: dict | None, device: torch.device) -> str:
     return ranks.from_first(begun or usual(device))  # all as the first, whatever devices they have
 
 
-def _optimizer(cfg: Config, precision: Precision) -> dict:
+def _optimizer(detector: nn.Module, cfg: Config, precision: Precision) -> torch.optim.Optimizer:
+    if not precision.scaler.is_enabled():
+        return build_optimizer(detector, cfg.optimizer)
     # With gradients that may overflow, torch's usual optimizers ask the device on every step
     # whether they did; the fused ones decide there.
-    return dict(cfg.optimizer, fused=True) if precision.scaler.is_enabled() else cfg.optimizer
+    optimizer = build_optimizer(detector, dict(cfg.optimizer, fused=True))
+    if isinstance(optimizer, torch.optim.SGD):
+        _begin_momentum(optimizer)
+    return optimizer
+
+
+def _begin_momentum(optimizer: torch.optim.SGD) -> None:
+    # torch's fused SGD allocates its momentum in the first step and writes nothing to it if that
+    # step overflows, as a scaler's first one often does: the next goes on from uninitialised
+    # memory. From zeros on, an undampened momentum is after one step what torch makes it.
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            if parameter.requires_grad:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _finish(work_dir: Path, out: Path) -> None:
-    # A hard link: the final state is hundreds of megabytes, and it is already safely on disk.
-    newest = max(work_dir.glob("iter_*.pth"))
-    with atomic_path(out) as temporary:
-        temporary.unlink()
-        os.link(newest, temporary)
-        os.utime(temporary)  # newer than what it was made from, also if it was made before
+    newest = saved_states(work_dir)[-1]
+    with told_when_full(out, newest.stat().st_size, f"{newest} is intact"):
+        place(newest, out)
 
 
 @contextmanager

@@ -65,7 +65,12 @@ class IterationSeedHook(Hook):
 
     def before_train_iter(self, runner: ExactRunner) -> None:
         """Called by the runner."""
-        seed_everything(derive_seed(self._seed, runner.iter, runner.rank))
+        seed_iteration(self._seed, runner)
+
+
+def seed_iteration(seed: int, runner: ExactRunner) -> None:
+    """Seed what the runner's current iteration draws, as a run with this seed does."""
+    seed_everything(derive_seed(seed, runner.iter, runner.rank))
 
 
 class StepHook(Hook):

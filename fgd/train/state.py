@@ -17,7 +17,7 @@ from mmcv.runner.hooks import Hook
 from fgd.checkpoint import is_sealed, read_checkpoint, seal
 from fgd.errors import FGDError
 from fgd.files import atomic_path
-from fgd.train import space
+from fgd.train import ranks, space
 from fgd.train.background import Background, Snapshot
 from fgd.train.ema import MovingAverage
 from fgd.weights import load_strictly
@@ -75,7 +75,7 @@ def write_state(state: dict[str, Any], path: Path) -> None:
     Raises:
         FGDError: the disk or the quota is full; the states before it are intact.
     """
-    older = _states(path.parent)
+    older = saved_states(path.parent)
     kept = f"{older[-1].name} is intact, training goes on from it" if older else "Nothing is lost"
     needed = space.content_bytes(state)
     with space.told_when_full(path, needed, kept), atomic_path(path) as temporary:
@@ -83,7 +83,7 @@ def write_state(state: dict[str, Any], path: Path) -> None:
         with temporary.open("wb") as file:
             torch.save(seal(state), file)
         read_checkpoint(temporary)
-    for old in _states(path.parent)[:-KEPT]:
+    for old in saved_states(path.parent)[:-KEPT]:
         old.unlink()
 
 
@@ -129,7 +129,7 @@ def find_state(folder: Path, logger: logging.Logger) -> dict[str, Any] | None:
     Raises:
         FGDError: there are states, and none of them is whole.
     """
-    states = _states(folder)
+    states = saved_states(folder)
     for path in reversed(states):
         try:
             state = read_checkpoint(path)
@@ -148,6 +148,33 @@ def find_state(folder: Path, logger: logging.Logger) -> dict[str, Any] | None:
     return None
 
 
+def check_agreement(folder: Path, state: dict[str, Any] | None) -> None:
+    """Let no processes train together from different states: nothing else would tell.
+
+    A network file system may show one of them a folder as it was a minute ago. When the call
+    returns, all processes have read theirs.
+
+    Args:
+        folder: the work folder.
+        state: what this process found there.
+
+    Raises:
+        FGDError: on all processes, if they found different ones.
+    """
+    found = ranks.of_all("none" if state is None else _described(state["meta"]))
+    if len(set(found)) > 1:
+        listing = "; ".join(f"process {rank}: {what}" for rank, what in enumerate(found))
+        raise FGDError(
+            f"{folder}: the processes of the run find different training states there ({listing}). "
+            "A network file system can be late on some of its machines: start the run again in "
+            "some minutes"
+        )
+
+
+def _described(meta: dict[str, Any]) -> str:
+    return f"iteration {meta['iter']}, sha256 {meta['content_sha256'][:8]}"
+
+
 def tidy(folder: Path, state: dict[str, Any] | None) -> None:
     """Clear a work folder of what a killed run or a bad disk left; for one rank, under the lock.
 
@@ -155,7 +182,7 @@ def tidy(folder: Path, state: dict[str, Any] | None) -> None:
     """
     for path in folder.glob(".iter_*.part"):
         path.unlink()
-    for path in _states(folder) if state is not None else ():
+    for path in saved_states(folder) if state is not None else ():
         if int(_PATTERN.fullmatch(path.name)[1]) > state["meta"]["iter"]:
             path.rename(path.with_suffix(".damaged"))
 
@@ -195,5 +222,6 @@ def set_aside(folder: Path) -> Path:
     return folder.rename(aside)
 
 
-def _states(folder: Path) -> list[Path]:
+def saved_states(folder: Path) -> list[Path]:
+    """The training states in `folder`, the newest last."""
     return sorted(p for p in folder.glob("iter_*.pth") if _PATTERN.fullmatch(p.name))

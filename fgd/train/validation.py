@@ -73,10 +73,9 @@ class ValidationHook(Hook):
         if runner.rank == 0:
             progress.drop_after(self._folder, runner.iter, progress.VALIDATION)
         entries = progress.read(self._folder, progress.VALIDATION) if runner.rank == 0 else []
-        there = bool(entries) and entries[-1]["iter"] == runner.iter
-        if runner.iter % self._epoch_length == 0 and not ranks.from_first(there):
-            self._validate(runner, runner.epoch)
-        if runner.iter:
+        there = ranks.from_first(bool(entries) and entries[-1]["iter"] == runner.iter)
+        at_end = runner.iter % self._epoch_length == 0
+        if there or (at_end and self._validate(runner, runner.epoch)):
             self._judge(runner)
 
     def after_train_epoch(self, runner: Any) -> None:
@@ -85,30 +84,36 @@ class ValidationHook(Hook):
         Raises:
             FGDError: the AP has collapsed, and the policy is to stop.
         """
-        self._validate(runner, runner.epoch + 1)
-        self._judge(runner)
+        if self._validate(runner, runner.epoch + 1):
+            self._judge(runner)
 
-    def _validate(self, runner: Any, done: int) -> None:
-        """Evaluate, if it is due after `done` epochs."""
+    def _validate(self, runner: Any, done: int) -> bool:
+        """Evaluate, if it is due after `done` epochs; whether it was."""
         if done == 0 or (done % self._every and done != runner.max_epochs):
-            return
+            return False
         started = time.monotonic()
         model = runner.model
-        # What each process has averaged since its last step is its own: the first one's counts.
-        for buffer in model.module.buffers() if dist.is_initialized() else ():
-            dist.broadcast(buffer, 0)
         if self._data is None:
             self._data = test_data(self._cfg, rank=runner.rank, world_size=runner.world_size)
         dataset, loader = self._data
         model.module.eval()
         with model.precision.autocast(), _averaged(runner):
+            # The statistics that a process has averaged since its last step, or in its moving
+            # average, are its own: the first one's count.
+            for buffer in model.module.buffers() if dist.is_initialized() else ():
+                dist.broadcast(buffer, 0)
             results = detect(model.module, loader, model.device)
         shares = ranks.at_first(results)
         model.train()
-        if shares is None:
-            return
+        if shares is not None:
+            self._write(runner, done, dataset, _together(shares), started)
+        return True
+
+    def _write(
+        self, runner: Any, done: int, dataset: Dataset, results: list, started: float
+    ) -> None:
         detector = self._cfg.model.get("student", self._cfg.model)
-        figures = coco_figures(dataset, _together(shares), pycocotools=False)
+        figures = coco_figures(dataset, results, pycocotools=False)
         entry = {
             "iter": done * self._epoch_length,
             "epoch": done,

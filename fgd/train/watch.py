@@ -7,10 +7,10 @@ is wrong: the run goes back to its last state, trains up to the bad iteration ag
 in detail before the policy decides.
 """
 
+import copy
 import json
 import logging
 import math
-import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -24,8 +24,9 @@ from mmcv.runner.hooks import Hook
 from torch import Tensor
 
 from fgd.errors import FGDError
-from fgd.files import write_json
+from fgd.files import place, write_json
 from fgd.train import ranks
+from fgd.train.runner import seed_iteration
 
 RECENT = 100  # iterations whose median loss a spike is measured by
 _FEWEST = 20
@@ -41,7 +42,8 @@ class Policy:
             out) or "fall_back" (leave out every batch since the last state).
         spike: after a loss of more than `factor` times its recent median; "report" only says so.
         factor: see `spike`.
-        most: how often a run may leave batches out before it stops.
+        most: how often a run may leave batches out before it stops. Going back for something that
+            then does not happen again counts, too: it may happen for ever where no look shows it.
     """
 
     nonfinite: str = "stop"
@@ -55,20 +57,25 @@ class Incidents:
     """What went wrong in a run, kept in its work folder: which batches it leaves out, and why.
 
     Attributes:
+        fingerprint: of the recipe whose run it was.
         left_out: iterations without a step of the optimizer, counted from 0.
-        reasons: one for each time that batches were left out.
-        examine: {"iter", "reason", "action"} of a bad iteration that is to be looked at.
+        reasons: one for each time that counts, see `Policy.most`.
+        examine: {"iter", "reason", "kind"} of a bad iteration that is to be looked at; the kind is
+            the policy's field for it, whose action may change before the run comes to it.
     """
 
+    fingerprint: str = ""
     left_out: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     examine: dict[str, Any] | None = None
 
     @classmethod
-    def load(cls, folder: Path) -> "Incidents":
-        """Those of a work folder; none if it has none."""
+    def load(cls, folder: Path, fingerprint: str) -> "Incidents":
+        """Those of a work folder; none if it has none of this recipe's."""
         file = folder / "incidents.json"
-        return cls(**json.loads(file.read_text())) if file.exists() else cls()
+        content = json.loads(file.read_text()) if file.exists() else {}
+        ours = content.get("fingerprint") == fingerprint
+        return cls(**content) if ours else cls(fingerprint)
 
     def save(self, folder: Path) -> None:
         """Write them."""
@@ -87,7 +94,8 @@ class Watch(Hook):
         policy: what to do.
         incidents: of this run so far.
         intervals: of log lines and saved states, in iterations.
-        meta: of the states to come; the recent losses are kept in it, for a resumed run.
+        meta: of the states to come, with the run's `seed`; the recent losses are kept in it, for a
+            resumed run.
         begun_at: iteration of the state that the run was resumed from; 0 without one.
     """
 
@@ -130,6 +138,8 @@ class Watch(Hook):
             GoBack: something went wrong.
         """
         if terms := runner.outputs["terms"]:
+            if self._waiting and list(terms) != self._names:
+                self._look(runner)  # YOLOX's last epochs have one term more
             self._names = list(terms)
             values = [value.detach().float() for value in terms.values()]
             self._waiting[runner.iter] = torch.stack(values)
@@ -156,51 +166,77 @@ class Watch(Hook):
             if bad:
                 kinds = {n: terms[:, self._names.index(n)].tolist() for n in bad}
                 reason = ", ".join(f"{n} is {_first_bad(v)}" for n, v in kinds.items())
-                self._act(runner, iteration, reason, self._policy.nonfinite)
+                self._act(runner, iteration, reason, "nonfinite")
             loss = terms[:, self._names.index("loss")].mean().item()
             usual = median(self._recent) if len(self._recent) >= _FEWEST else math.inf
             self._recent.append(loss)
             if loss > self._policy.factor * usual:
                 reason = f"loss is {loss:.4g}, {loss / usual:.0f} times its recent median"
-                self._act(runner, iteration, reason, self._policy.spike)
+                self._act(runner, iteration, reason, "spike")
 
-    def _act(self, runner: Any, iteration: int, reason: str, action: str) -> None:
-        if action == "report":
+    def _act(self, runner: Any, iteration: int, reason: str, kind: str) -> None:
+        if self._action(kind) == "report":
             self._logger.warning("iteration %d: %s", iteration + 1, reason)
             return
         self._logger.warning(
             "iteration %d: %s. Going back to the last state to look at it", iteration + 1, reason
         )
-        self._incidents.examine = dict(iter=iteration, reason=reason, action=action)
+        self._incidents.examine = dict(iter=iteration, reason=reason, kind=kind)
+        self._save_incidents(runner)
         raise GoBack
+
+    def _action(self, kind: str) -> str:
+        return getattr(self._policy, kind)
 
     def _examine(self, runner: Any, batch: dict[str, Any], wanted: dict[str, Any]) -> None:
         """Take the step's gradient, write down what is wrong with it, and decide."""
         self._incidents.examine = None
-        file = self._folder / "diagnosis" / f"iter_{runner.iter + 1:07d}.json"
-        reports = ranks.of_all(_diagnosis(runner, batch))
-        if runner.rank == 0:
-            write_json(file, {**wanted, "lr": runner.current_lr()[0], "ranks": reports})
-            self._keep_state(file)
-        again = [r for r in reports if r["terms_not_finite"] or r["gradients_not_finite"]]
-        if "times its recent median" not in wanted["reason"] and not again:
-            self._logger.warning("it did not happen again; the run goes on. See %s", file)
+        action = self._action(wanted["kind"])
+        if action == "report":  # it was another when the run went back
             self._save_incidents(runner)
             return
-        told = f"iteration {runner.iter + 1}: {wanted['reason']}{_summary(again)}. See {file}"
-        if wanted["action"] == "stop":
+        file = self._folder / "diagnosis" / f"iter_{runner.iter + 1:07d}.json"
+        reports = self._diagnoses(runner, batch)
+        if runner.rank == 0:
+            lr = runner.current_lr()[0]
+            write_json(file, {**wanted, "action": action, "lr": lr, "ranks": reports})
+            self._keep_state(file)
+        again = [report for report in reports if _not_finite_in(report)]
+        seen = wanted["kind"] == "spike" or bool(again)
+        reason = f"iteration {runner.iter + 1}: {wanted['reason']}"
+        what = _summary(again) if seen else "; looked at, it did not happen again"
+        told = f"{reason}{what}. See {file}"
+        if seen and action == "stop":
+            # What is saved still asks for a look: a resumed run takes it, and its own action.
             raise FGDError(
                 f"{told}. Its last state is kept. Find out why (learning rate, data, precision), "
                 "or let the suite's `watch` section leave such batches out"
             )
         if len(self._incidents.reasons) >= self._policy.most:
             raise FGDError(
-                f"{told}. The run has left batches out {self._policy.most} times already "
-                "(watch.most): something is wrong with it"
+                f"{told}. The run has left batches out or gone back in vain {self._policy.most} "
+                "times already (watch.most): something is wrong with it"
             )
-        first = runner.iter if wanted["action"] == "skip" else self._last_state
+        self._incidents.reasons.append(reason)
+        if seen:
+            self._leave_out(runner, action, told)
+        else:
+            self._save_incidents(runner)
+            self._logger.warning("%s. The run goes on", told)
+
+    def _diagnoses(self, runner: Any, batch: dict[str, Any]) -> list[dict[str, Any]]:
+        """Those of all ranks; the iteration can follow as if nobody had looked."""
+        buffers = dict(runner.model.module.named_buffers())
+        kept = {name: buffer.clone() for name, buffer in buffers.items()}
+        report = _diagnosis(runner, copy.deepcopy(batch))  # YOLOX scales its boxes in place
+        for name, buffer in buffers.items():  # batch norm's statistics
+            buffer.copy_(kept[name])
+        seed_iteration(self._meta["seed"], runner)
+        return ranks.of_all(report)
+
+    def _leave_out(self, runner: Any, action: str, told: str) -> None:
+        first = runner.iter if action == "skip" else self._last_state
         self._incidents.left_out += range(first, runner.iter + 1)
-        self._incidents.reasons.append(f"iteration {runner.iter + 1}: {wanted['reason']}")
         self._save_incidents(runner)
         self._logger.warning("%s. Left out: iterations %d to %d", told, first + 1, runner.iter + 1)
         if first < runner.iter:
@@ -216,11 +252,11 @@ class Watch(Hook):
         state = self._folder / f"iter_{self._last_state:07d}.pth"
         kept = file.with_suffix(".from.pth")
         if state.exists() and not kept.exists():
-            os.link(state, kept)
+            place(state, kept)
 
 
 def _diagnosis(runner: Any, batch: dict[str, Any]) -> dict[str, Any]:
-    """One rank's losses by term and level, its bad gradients and weights, and its images."""
+    """One rank's losses by term and level, what of its tensors is bad, and its images."""
     losses: dict[str, Any] = {}
     detector = runner.model.module
     hook = detector.register_forward_hook(lambda module, inputs, out: losses.update(out))
@@ -239,8 +275,18 @@ def _diagnosis(runner: Any, batch: dict[str, Any]) -> dict[str, Any]:
         "terms": {name: f"{value:.6g}" for name, value in terms.items()},
         "terms_not_finite": [name for name, value in terms.items() if not math.isfinite(value)],
         "gradients_not_finite": _not_finite(gradients),
+        "buffers_not_finite": _not_finite(dict(detector.named_buffers())),
         "weights_not_finite": _not_finite(parameters),
     }
+
+
+def _not_finite_in(report: dict[str, Any]) -> list[str]:
+    """What of a diagnosis says that the step went wrong; bad terms make all that follows bad."""
+    return (
+        report["terms_not_finite"]
+        or [f"gradient of {name}" for name in report["gradients_not_finite"]]
+        or report["buffers_not_finite"]
+    )
 
 
 def _by_level(losses: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -265,7 +311,7 @@ def _summary(reports: list[dict[str, Any]]) -> str:
     if not reports:
         return ""
     first = reports[0]
-    what = first["terms_not_finite"] or [f"gradient of {n}" for n in first["gradients_not_finite"]]
+    what = _not_finite_in(first)
     more = f" and {len(what) - 1} more" if len(what) > 1 else ""
     return f" ({what[0]}{more}; images {', '.join(first['images'])})"
 

@@ -3,10 +3,12 @@
 import time
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from detectors import training_config
+from mmcv import Config
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgd.checkout import root
@@ -14,6 +16,8 @@ from fgd.errors import FGDError
 from fgd.train import state, train
 from fgd.train.background import Background, Snapshot
 from fgd.train.precision import Precision, usual
+from fgd.train.run import _optimizer
+from fgd.train.runner import StepHook
 
 
 @pytest.fixture
@@ -54,6 +58,42 @@ def test_mixed_precision_trains_float32_weights_and_resumes_exactly(
         assert torch.equal(value, resumed["state_dict"][name]), name
     assert whole["scaler"] == resumed["scaler"]
     assert bool(whole["scaler"]) == (precision == "fp16")
+
+
+@pytest.fixture
+def visible_garbage():
+    """Memory that torch leaves uninitialised is NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("visible_garbage")
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        dict(type="SGD", lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
+        dict(type="SGD", lr=0.1),
+        dict(type="AdamW", lr=0.1),
+    ],
+)
+def test_a_first_step_that_overflows_leaves_no_trace(optimizer):
+    def trained(precision, factors):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(4, 4)
+        precision = Precision(precision, torch.device("cpu"))
+        run = SimpleNamespace(
+            model=SimpleNamespace(precision=precision, parameters=model.parameters),
+            optimizer=_optimizer(model, Config(dict(optimizer=optimizer)), precision),
+        )
+        images = torch.randn(2, 4)
+        for factor in factors:
+            run.outputs = {"loss": model(images).square().mean() * factor, "terms": {}}
+            StepHook(dict(max_norm=35)).after_train_iter(run)
+        return model.weight
+
+    usual, overflowing = trained("fp32", [1, 2, 3]), trained("fp16", [1e38, 1, 2, 3])
+    torch.testing.assert_close(overflowing, usual)
 
 
 def test_a_run_goes_on_in_the_precision_that_it_began_with(config_of, tmp_path, monkeypatch):

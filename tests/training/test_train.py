@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,3 +197,25 @@ def test_two_processes_train_together(run_of, tmp_path):
     state = torch.load(tmp_path / "out.pth")
     assert state["meta"]["iter"] == 10
     assert {name.split(".")[0] for name in state["state_dict"]} == {"student", "distill_losses"}
+
+
+def test_processes_that_find_different_states_do_not_train_together(
+    run_of, tmp_path, two_processes
+):
+    config = run_of(arm="baseline")
+    train(config, tmp_path / "run", tmp_path / "out.pth")
+    (tmp_path / "out.pth").unlink()
+    shutil.copytree(tmp_path / "run", tmp_path / "run_as_it_was")
+    max((tmp_path / "run_as_it_was").glob("iter_*.pth")).unlink()
+    script = """if True:
+        import os, sys
+        from fgd.train import train
+        config, folder, out = sys.argv[1:]
+        train(config, folder if os.environ["RANK"] == "0" else f"{folder}_as_it_was", out)
+    """
+    done = two_processes(script, config, tmp_path / "run", tmp_path / "out.pth")
+    assert done.returncode
+    assert "FGDError" in done.stderr
+    found = r"process 0: iteration 10, sha256 \w{8}; process 1: iteration 8, sha256 \w{8}"
+    assert re.search(found, done.stderr)
+    assert not (tmp_path / "out.pth").exists()

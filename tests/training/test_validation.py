@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -99,6 +100,35 @@ def test_two_processes_share_the_images(config, tiny_suite, tmp_path):
     assert entry["box"] == figures_of(tmp_path, tiny_suite)["box"]
 
 
+@pytest.mark.parametrize("average", [None, dict(momentum=0.01, total_iter=5)])
+def test_two_processes_evaluate_the_same_detector(config, tmp_path, two_processes, average):
+    path = config(interval=2)
+    cfg = Config.fromfile(str(path))
+    if average:
+        cfg.ema = average
+    cfg.dump(str(path))
+    script = """if True:
+        import os, sys
+        from pathlib import Path
+        from fgd.checkpoint import content_hash
+        from fgd.train import train, validation
+        detect = validation.detect
+        def noted(model, *rest):
+            tensors = dict(model.student.state_dict())
+            Path(sys.argv[2], os.environ["RANK"]).write_text(content_hash(tensors))
+            return detect(model, *rest)
+        validation.detect = noted
+        train(*sys.argv[1:])
+    """
+    done = two_processes(script, path, tmp_path / "run", tmp_path / "out.pth")
+    assert done.returncode == 0, done.stderr
+    first, second = ((tmp_path / "run" / rank).read_text() for rank in "01")
+    assert first == second
+    # It is the first process's, and what will be transferred.
+    transfer(tmp_path / "out.pth", tmp_path / "student.pth", "student")
+    assert first == content_hash(read_checkpoint(tmp_path / "student.pth")["state_dict"])
+
+
 @pytest.fixture
 def figures(monkeypatch):
     """Let the AP after each epoch be told."""
@@ -146,3 +176,15 @@ def test_what_a_collapse_is(tmp_path, aps, below, collapsed):
         progress.append(tmp_path, entry, progress.VALIDATION)
     hook = ValidationHook(None, tmp_path, 1, 1, Collapse("stop", below), None)
     assert (hook._collapse() is not None) == collapsed
+
+
+def test_an_old_collapse_is_not_told_again(tmp_path):
+    """After epochs without figures, and where a run goes on in the middle of one."""
+    for epoch, ap in [(2, 0.3), (4, 0.1)]:
+        entry = {"iter": 10 * epoch, "epoch": epoch, "box": {"AP": ap}}
+        progress.append(tmp_path, entry, progress.VALIDATION)
+    hook = ValidationHook(None, tmp_path, 2, 10, Collapse("stop"), None)
+    hook.after_train_epoch(SimpleNamespace(rank=0, epoch=4, max_epochs=8))
+    hook.before_run(SimpleNamespace(rank=0, iter=45, epoch=4, max_epochs=8))
+    with pytest.raises(FGDError, match="epoch 4: box AP has collapsed"):
+        hook.before_run(SimpleNamespace(rank=0, iter=40, epoch=4, max_epochs=8))

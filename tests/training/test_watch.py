@@ -5,7 +5,9 @@ import json
 import pytest
 import torch
 from detectors import training_config
+from mmcv import Config
 
+from fgd import progress
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError
 from fgd.loss import PyramidLoss
@@ -15,12 +17,16 @@ from fgd.train.sampling import derive_seed
 
 @pytest.fixture
 def config(tiny_suite, tmp_path):
-    def write(**changes):
+    def write(row="retinanet_r50", **changes):
+        """A row's training config; called again, with more changes to it."""
+        path = tmp_path / "config.py"
         torch.manual_seed(0)
-        config = training_config(tiny_suite, "retinanet_r50", "fgd")
+        config = (
+            Config.fromfile(str(path)) if path.exists() else training_config(tiny_suite, row, "fgd")
+        )
         config.merge_from_dict(changes)
-        config.dump(str(tmp_path / "config.py"))
-        return tmp_path / "config.py"
+        config.dump(str(path))
+        return path
 
     return write
 
@@ -29,12 +35,14 @@ def config(tiny_suite, tmp_path):
 def break_at(monkeypatch):
     """Let one iteration's loss of FPN level 2 be multiplied; the iteration is told by its seed."""
 
-    def break_at(iteration, factor):
+    def break_at(iteration, factor, times=100):
         seed = derive_seed(0, iteration, 0)
+        left = iter(range(times))
         forward, losses = PyramidLoss.forward, FGDDistiller.forward_train
 
         def forward_train(self, *args, **kwargs):
-            self.distill_losses.broken = torch.initial_seed() == seed
+            now = torch.initial_seed() == seed
+            self.distill_losses.broken = now and next(left, None) is not None
             return losses(self, *args, **kwargs)
 
         def broken(self, *args, **kwargs):
@@ -51,6 +59,26 @@ def break_at(monkeypatch):
 
 def state(path):
     return torch.load(path, weights_only=True)
+
+
+def test_a_term_that_comes_later_is_looked_at_and_logged_from_then_on(
+    config, tmp_path, monkeypatch
+):
+    """YOLOX's last epochs have an L1 loss."""
+    later = {derive_seed(0, iteration, 0) for iteration in range(5, 10)}
+    losses = FGDDistiller.forward_train
+
+    def forward_train(self, *args, **kwargs):
+        terms = losses(self, *args, **kwargs)
+        return terms | (dict(loss_l1=torch.ones(1)) if torch.initial_seed() in later else {})
+
+    monkeypatch.setattr(FGDDistiller, "forward_train", forward_train)
+    path = config(**{"log.interval": 4, "checkpoint.interval": 4})
+    train(path, tmp_path / "run", tmp_path / "out.pth")
+    first, *others = progress.read(tmp_path / "run")
+    assert "loss_l1" not in first
+    assert [(line["iter"], line["loss_l1"]) for line in others] == [(8, 1), (10, 1)]
+    assert len(state(tmp_path / "out.pth")["meta"]["recent_losses"]) == 10
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_named(config, break_at, tmp_path):
@@ -102,3 +130,71 @@ def test_a_spike_is_told_and_training_goes_on(config, break_at, tmp_path, caplog
     assert "times its recent median" in caplog.text
     assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
     assert len(state(tmp_path / "out.pth")["meta"]["recent_losses"]) == 10
+
+
+def test_a_run_that_was_stopped_goes_on_with_another_policy(config, break_at, tmp_path):
+    break_at(2, float("nan"))
+    for _ in range(2):
+        with pytest.raises(FGDError, match="iteration 3: loss_fgd_fpn_2 is nan"):
+            train(config(), tmp_path / "run", tmp_path / "out.pth")
+    train(config(watch=dict(nonfinite="skip")), tmp_path / "run", tmp_path / "out.pth")
+    assert state(tmp_path / "out.pth")["meta"]["left_out"] == [2]
+
+
+def test_a_spike_that_stopped_a_run_may_be_reported_alone(config, break_at, tmp_path, monkeypatch):
+    monkeypatch.setattr("fgd.train.watch._FEWEST", 3)
+    break_at(6, 1e7)
+    with pytest.raises(FGDError, match=r"iteration 7: loss is .* times its recent median"):
+        train(config(watch=dict(spike="stop")), tmp_path / "run", tmp_path / "out.pth")
+    train(config(watch=dict(spike="report")), tmp_path / "run", tmp_path / "out.pth")
+    assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
+
+
+@pytest.mark.parametrize("iteration", [1, 3])
+def test_another_recipe_inherits_no_incidents(config, break_at, tmp_path, caplog, iteration):
+    """Whether the old run had come to its first state or not."""
+    break_at(iteration, float("nan"))
+    with pytest.raises(FGDError, match=r"watch\.most"):
+        path = config(watch=dict(nonfinite="skip", most=0))
+        train(path, tmp_path / "run", tmp_path / "out.pth")
+    incidents = json.loads((tmp_path / "run/incidents.json").read_text())
+    (tmp_path / "run/incidents.json").write_text(json.dumps(incidents | dict(left_out=[iteration])))
+    train(config(seed=1), tmp_path / "run", tmp_path / "out.pth")
+    assert state(tmp_path / "out.pth")["meta"]["left_out"] == []
+    assert "did not happen again" not in caplog.text
+
+
+def test_a_look_leaves_no_trace(config, break_at, tmp_path, caplog):
+    """Neither in batch norm's statistics nor in what the RoI sampler draws."""
+    path = config("faster_rcnn_r50")
+    train(path, tmp_path / "undisturbed", tmp_path / "undisturbed.pth")
+    break_at(3, float("nan"), times=1)
+    train(path, tmp_path / "run", tmp_path / "out.pth")
+    assert "did not happen again" in caplog.text
+    undisturbed, looked_at = state(tmp_path / "undisturbed.pth"), state(tmp_path / "out.pth")
+    assert any("running_mean" in name for name in undisturbed["state_dict"])
+    for name, tensor in undisturbed["state_dict"].items():
+        assert torch.equal(tensor, looked_at["state_dict"][name]), name
+
+
+def test_images_that_are_not_finite_do_not_reach_the_statistics(config, tmp_path, monkeypatch):
+    seed = derive_seed(0, 3, 0)
+    losses = FGDDistiller.forward_train
+
+    def forward_train(self, img, *args, **kwargs):
+        factor = float("nan") if torch.initial_seed() == seed else 1
+        return losses(self, img * factor, *args, **kwargs)
+
+    monkeypatch.setattr(FGDDistiller, "forward_train", forward_train)
+    train(config(watch=dict(nonfinite="skip")), tmp_path / "run", tmp_path / "out.pth")
+    for name, tensor in state(tmp_path / "out.pth")["state_dict"].items():
+        assert tensor.isfinite().all(), name
+    (report,) = json.loads((tmp_path / "run/diagnosis/iter_0000004.json").read_text())["ranks"]
+    assert any("running_mean" in name for name in report["buffers_not_finite"])
+
+
+def test_a_run_goes_back_in_vain_only_so_often(config, break_at, tmp_path):
+    """Finite gradients whose norm is too large for float32: no look finds one that is not."""
+    break_at(3, 1e25)
+    with pytest.raises(FGDError, match=r"grad_norm is inf; .* not happen again.* 2 times already"):
+        train(config(watch=dict(most=2)), tmp_path / "run", tmp_path / "out.pth")

@@ -10,6 +10,7 @@ import torch
 from fgd.checkpoint import read_checkpoint, seal
 from fgd.errors import FGDError
 from fgd.train import space
+from fgd.train.run import _finish
 from fgd.train.state import find_state, tidy, write_state
 
 LOGGER = logging.getLogger("test")
@@ -109,6 +110,20 @@ def test_a_full_disk_stops_the_run_with_the_state_before_intact(small_disk, capf
     assert "\n" not in text
     assert names(small_disk) == ["iter_0000001.pth"]
     assert find_state(small_disk, LOGGER)["meta"]["iter"] == 1
+
+
+def test_the_last_state_is_the_result_and_lies_on_any_disk(tmp_path, small_disk):
+    write(tmp_path / "run", 1, 2)
+    (tmp_path / "run/iter_of_mine.pth").write_text("no state")
+    for out in (tmp_path / "out.pth", small_disk / "out.pth"):
+        _finish(tmp_path / "run", out)
+        assert read_checkpoint(out)["meta"]["iter"] == 2
+    newest = tmp_path / "run/iter_0000002.pth"
+    assert newest.samefile(tmp_path / "out.pth")
+    write(tmp_path / "run", 3, size=40000)
+    with pytest.raises(FGDError, match=r"disk is full.*iter_0000003\.pth is intact"):
+        _finish(tmp_path / "run", small_disk / "out.pth")
+    assert read_checkpoint(small_disk / "out.pth")["meta"]["iter"] == 2
 
 
 @pytest.mark.parametrize(

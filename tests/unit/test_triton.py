@@ -61,16 +61,65 @@ def test_kernels_give_what_the_plain_path_gives(monkeypatch, dtype, layout):
         assert error <= tolerance * theirs.float().abs().max() + 1e-5
 
 
+@pytest.fixture
+def quick_proof(monkeypatch):
+    """An example that takes Triton's interpreter seconds, cut into fewer programs."""
+    if DEVICE.type == "cpu":
+        monkeypatch.setattr(reductions, "_EXAMPLE", (1, 24, 8580))
+        monkeypatch.setattr(kernels, "_PROGRAMS", 70)
+        assert_all_loops_are_taken()
+
+
+def assert_all_loops_are_taken():
+    _, tiles, programs = kernels._walk(*reductions._EXAMPLE)
+    assert tiles > 1
+    assert programs > 64  # _merge_kernel's BLOCK_R
+
+
+def test_what_kernels_prove_themselves_on_takes_all_their_loops():
+    assert_all_loops_are_taken()
+
+
+@pytest.mark.usefixtures("quick_proof")
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_kernels_run_where_their_tensors_are():
+    with torch.cuda.device(0):
+        assert reductions._triton_works.__wrapped__(
+            torch.device("cuda", 1), torch.float32, channels_last=False
+        )
+
+
 def test_kernels_prove_themselves_before_they_are_used(monkeypatch, recwarn):
     works = reductions._triton_works.__wrapped__
-    assert works(DEVICE)
+    assert works(DEVICE, torch.bfloat16, channels_last=True)
     monkeypatch.setattr(kernels, "_walk", lambda *_: (16, 1, 1))  # leaves pixels out
-    assert not works(DEVICE)
+    assert not works(DEVICE, torch.float32, channels_last=False)
     monkeypatch.setattr(kernels, "reduce", lambda *_: 1 / 0)
-    assert not works(DEVICE)
+    assert not works(DEVICE, torch.float32, channels_last=False)
     messages = [str(warning.message) for warning in recwarn]
     assert any("wrong on this device" in message for message in messages)
     assert any("division by zero" in message for message in messages)
+
+
+@pytest.mark.usefixtures("quick_proof")
+def test_kernels_that_are_right_pass_where_products_are_rounded():
+    """As TF32 rounds them, or autocast, in what the kernels are compared with."""
+    with torch.autocast(DEVICE.type, torch.bfloat16):
+        assert reductions._triton_works.__wrapped__(DEVICE, torch.float32, channels_last=False)
+
+
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="a compiled kernel is not changed in place")
+@pytest.mark.usefixtures("quick_proof")
+def test_a_softmax_that_forgets_its_earlier_tiles_is_found(monkeypatch):
+    right = kernels._weigh.fn
+
+    def weigh(logits, peak, total):
+        weights, decay, new_peak, new_total = right(logits, peak, total)
+        return weights, 0 * decay + 1, new_peak, new_total
+
+    monkeypatch.setattr(kernels, "_weigh", weigh)
+    with pytest.warns(UserWarning, match="wrong on this device"):
+        assert not reductions._triton_works.__wrapped__(DEVICE, torch.float32, channels_last=False)
 
 
 def test_the_cpu_takes_the_plain_path():

@@ -1,5 +1,6 @@
 """YOLOX: its own recipe, and that a resumed training sees what an unbroken one sees."""
 
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,8 @@ from fgd.checkout import root
 from fgd.distiller import FGDDistiller
 from fgd.fingerprint import training_annotations
 from fgd.suite import load_suite
+from fgd.train.step import Trainable
+from fgd.train.watch import Incidents, Policy, Watch
 from fgd.train.yolox import InputSizeHook, yolox_hooks
 
 SUITE = load_suite(root() / "configs" / "suites" / "yolox.yaml")
@@ -93,8 +96,10 @@ def test_teacher_and_student_see_the_same_size_and_boxes_stay_where_they_were(di
         )
     distiller.student._input_size = (96, 96)
     boxes, passed = torch.tensor([[8.0, 8.0, 40.0, 48.0]]), []
-    for loss in distiller.distill_losses.values():
-        loss.register_forward_pre_hook(lambda module, inputs: passed.append(inputs[2:]))
+    # The losses of the levels are not called one by one.
+    distiller.distill_losses.register_forward_pre_hook(
+        lambda module, inputs: passed.append(inputs[2:])
+    )
     losses = distiller.forward_train(
         torch.rand(1, 3, 64, 64),
         [dict(img_shape=(64, 64, 3))],
@@ -103,9 +108,9 @@ def test_teacher_and_student_see_the_same_size_and_boxes_stay_where_they_were(di
     )
     assert torch.equal(*seen)
     assert seen[0].shape[-2:] == (96, 96)
-    for gt_bboxes, img_shapes in passed:
-        assert torch.equal(gt_bboxes[0], boxes)
-        assert img_shapes == [(64, 64)]
+    ((gt_bboxes, img_shapes),) = passed
+    assert torch.equal(gt_bboxes[0], boxes)
+    assert img_shapes == [(64, 64)]
     assert {f"loss_fgd_fpn_{level}" for level in range(3)} <= set(losses)
 
 
@@ -117,6 +122,29 @@ def test_the_last_epochs_have_plain_images_and_an_l1_loss(distiller, epoch, last
     hook.before_train_epoch(at(epoch=epoch, dataset=dataset))
     assert skipped == [("Mosaic", "RandomAffine", "MixUp")] * last
     assert distiller.student.bbox_head.use_l1 == last
+
+
+def test_a_look_at_a_bad_iteration_leaves_the_boxes_where_they_were(distiller, tmp_path):
+    boxes = torch.tensor([[8.0, 8.0, 40.0, 48.0]])
+    batch = dict(
+        img=torch.rand(1, 3, 64, 64),
+        img_metas=[dict(img_shape=(64, 64, 3), ori_filename="a.jpg")],
+        gt_bboxes=[boxes.clone()],
+        gt_labels=[torch.tensor([3])],
+    )
+    distiller.student._input_size = (96, 96)
+    model = Trainable(distiller, torch.device("cpu"), distributed=False)
+    optimizer = torch.optim.SGD(distiller.parameters(), lr=0.1)
+    runner = SimpleNamespace(iter=7, rank=0, model=model, optimizer=optimizer)
+    runner.current_lr = lambda: [0.1]
+    incidents = Incidents(examine=dict(iter=7, reason="loss is nan", kind="nonfinite"))
+    logger = logging.getLogger("test")
+    watch = Watch(tmp_path, Policy(), incidents, (1,), dict(seed=0), 0, logger)
+    kept = {name: buffer.clone() for name, buffer in distiller.named_buffers()}
+    assert not watch.leaves_out(runner, batch)
+    assert (tmp_path / "diagnosis/iter_0000008.json").exists()
+    assert torch.equal(batch["gt_bboxes"][0], boxes)
+    assert all(torch.equal(buffer, kept[name]) for name, buffer in distiller.named_buffers())
 
 
 def test_its_annotations_are_those_of_the_images_that_it_mixes():
