@@ -190,7 +190,7 @@ def _submit_patiently(
 def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> None:
     """End the jobs of a submission that was not seen to succeed.
 
-    submitit gives a job its files once sbatch has answered: without an answer it finds nothing to run.
+    submitit gives a job its files once sbatch has answered: without that it finds nothing to run.
 
     Raises:
         NoAnswer: there may be such a job.

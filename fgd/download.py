@@ -23,13 +23,12 @@ from urllib.request import Request, url2pathname, urlopen
 from tqdm import tqdm
 
 from fgd.errors import FGDError
-from fgd.files import atomic_path, cache_root, sha256
+from fgd.files import cache_root, copy_of, sha256
 
 _TRIES = 5  # in a row that bring nothing
 _PAUSE_S = 2  # after the first of them; twice as long after each further one
 _SILENCE_S = 60  # after which a connection counts as broken
 _CHUNK = 1 << 20
-_FICLONE = 0x40049409  # of linux/fs.h: let a file share the blocks of another
 
 
 def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
@@ -52,12 +51,12 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
         if not source.is_file():
             raise FGDError(f"{address}: there is no such file")
         _verify(source, hash8, address)
-        _clone(source, target)
+        copy_of(source, target)
         return
     cached = cached_file(address)
     if not (cached.is_file() and sha256(cached).startswith(hash8)):
         _fill(address, cached, hash8)
-    _clone(cached, target)
+    copy_of(cached, target)
 
 
 def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "") -> None:
@@ -73,7 +72,7 @@ def copy(source: str | os.PathLike, target: str | os.PathLike, digest: str = "")
     if not source.is_file():
         raise FGDError(f"{source}: there is no such file")
     _verify(source, digest, str(source))
-    _clone(source, target)
+    copy_of(source, target)
 
 
 def cache_folder() -> Path:
@@ -247,19 +246,6 @@ def _verify(file: Path, hash8: str, name: str) -> None:
             f"{name}: expected a file with sha256 {hash8}..., got {actual[: len(hash8)]}... "
             f"({file.stat().st_size} bytes). Remove it, or get the right one, and try again"
         )
-
-
-def _clone(source: Path, target: str | os.PathLike) -> None:
-    """A copy, where the file system can one that shares the source's blocks.
-
-    No hard link: its times and permissions would be those of everybody's file.
-    """
-    with atomic_path(target) as temporary:
-        try:
-            with source.open("rb") as original, temporary.open("wb") as clone:
-                fcntl.ioctl(clone, _FICLONE, original.fileno())
-        except OSError:
-            shutil.copyfile(source, temporary)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Files that appear complete or not at all."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_FICLONE = 0x40049409  # of linux/fs.h: let a file share the blocks of another
 
 
 @contextmanager
@@ -37,7 +40,8 @@ def link_or_copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Give `target` the content of `source`, complete or not at all, and the present as its time.
 
     A hard link where the file system is the same, since checkpoints are hundreds of megabytes:
-    neither may be written to afterwards, only replaced. Elsewhere a copy.
+    neither may be written to afterwards, only replaced, and time and permissions are those of both.
+    Elsewhere a copy. What others have, too, is copied by `copy_of`.
     """
     with atomic_path(target) as temporary:
         temporary.unlink()
@@ -46,6 +50,19 @@ def link_or_copy(source: str | os.PathLike, target: str | os.PathLike) -> None:
         except OSError:
             shutil.copyfile(source, temporary)
         os.utime(temporary)  # newer than what it was made from, also if it was made before
+
+
+def copy_of(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copy `source` to `target`, complete or not at all.
+
+    Where the file system can, the copy shares the source's blocks until one of them is written to.
+    """
+    with atomic_path(target) as temporary:
+        try:
+            with open(source, "rb") as original, temporary.open("wb") as clone:
+                fcntl.ioctl(clone, _FICLONE, original.fileno())
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

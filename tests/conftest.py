@@ -13,9 +13,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def loggers_as_they_were():
-    """Commands let the package's logger write to their output, and to nobody else."""
-    logger = logging.getLogger("fgd")
+    """Commands let the package's logger write to their output alone, and silence the root's."""
+    logger, root = logging.getLogger("fgd"), logging.getLogger()
     handlers, propagate, level = logger.handlers[:], logger.propagate, logger.level
+    root_level = root.level
     yield
     logger.handlers[:], logger.propagate = handlers, propagate
     logger.setLevel(level)
+    root.setLevel(root_level)
