@@ -61,7 +61,9 @@ def download(name: str, index: Path | None, sha256: str, out: Path) -> None:
     from fgd import zoo
     from fgd.download import copy, fetch
 
-    if index is None and name.endswith(".pth") and "://" not in name:
+    # Names of the zoo have no folder; some have a dot.
+    is_path = "/" in name or name.endswith(".pth") or Path(name).is_file()
+    if index is None and "://" not in name and is_path:
         copy(name, out, sha256)
         return
     if sha256:

@@ -42,3 +42,21 @@ def test_a_rehearsal_needs_pixels():
     result = CliRunner().invoke(main, ["prove", COCO, "--size=0"])
     assert result.exit_code == 2
     assert "0 is not in the range x>=1" in result.output
+
+
+@pytest.mark.parametrize("name", ["mine.pt", "weights/mine", "mine.pth"])
+def test_a_file_of_ones_own_may_have_any_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"weights")
+    result = CliRunner().invoke(main, ["download", name, "--out=teacher.pth"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "teacher.pth").read_bytes() == b"weights"
+
+
+def test_a_name_of_the_zoo_with_a_dot_is_no_file(tmp_path):
+    result = CliRunner().invoke(
+        main, ["download", "faster_rcnn_regnetx-3.2GF_fpn_9x_coco", f"--out={tmp_path / 'x.pth'}"]
+    )
+    assert "did you mean 'faster_rcnn_regnetx-3.2GF_fpn_" in result.output

@@ -6,6 +6,7 @@ their environment has secrets.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,19 @@ def test_from_ones_own_folder_to_a_distilled_student(tmp_path):
     assert list(report["per_class"]) == list(CLASSES)
     teacher = json.loads((results / "teachers/teacher/checked.json").read_text())
     assert teacher["box"]["published"] == 0
+
+    # Another file in the backbone's place is another start.
+    backbone = tmp_path / FOLDER / "resnet18x8.pth"
+    backbone.write_bytes(backbone.read_bytes() + b" ")
+    planned = subprocess.run(
+        [*command, f"--snakefile={ROOT / 'Snakefile'}", "--dry-run"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    for rule in ("download_backbone", "distill", "baseline"):
+        assert re.search(rf"^{rule} +1$", planned.stdout, re.MULTILINE), planned.stdout
 
     assert not list(tmp_path.rglob("ran"))
     assert "<script>" not in (results / "index.html").read_text()

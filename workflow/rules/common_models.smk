@@ -69,6 +69,12 @@ def backbone(wildcards, key):
     return suite(wildcards).backbone_checkpoint(key) if key else []
 
 
+def own_backbone(wildcards):
+    """The user's own file that a backbone is copied from; nothing where it has an address."""
+    name = plan(wildcards).backbones[wildcards.backbone]
+    return [] if trained_here(wildcards, "backbones") or "://" in name else name
+
+
 def teacher_checkpoint(wildcards):
     return suite(wildcards).teacher_checkpoint(row(wildcards).teacher)
 

@@ -124,6 +124,7 @@ rule download_backbone:
         # Nothing is fetched for data that cannot be trained on.
         data=ancient("results/{suite}/data/train.json"),
         metafile=lambda wildcards: published(wildcards, "backbones", wildcards.backbone),
+        own=own_backbone,
     output:
         "results/{suite}/backbones/{backbone}.pth",
     log:
