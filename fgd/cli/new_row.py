@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from fgd.checkout import workflow_command
+
 _PATH = click.Path(path_type=Path)
 # Options that are asked for where they are missing and somebody is there to answer.
 _QUESTIONS = {
@@ -91,8 +93,7 @@ def new_row(**options: Any) -> None:
     )
     click.echo("\n".join(written.notes))
     click.echo(f"written   {', '.join(map(str, written.files))}\n\nDistil it:\n")
-    snakemake = ".venv/bin/snakemake --profile cluster/profiles/local"
-    click.echo(f"    {snakemake} --config suite={written.suite}")
+    click.echo(f"    {workflow_command(str(written.suite))}")
 
 
 def _ask(options: dict[str, Any]) -> None:

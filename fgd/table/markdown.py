@@ -1,7 +1,6 @@
 """The table as a page that reads well in a terminal and rendered."""
 
-import shlex
-
+from fgd.checkout import workflow_command
 from fgd.table.model import Figures, Table
 
 _GAIN_NOTE = "Gain: FGD over the baseline, the same student trained alike without a teacher."
@@ -10,7 +9,6 @@ _SMALL_NOTE = (
     "full-size detectors on COCO val2017: they do not compare with those measured on this data."
 )
 _FULL_NOTE = "Published are the FGD authors' numbers, on COCO val2017."
-_SNAKEMAKE = ".venv/bin/snakemake --profile cluster/profiles/local"
 
 
 def to_markdown(table: Table) -> str:
@@ -81,7 +79,7 @@ def _unfinished(table: Table) -> list[str]:
     rows = [row for row in table.rows if row.missing]
     if not rows:
         return []
-    command = f"    {_SNAKEMAKE} --config {shlex.quote(f'suite={table.chosen_by}')}"
+    command = f"    {workflow_command(table.chosen_by)}"
     files = [f"{table.results}/{folder}/eval.json" for folder in rows[0].missing_folders]
     return [
         f"## Unfinished: {len(rows)} of {len(table.rows)} rows",
