@@ -17,6 +17,7 @@ from fgd.errors import FGDError
 LAUNCHER = """
 import logging, sys, time
 from pathlib import Path
+from uuid import uuid4
 from submitit import JobEnvironment
 from cluster.executors import Local
 from cluster.settings import ClusterSettings
@@ -48,7 +49,8 @@ class Training:
     def __init__(self, folder, processes, gpus):
         folder.mkdir()
         self.folder = folder
-        command = [sys.executable, "-c", LAUNCHER, folder.name, folder, str(processes), gpus]
+        self.name = uuid4().hex  # no other test's, which may run at the same time
+        command = [sys.executable, "-c", LAUNCHER, self.name, folder, str(processes), gpus]
         self.launcher = subprocess.Popen([*map(str, command)])
 
     @property
@@ -91,7 +93,7 @@ def start(tmp_path, monkeypatch):
     yield begin
     for training in started:
         training.end()
-        for job_id in Local().lost(training.folder.name):
+        for job_id in Local().lost(training.name):
             os.kill(int(job_id.split("@")[0]), signal.SIGINT)
         training.launcher.kill()
         training.launcher.wait()
@@ -129,7 +131,7 @@ def test_without_a_gpu_trainings_run_beside_each_other_and_are_found_by_name(sta
     for training in trainings:
         wait_for(lambda training=training: training.gpus == "")
         job_id = wait_for((training.folder / "job").read_text)
-        assert Local().lost(training.folder.name) == [job_id]
+        assert Local().lost(training.name) == [job_id]
     assert Local().lost("training") == []
 
 
