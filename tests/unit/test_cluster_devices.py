@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from uuid import uuid4
 
 import pytest
 
@@ -17,7 +18,6 @@ from fgd.errors import FGDError
 LAUNCHER = """
 import logging, sys, time
 from pathlib import Path
-from uuid import uuid4
 from submitit import JobEnvironment
 from cluster.executors import Local
 from cluster.settings import ClusterSettings
