@@ -22,8 +22,8 @@ logger = logging.getLogger("fgd.cluster")
 _PAUSE_S = 1
 # For how long a lock may be held by a launcher that only looks, or by a training that ends.
 _PATIENCE_S = 60
-# What trains knows best what it can train on. In a process of its own: torch is large, and a
-# launcher waits for days.
+# torch is asked, since it is what trains; in a process of its own, since it is large and a launcher
+# waits for days.
 _COUNT = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 
 

@@ -233,8 +233,14 @@ def _explain(
             return f"rank {killed[0]} was killed; its siblings cannot go on without it", True
         if not errors and _says(folder, job_id, _NOT_READY):
             return "it was told to leave its nodes before its ranks had started", True
-        if any(_REQUEUE in _own_words(error.words) for error in errors):
-            return "Slurm's controller did not answer when it was to be requeued", True
+        if unrequeued := [e for e in errors if _REQUEUE in _own_words(e.words)]:
+            silent = any("TimeoutExpired" in error.words for error in unrequeued)
+            if silent or _says(folder, job_id, slurm.SILENT):
+                return "Slurm's controller did not answer when it was to be requeued", True
+            return (
+                "Slurm refuses to requeue it: allow that (cluster.sbatch.requeue), or raise "
+                f"cluster.timeout_min ({settings.timeout_min}) so that it need not be"
+            ), False
         if any("timed-out too many times" in error.words for error in errors):
             return (
                 f"it reached its time limit more often than cluster.max_timeouts "
@@ -256,8 +262,8 @@ def _ran_out_of_memory(folder: Path, job_id: str) -> bool:
 def _says(folder: Path, job_id: str, signs: tuple[str, ...]) -> bool:
     """Whether a sign stands in the errors of the job's script or ranks."""
     logs = folder.glob(f"{job_id.split('@')[0]}_*_log.err")
-    texts = [log.read_text(errors="replace") for log in logs]
-    return any(sign in text for sign in signs for text in texts)
+    texts = [log.read_text(errors="replace").lower() for log in logs]
+    return any(sign.lower() in text for sign in signs for text in texts)
 
 
 def _own_words(traceback: str) -> str:

@@ -28,6 +28,8 @@ logger = logging.getLogger("fgd.cluster")
 
 # For how long a cancelled job may go on: Slurm gives its ranks KillWait, by default 30 s.
 _ENDING_S = 60
+# For how long a job is submitted again and again while Slurm does not answer.
+_SILENCE_S = 3600
 # For how long a file from another node may stay unseen: NFS remembers a folder's content.
 _APPEARING_S = 30
 
@@ -78,6 +80,8 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
     with record.only_launcher(training.jobs), _termination_leaves_the_job():
         log = record.load(training.jobs)
         if log is not None:
+            for attempt in log.attempts:
+                attempt.settings = attempt.settings or settings
             _settle(training, log)
         if log is None or log.fingerprint != fingerprint or log.executor != executor:
             _refuse_while_running(training, log)
@@ -159,6 +163,8 @@ def _submit(
     task = TrainingTask(copy, work_dir, final, log.fingerprint)
     try:
         attempt.job_id = _submit_patiently(training, task, settings, place, attempt.name)
+    except NoAnswer as error:  # it may be there: the next launcher looks
+        raise FGDError(f"{training.name}: {error}") from None
     except FGDError as error:
         attempt.end = "refused"
         log.save(training.jobs)
@@ -173,16 +179,23 @@ def _submit(
 def _submit_patiently(
     training: Training, task: TrainingTask, settings: ClusterSettings, place: Executor, name: str
 ) -> str:
-    """Submit a job, as soon as Slurm answers; its id."""
-    tried = False
+    """Submit a job, as soon as Slurm answers; its id.
+
+    Raises:
+        NoAnswer: it has not for an hour.
+        FGDError: it refuses the job.
+    """
+    tried, end = False, time.monotonic() + _SILENCE_S
     while True:
         try:
             if tried:  # it may have arrived all the same
                 _cancel_lost(training, place, name, "Slurm did not answer")
             return place.submit(task, settings, name, training.jobs.absolute())
         except NoAnswer as error:
+            if time.monotonic() > end:
+                raise
             if not tried:
-                logger.warning("Slurm does not answer (%s); trying until it does", error)
+                logger.warning("Slurm does not answer (%s); trying for an hour", error)
             tried = True
             time.sleep(settings.poll_s)
 
@@ -306,7 +319,11 @@ def _interrupted(
         )
         return
     # A job that was just being submitted has nothing to run yet: it is cancelled in any case.
-    ids = [attempt.job_id] if attempt.job_id is not None else place.lost(attempt.name)
+    try:
+        ids = [attempt.job_id] if attempt.job_id is not None else place.lost(attempt.name)
+    except NoAnswer as error:
+        logger.warning("interrupted. %s", error)
+        return
     if not ids:
         logger.warning("interrupted; no job was submitted")
     for job_id in ids:

@@ -28,13 +28,14 @@ class Attempt:
 
     Attributes:
         name: the job's name, unique, so that a job can be found whose id was not yet written.
-        settings: what was asked for; the suite may ask for something else by now.
+        settings: what was asked for; the suite may ask for something else by now. None in a record
+            of an earlier version.
         job_id: None between the decision to submit and the answer of the executor.
         end: what became of it, in words; None while it is not known to have ended.
     """
 
     name: str
-    settings: ClusterSettings = field(default_factory=ClusterSettings)
+    settings: ClusterSettings | None = None
     job_id: str | None = None
     end: str | None = None
 
@@ -108,7 +109,8 @@ def only_launcher(folder: Path) -> Iterator[None]:
 
 
 def _attempt(entry: dict[str, Any]) -> Attempt:
-    return _made(Attempt, entry | {"settings": _made(ClusterSettings, entry.get("settings", {}))})
+    settings = entry.get("settings")
+    return _made(Attempt, entry | {"settings": settings and _made(ClusterSettings, settings)})
 
 
 def _made(kind: type, entry: dict[str, Any]) -> Any:

@@ -32,8 +32,9 @@ _PATIENCE_S = 60
 _TRIES, _PAUSE_S = 3, 5
 
 
-# Slurm's words for a controller that is away or busy; it may have done what it was asked to.
-_SILENT = (
+# Slurm's words, in lower case, for a controller that is away or busy; it may have done what it was
+# asked to.
+SILENT = (
     "unable to contact slurm controller",
     "socket timed out",
     "resource temporarily unavailable",
@@ -48,8 +49,12 @@ class NoAnswer(FGDError):
 
 
 def is_silence(words: str) -> bool:
-    """Whether an error of one of Slurm's commands says only that the controller did not answer."""
-    return any(sign in words.lower() for sign in _SILENT)
+    """Whether one of Slurm's commands failed only because the controller did not answer.
+
+    Its last line decides: sbatch tells of a busy controller before a refusal, too.
+    """
+    lines = [line for line in words.lower().splitlines() if line.strip()]
+    return bool(lines) and any(sign in lines[-1] for sign in SILENT)
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,8 @@ def job_state(job_id: str, name: str) -> JobState:
     command = ["sacct", "--jobs", job_id, "--allocations", "--noheader", "--parsable2"]
     listed = _call([*command, "--format=State,Reason,NodeList,ExitCode,Start,JobName"])
     lines = (listed or "").splitlines()
-    if lines and not lines[-1].endswith(f"|{name}"):
-        return JobState(GONE)
-    state = _parse_sacct(lines[-1]) if lines else JobState(UNKNOWN)
+    ours = bool(lines) and lines[-1].endswith(f"|{name}")
+    state = _parse_sacct(lines[-1]) if ours else JobState(UNKNOWN)
     # The database may still say that it runs; the controller would know.
     gone = shown is not None and "Invalid job id" in shown.stderr and not state.is_final
     return JobState(GONE) if gone else state

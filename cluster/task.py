@@ -25,7 +25,7 @@ class TrainingTask:
 
     Attributes:
         config, work_dir, out: what `fgd train` takes.
-        fingerprint: of the config when the job was submitted.
+        fingerprint: of the config when the job was submitted; empty in a job of an earlier version.
         gpus: on this machine, one for each rank, as CUDA_VISIBLE_DEVICES names them; none to train
             on the CPU.
     """
@@ -33,7 +33,7 @@ class TrainingTask:
     config: Path
     work_dir: Path
     out: Path
-    fingerprint: str
+    fingerprint: str = ""
     gpus: tuple[str, ...] = ()
 
     def __call__(self) -> None:
@@ -59,7 +59,7 @@ class TrainingTask:
 
         compat.quiet()
         log_to(sys.stdout)
-        if fingerprint(self.config) != self.fingerprint:
+        if self.fingerprint and fingerprint(self.config) != self.fingerprint:
             raise FGDError(
                 f"{self.config}: the weights that this training starts from, its annotations or "
                 "the code of the loss have changed since the job was submitted. Give the same "

@@ -19,8 +19,8 @@ fail() {
     "$("$python" --version 2>/dev/null || echo "not there"). Name one: make setup PYTHON=python3.11"
 
 missing=()
-compiler=${CXX:-c++}
-command -v "$compiler" >/dev/null || missing+=(g++)
+read -ra compiler <<<"${CXX:-c++}"
+command -v "${compiler[0]}" >/dev/null || missing+=(g++)
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 [ -e "$headers/Python.h" ] || missing+=(python3-dev)
@@ -35,11 +35,11 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # torch's headers want C++17 as GCC 9 has it; found out now, not after gigabytes of download.
-if "$compiler" -dM -E -x c++ - </dev/null | grep -q __clang__; then
-    :
-elif [ "$("$compiler" -dumpversion | cut -d. -f1)" -lt 9 ]; then
-    fail "$compiler is GCC $("$compiler" -dumpversion); 9 or newer is needed. On a cluster" \
-        "\`module load gcc\` (or gcc-toolset), or name another: CXX=/path/to/g++ make setup"
+macros=$("${compiler[@]}" -dM -E -x c++ - </dev/null) || fail "the compiler ${compiler[*]} does not work"
+version=$("${compiler[@]}" -dumpversion)
+if [[ $macros != *__clang__* && ${version%%.*} -lt 9 ]]; then
+    fail "${compiler[*]} is GCC $version; 9 or newer is needed. On a cluster \`module load gcc\`" \
+        "(or gcc-toolset), or name another: CXX=/path/to/g++ make setup"
 fi
 
 # --- Python packages -------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def _numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
 @click.option("--teacher", help="The same.")
 @click.option("--teacher-checkpoint", type=_PATH, help="Weights of a teacher that is a config.")
 @click.option("--train-teacher", is_flag=True, help="Train the teacher first, on the same data.")
-@click.option("--teacher-ap", type=float, help="Its box AP x 100; checked before distilling.")
+@click.option("--teacher-ap", type=float, help="Its AP x 100; checked before distilling.")
 @click.option("--train", type=_PATH, help="Training annotations, COCO's JSON.")
 @click.option("--train-images", type=_PATH, help="Folder of the training images.")
 @click.option("--val", type=_PATH, help="Validation annotations, COCO's JSON.")

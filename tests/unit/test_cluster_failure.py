@@ -66,15 +66,33 @@ def test_ranks_that_a_silent_controller_did_not_start_are_worth_another_try(tmp_
     assert "controller did not answer" in verdict.text
 
 
-@pytest.mark.parametrize("how", ["returned non-zero exit status 1.", "timed out after 60 seconds"])
-def test_a_job_that_could_not_requeue_itself_is_worth_another_try(tmp_path, how):
-    # submitit's own words; its handler of the time limit runs in the middle of the training.
-    words = f"subprocess.CalledProcessError: Command '['scontrol', 'requeue', '17']' {how}"
-    leave(tmp_path, 0, TRACEBACK.format(words))
+# submitit's own words; its handler of the time limit runs in the middle of the training.
+NOT_REQUEUED = "subprocess.{}: Command '['scontrol', 'requeue', '17']' {}"
+STATUS_1 = NOT_REQUEUED.format("CalledProcessError", "returned non-zero exit status 1.")
+TIMED_OUT = NOT_REQUEUED.format("TimeoutExpired", "timed out after 60 seconds")
+
+
+@pytest.mark.parametrize(
+    ("words", "err"),
+    [
+        (STATUS_1, "slurm_requeue error: Unable to contact slurm controller (connect failure)"),
+        (TIMED_OUT, ""),
+    ],
+)
+def test_a_job_that_a_silent_controller_did_not_requeue_is_worth_another_try(tmp_path, words, err):
+    leave(tmp_path, 0, TRACEBACK.format(words), err=err)
     leave(tmp_path, 1)
     verdict = judge(tmp_path, JOB, FAILED, TWO_RANKS)
     assert verdict.worth_another_try
     assert "did not answer when it was to be requeued" in verdict.text
+
+
+def test_a_job_that_may_not_be_requeued_is_not_tried_again(tmp_path):
+    leave(tmp_path, 0, TRACEBACK.format(STATUS_1), err="Requested operation is presently disabled")
+    leave(tmp_path, 1)
+    verdict = judge(tmp_path, JOB, FAILED, TWO_RANKS)
+    assert not verdict.worth_another_try
+    assert "refuses to requeue it: allow that (cluster.sbatch.requeue)" in verdict.text
 
 
 def test_ranks_that_had_to_leave_before_they_had_started_are_worth_another_try(tmp_path):

@@ -576,6 +576,24 @@ def test_a_job_that_arrived_though_the_controller_did_not_answer_leaves_no_secon
     assert ends(training) == ["completed"]
 
 
+def test_a_controller_that_stays_silent_ends_the_launcher_but_not_the_search(
+    training, place, monkeypatch
+):
+    monkeypatch.setattr(launcher, "_SILENCE_S", 0)
+    place.coming = [NoAnswer("Unable to contact slurm controller")]
+    with pytest.raises(FGDError, match="Unable to contact slurm controller"):
+        launch(training, SETTINGS, "slurm")
+    assert ends(training) == [None]  # the next launcher looks for it
+
+
+def test_a_job_of_an_earlier_versions_record_is_judged_by_the_settings_of_now(training, place):
+    earlier(training, "17", settings=None)
+    place.jobs["17"] = [RUNNING, COMPLETED]
+    launch(training, SETTINGS, "slurm")
+    assert (ends(training), place.submitted) == (["completed"], [])
+    assert record.load(training.jobs).current.settings == SETTINGS
+
+
 # --- Ctrl-C ---
 
 

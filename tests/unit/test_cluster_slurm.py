@@ -173,10 +173,20 @@ def test_another_job_of_the_same_number_is_not_the_job(command):
     assert slurm.job_state("5", NAME) == JobState(slurm.GONE)
 
 
-def test_another_job_of_the_same_number_in_the_database_is_not_the_job(command):
-    command("scontrol", status=1)
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [("Invalid job id specified", slurm.GONE), ("Unable to contact", slurm.UNKNOWN)],
+)
+def test_another_job_of_the_same_number_in_the_database_is_not_the_job(command, words, state):
+    command("scontrol", error=words, status=1)
     command("sacct", listed("RUNNING", name="somebody.elses"))
-    assert slurm.job_state("5", NAME) == JobState(slurm.GONE)
+    assert slurm.job_state("5", NAME) == JobState(state)
+
+
+def test_a_refusal_after_a_busy_moment_is_no_silence():
+    busy = "sbatch: Slurm temporarily unable to accept job, sleeping and retrying"
+    assert slurm.is_silence(busy)
+    assert not slurm.is_silence(f"{busy}\nBatch job submission failed: Invalid account")
 
 
 # --- No answer ---

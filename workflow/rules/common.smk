@@ -96,6 +96,7 @@ def load_suite(name):
     owned = [
         teacher.own.checkpoint for teacher in needed.teachers.values() if teacher.own
     ]
+    owned += [path for path in needed.backbones.values() if "://" not in path]
     for path in (SUITE_FILES[name], *owned):
         if re.search("[{}]", str(path)):
             raise FGDError(
