@@ -22,7 +22,8 @@ def read_config(path: str | Path) -> Config:
         # It is a program: anything can be raised.
         reason = str(error).removeprefix(f"There are syntax errors in config file {path}: ")
         raise FGDError(
-            f"{path}: cannot be read as a config ({type(error).__name__}: {reason})"
+            f"{path}: cannot be read as a config ({type(error).__name__}"
+            f"{f': {reason}' if reason else ', perhaps of what its custom_imports name'})"
         ) from error
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from mmcv.cnn import fuse_conv_bn
+from mmcv.cnn import Conv2d, fuse_conv_bn
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmdet.models import DETECTORS, build_detector
 from mmdet.models.detectors import YOLOX, BaseDetector
 from torch import Tensor, nn
@@ -210,10 +211,10 @@ def tapped_modules(
 
 
 def _has_plain_convolutions(module: nn.Module) -> bool:
-    # Those that derive from torch's may do something else with their weights, into which no batch
-    # norm can be folded then: ConvAWS2d of DetectoRS standardises them.
+    # Others that derive from torch's may do something else with their weights, into which no batch
+    # norm can be folded then: ConvAWS2d of DetectoRS standardises them. EfficientNet's only pads.
     convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
-    return all(type(convolution) is nn.Conv2d for convolution in convolutions)
+    return all(type(each) in (nn.Conv2d, Conv2d, Conv2dAdaptivePadding) for each in convolutions)
 
 
 def _record_outputs(modules: dict[int, nn.Module]) -> dict[int, Tensor]:

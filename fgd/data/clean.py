@@ -95,7 +95,8 @@ def _sound(
             report.add("bbox of no four numbers", f"annotation {annotation['id']}")
             bad.add(annotation["id"])
     annotations = [a for a in annotations if a["id"] not in bad]
-    for kind, identity, reason in faulty_annotations(images, annotations, masks):
+    with_masks = {annotation["category_id"] for annotation in annotations} if masks else ()
+    for kind, identity, reason in faulty_annotations(images, annotations, with_masks):
         report.add(kind, f"annotation {identity}: {reason}")
         bad.add(identity)
     columns = {key: [a[key] for a in annotations] for key in ("id", "image_id", "area")}

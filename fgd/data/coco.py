@@ -71,7 +71,10 @@ def check(
     found: Counter[str] = Counter()
     refused = Refusals(file, accept, found)
     refused.of_images(faulty_images(folder, images) if open_images else ())
-    refused.of_annotations(faulty_annotations(images, content["annotations"], masks))
+    names = dict(zip(categories["id"], categories["name"], strict=True))
+    used = set(classes or categories["name"])
+    learned = {number for number, name in names.items() if name in used} if masks else ()
+    refused.of_annotations(faulty_annotations(images, content["annotations"], learned))
 
     boxes = boxes_of(file, annotations)
     faults, beyond = box_faults(images, annotations, boxes)
@@ -80,8 +83,6 @@ def check(
         if which.sum() > most:
             raise FGDError(f"{file}: {describe(images, annotations, which, reason)}")
 
-    names = dict(zip(categories["id"], categories["name"], strict=True))
-    used = set(classes or categories["name"])
     objects = Counter(names[category] for category in annotations["category_id"])
     return {
         "annotation_file": str(file),

@@ -136,11 +136,12 @@ def _agree(
     grad = Reductions(*(value.float() for value in grad))
     gradients = passes.gradient(*inputs[:4], reduced.sums, softmaxes, 0.1, grad)
 
-    # Sums are in float32; the student's gradient is rounded to its own type.
-    tolerance = max(1e-3, torch.finfo(dtype).eps)
-    ours = *reduced.spatial, *reduced.sums, *gradients
-    theirs = *expected.spatial, *expected.sums, *expected_gradients
-    return all(
-        bool((mine - right).abs().max() <= tolerance * right.abs().max())
-        for mine, right in zip(ours, theirs, strict=True)
-    )
+    def agree(mine: Tensor, right: Tensor, tolerance: float = 1e-3) -> bool:
+        return bool((mine - right).abs().max() <= tolerance * right.abs().max())
+
+    # Sums are in float32; the student's gradient alone is rounded to its own type.
+    (student, *others), (expected_student, *expected_others) = gradients, expected_gradients
+    ours = *reduced.spatial, *reduced.sums, *others
+    theirs = *expected.spatial, *expected.sums, *expected_others
+    rounding = max(1e-3, torch.finfo(dtype).eps)
+    return agree(student, expected_student, rounding) and all(map(agree, ours, theirs))

@@ -10,11 +10,11 @@ from mmcv import Config
 from fgd.errors import FGDError
 from fgd.recipe.hooks import moving_average
 
-# Settings beside the model, the data and the schedule that change a training, and what to do.
+# Settings beside the model, the data and the schedule that change a training, and what to do. Not
+# `fp16`: what is computed in, the suite's `precision` decides for all detectors.
 _REFUSED = {
     "load_from": "a student starts from its backbone's weights (backbone.init_cfg) and from its "
     "teacher (distill.inherit)",
-    "fp16": "the suite's `precision` says what is computed in",
     "momentum_config": "the optimizer's momentum stays as it is",
 }
 # Of the innermost data set: a suite's data have none of it.
@@ -47,7 +47,7 @@ def check_asked(name: str, config: Config) -> None:
                 f"{name}: the config has {key}, which is not used here: {reason}. {_COPY}"
             )
     kind = (config.get("optimizer_config") or {}).get("type")
-    if kind is not None:
+    if kind not in (None, "OptimizerHook"):
         raise FGDError(
             f"{name}: optimizer_config has the type {kind}, which a training here does not run; "
             f"its grad_clip alone is used. {_COPY}"

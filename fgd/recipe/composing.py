@@ -199,7 +199,9 @@ def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) ->
         options["last_epochs"] = detector.lr_config.num_last_epochs
     if suite.validation:
         options["validation"] = dict(suite.validation)
-    if average := moving_average(recipe.get("student", recipe["teacher"]), detector):
+    name = recipe.get("student", recipe["teacher"])
+    learns = "student" in recipe or suite.trains(name)
+    if learns and (average := moving_average(name, detector)):
         options["ema"] = average
     return Config(
         dict(

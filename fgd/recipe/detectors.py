@@ -3,6 +3,7 @@
 from mmcv import Config, ConfigDict
 
 from fgd.checkout import root
+from fgd.configs import read_config
 from fgd.errors import FGDError
 from fgd.heads import heads
 from fgd.recipe import own
@@ -19,10 +20,10 @@ def known_config(name: str) -> Config:
     """The config of a detector by its name: of configs/detectors, or of mmdet's model zoo.
 
     Raises:
-        FGDError: there is none of that name.
+        FGDError: there is none of that name, or it needs what is not installed.
     """
     shipped = root() / "configs" / "detectors" / f"{name}.py"
-    return Config.fromfile(str(shipped) if shipped.exists() else zoo_config(name))
+    return read_config(shipped if shipped.exists() else zoo_config(name))
 
 
 def with_classes(model: ConfigDict, number: int) -> ConfigDict:

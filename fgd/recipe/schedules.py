@@ -10,7 +10,7 @@ from fgd.suite import Suite, rate
 
 SCHEDULE = ("optimizer", "optimizer_config", "lr_config", "runner")
 # Policies whose curve is the same over more, shorter epochs, once its steps are counted in these.
-_STRETCHED = ("step", "fixed", "poly", "CosineAnnealing", "FlatCosineAnnealing", "OneCycle")
+_STRETCHED = ("step", "fixed", "poly", "cosineannealing", "flatcosineannealing", "onecycle")
 
 
 def own_schedule(suite: Suite, name: str, role: str) -> dict | None:
@@ -51,7 +51,7 @@ def detectors_schedule(name: str, config: Config) -> dict:
     if times == 1:
         return schedule
     lr_config, runner = dict(config.lr_config), dict(config.runner)
-    if lr_config["policy"] not in _STRETCHED:
+    if lr_config["policy"].lower() not in _STRETCHED:
         raise FGDError(
             f"{name}: data.train is repeated {times} times, and the learning rate's policy "
             f"{lr_config['policy']} cannot be told in epochs that are not. Give a copy of the "
@@ -67,12 +67,26 @@ def detectors_schedule(name: str, config: Config) -> dict:
 
 
 def published_schedule(row: Row, student: Config) -> dict:
-    """The row's schedule over the student's own, for steps of `row.base_batch` images."""
+    """The row's schedule over the student's own, for steps of `row.base_batch` images.
+
+    Raises:
+        FGDError: the student's own steps come after the row's end, or as `detectors_schedule`.
+    """
     own = detectors_schedule(row.student, student)
+    lr_config, epochs = own["lr_config"] | row.lr_config, row.runner["max_epochs"]
+    # Steps of the row's own are meant as they are, for a trial of one epoch, too.
+    if "step" in own["lr_config"] and "step" not in row.lr_config and lr_config.get("by_epoch", 1):
+        step = lr_config["step"]
+        first = step if isinstance(step, int) else min(step)
+        if first >= epochs:
+            raise FGDError(
+                f"row {row.name}: its learning rate drops first after epoch {first}, and it has "
+                f"{epochs}: give lr_config = dict(step=...)"
+            )
     return dict(
         optimizer=own["optimizer"] | row.optimizer,
         optimizer_config=row.optimizer_config,
-        lr_config=own["lr_config"] | row.lr_config,
+        lr_config=lr_config,
         runner=row.runner,
     )
 

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 import fgd.distiller  # registers FGDDistiller with mmdet
 from fgd.audit import check_start, own_values, summary
+from fgd.configs import read_training
 from fgd.data.batches import Collate
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
@@ -98,12 +99,15 @@ def _run_back(
 def _run(
     config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
 ) -> None:
-    cfg = Config.fromfile(str(config))
+    cfg = read_training(config)
     logger = _logger(rank)
     meta = {"fingerprint": fingerprint(config), "seed": cfg.seed}
     logger.info("%s", _batch(cfg, world_size))
     state = _earlier_state(work_dir, meta, rank, logger)
-    incidents = ranks.from_first(Incidents.load(work_dir, meta["fingerprint"]))
+    # The first one has just put an earlier recipe's folder aside: nobody else may look into it.
+    incidents = ranks.from_first(
+        Incidents.load(work_dir, meta["fingerprint"]) if rank == 0 else None
+    )
 
     seed_everything(derive_seed(cfg.seed))
     dataset = build_dataset(cfg.data.train)
@@ -229,8 +233,6 @@ def _batch(cfg: Config, world_size: int) -> str:
     Raises:
         FGDError: they cannot, or the learning rate is for another batch.
     """
-    if "total_batch" not in cfg:
-        raise FGDError("the config has no total_batch: write it anew with `fgd compose`")
     images = cfg.total_batch / world_size
     if not images.is_integer():
         raise FGDError(

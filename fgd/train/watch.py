@@ -210,9 +210,12 @@ class Watch(Hook):
                 "or let the suite's `watch` section leave such batches out"
             )
         if len(self._incidents.reasons) >= self._policy.most:
+            if not seen:
+                self._save_incidents(runner)  # a resumed run goes on: there was nothing
             raise FGDError(
                 f"{told}. The run has left batches out or gone back in vain {self._policy.most} "
-                "times already (watch.most): something is wrong with it"
+                f"times already: look at what {file.parent} says of them. The suite's watch.most "
+                "is how often it may"
             )
         self._incidents.reasons.append(reason)
         if seen:

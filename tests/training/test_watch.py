@@ -117,7 +117,7 @@ def test_batches_are_left_out_and_counted(config, break_at, tmp_path, policy, le
 
 def test_batches_are_left_out_only_so_often(config, break_at, tmp_path):
     break_at(2, float("nan"))
-    with pytest.raises(FGDError, match=r"0 times already \(watch.most\)"):
+    with pytest.raises(FGDError, match=r"0 times already: .* suite.s watch\.most"):
         train(config(watch=dict(nonfinite="skip", most=0)), tmp_path / "run", tmp_path / "out.pth")
 
 
@@ -198,3 +198,12 @@ def test_a_run_goes_back_in_vain_only_so_often(config, break_at, tmp_path):
     break_at(3, 1e25)
     with pytest.raises(FGDError, match=r"grad_norm is inf; .* not happen again.* 2 times already"):
         train(config(watch=dict(most=2)), tmp_path / "run", tmp_path / "out.pth")
+
+
+def test_a_run_that_stopped_for_nothing_goes_on(config, break_at, tmp_path):
+    break_at(3, float("nan"), times=1)
+    arguments = config(watch=dict(most=0)), tmp_path / "run", tmp_path / "out.pth"
+    with pytest.raises(FGDError, match=r"did not happen again.* 0 times already"):
+        train(*arguments)
+    train(*arguments)
+    assert (tmp_path / "out.pth").exists()

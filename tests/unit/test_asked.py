@@ -35,10 +35,24 @@ def test_a_repeated_data_set_makes_as_many_more_epochs(tmp_path):
 
 def test_a_rows_own_epochs_are_over_the_data():
     row = recipe.load_row("retinanet_r101")
-    row = dataclasses.replace(row, student=REPEATED, lr_config={})
+    row = dataclasses.replace(row, student=REPEATED, lr_config={}, runner=dict(max_epochs=30))
     training = recipe.compose(COCO, row, "baseline").training
-    assert training.runner.max_epochs == 24  # the row's
+    assert training.runner.max_epochs == 30  # the row's
     assert training.lr_config.step == [27, 33]  # the student's, in the same epochs
+
+
+def test_a_learning_rate_that_never_drops_is_refused():
+    row = recipe.load_row("retinanet_r101")
+    row = dataclasses.replace(row, student=REPEATED, lr_config={})
+    with pytest.raises(FGDError, match=r"row retinanet_r101: .* after epoch 27, and it has 24"):
+        recipe.compose(COCO, row, "baseline")
+
+
+def test_a_detector_of_half_precision_is_trained_in_the_suites():
+    row = dataclasses.replace(
+        recipe.load_row("retinanet_r50"), student="retinanet_r50_fpn_fp16_1x_coco"
+    )
+    assert recipe.compose(COCO, row, "baseline").training.precision == "fp32"
 
 
 def _wrapped(kind, **settings):
@@ -81,7 +95,6 @@ def known(monkeypatch):
         (_as_list, "data.train is a list of data sets, and a suite trains on its own"),
         (_repeated_exp, "repeated 2 times, and the learning rate's policy exp cannot"),
         (lambda c: c.update(load_from="a.pth"), "has load_from, .* backbone's weights"),
-        (lambda c: c.update(fp16={"loss_scale": 512.0}), "has fp16, .* `precision` says"),
         (lambda c: c.update(momentum_config={"policy": "cyclic"}), "has momentum_config"),
         (lambda c: c.optimizer_config.update(type="Fp16OptimizerHook"), "has the type Fp16Opt"),
         (lambda c: c.data.train.update(proposal_file="p.pkl"), "has a proposal_file"),
@@ -102,4 +115,8 @@ def test_a_teacher_that_is_downloaded_may_have_been_trained_in_any_way():
     row = dataclasses.replace(recipe.load_row("retinanet_r50"), teacher=fp16)
     recipe.compose(COCO, row, "fgd")
     recipe.compose_teacher(COCO, fp16)
-    recipe.compose_teacher(COCO, "mask_rcnn_r50_fpn_sample1e-3_seesaw_loss_mstrain_2x_lvis_v1")
+    for name in (
+        "mask_rcnn_r50_fpn_sample1e-3_seesaw_loss_mstrain_2x_lvis_v1",
+        "tood_r101_fpn_mstrain_2x_coco",  # with a hook that trainings here do not know
+    ):
+        recipe.compose_teacher(COCO, name)

@@ -172,6 +172,13 @@ def test_damaged_content(run, content, change, message):
         run()
 
 
+def test_a_crowd_and_an_object_of_an_unused_class_need_no_segmentation(content, run):
+    content["annotations"][2].update(iscrowd=1, segmentation=[])
+    content["annotations"][0]["segmentation"] = []
+    used = "dog" if content["annotations"][0]["category_id"] == 1 else "cat"
+    assert run(masks=True, classes=[used])["without_segmentation"] == 2
+
+
 @pytest.mark.parametrize("nothing", [{}, {"segmentation": []}, {"segmentation": None}])
 def test_masks_are_wanted_where_they_are_learned(run, content, tmp_path, nothing):
     del content["annotations"][2]["segmentation"]
