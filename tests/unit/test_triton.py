@@ -89,6 +89,7 @@ def test_kernels_run_where_their_tensors_are():
         )
 
 
+@pytest.mark.usefixtures("quick_proof")
 def test_kernels_prove_themselves_before_they_are_used(monkeypatch, recwarn):
     works = reductions._triton_works.__wrapped__
     assert works(DEVICE, torch.bfloat16, channels_last=True)
