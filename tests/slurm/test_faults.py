@@ -91,6 +91,9 @@ def test_a_rank_is_killed_after_a_requeue(project, survives):
         scontrol("requeue", run.job_id)
         run.go_on()
         run.restart_now()
+        # The first start trains on for the seconds that Slurm gives it to end.
+        output = run.folder / f"fgd/jobs/{run.job_id}_0_log.out"
+        run.wait_for(lambda: "resuming from" in output.read_text())
         run.reach(75)
         os.kill(run.ranks()[-1], signal.SIGKILL)
 
