@@ -145,8 +145,8 @@ def test_more_processes_than_gpus_are_refused():
 
 @pytest.mark.parametrize("named", [None, "", "0,1"])
 def test_a_machine_without_gpus_has_none_whatever_is_named(monkeypatch, named):
-    if devices.visible():
-        pytest.skip("this machine has a GPU")
+    if named != "" and devices.visible():
+        pytest.skip("needs a machine without a GPU")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)

@@ -187,7 +187,7 @@ def _identity(file):
     return status.st_ino, status.st_nlink, status.st_mode, status.st_mtime_ns
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_another_user_finds_what_one_has_downloaded(server, monkeypatch):
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setenv("FGD_CACHE", folder)

@@ -16,7 +16,9 @@ from fgd.loss import FGDLoss, plain, reductions
 
 # One that is there and does not import is an error.
 pytest.importorskip(
-    "triton", reason="Triton has no wheel for this platform", exc_type=ModuleNotFoundError
+    "triton",
+    reason="needs the package triton, which not every platform has",
+    exc_type=ModuleNotFoundError,
 )
 from fgd.loss import kernels
 
@@ -109,7 +111,10 @@ def test_kernels_that_are_right_pass_where_products_are_rounded():
         assert reductions._triton_works.__wrapped__(DEVICE, torch.float32, channels_last=False)
 
 
-@pytest.mark.skipif(DEVICE.type != "cpu", reason="a compiled kernel is not changed in place")
+@pytest.mark.skipif(
+    DEVICE.type != "cpu",
+    reason="needs Triton's interpreter, which is for CPUs: a compiled kernel cannot be changed",
+)
 @pytest.mark.usefixtures("quick_proof")
 def test_a_softmax_that_forgets_its_earlier_tiles_is_found(monkeypatch):
     right = kernels._weigh.fn
