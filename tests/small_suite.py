@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from shrunken import shrunken
 
 from fgd import compat
 
@@ -16,7 +17,6 @@ if not torch.cuda.is_available():
 
 compat.quiet()
 
-from fgd.checkout import root  # noqa: E402
 from fgd.mini import digits  # noqa: E402
 from fgd.suite import Suite, load_suite  # noqa: E402
 
@@ -40,19 +40,9 @@ def tiny_data(tmp_path_factory) -> Path:
 @pytest.fixture
 def tiny_suite(tiny_data, tmp_path) -> Suite:
     """The mini suite on `tiny_data`, its results in `tmp_path`, with batches of 2 and 2 epochs."""
-    content = yaml.safe_load((root() / "configs/suites/mini.yaml").read_text())
-    content |= dict(
-        results=str(tmp_path),
-        data_root=str(tiny_data),
-        samples_per_gpu=2,
-        checkpoint_interval=2,
-        log_interval=1,
-    )
-    mini = content["mini"]
-    mini["size"] |= dict(fc_channels=16)
-    mini["student"]["epochs"] = mini["teacher"]["epochs"] = 2
-    for detector in mini["detectors"].values():
-        detector.pop("epochs", None)
+    places = dict(results=str(tmp_path), data_root=str(tiny_data))
+    content = shrunken(epochs=2, samples_per_gpu=2, checkpoint_interval=2, **places)
+    content["mini"]["size"]["fc_channels"] = 16
     path = tmp_path / "suite.yaml"
     path.write_text(yaml.safe_dump(content))
     return load_suite(path)

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import yaml
+from shrunken import shrunken
 
 PARTS = ("kills", "suites", "damage", "hostile", "steps", "slurm")
 _COUNTED = Path("results/reliability.json")
@@ -69,15 +70,9 @@ def tiny(folder: Path) -> tuple[Any, dict[str, Any]]:
     from fgd.suite import load_suite
 
     digits.write(folder / "data", train=10, val=4, size=64)
-    content = yaml.safe_load((root() / "configs/suites/mini.yaml").read_text())
-    content |= dict(results=str(folder / "results"), data_root=str(folder / "data"))
-    content |= dict(samples_per_gpu=2, checkpoint_interval=1, log_interval=1)
-    mini = content["mini"]
-    mini["size"]["fc_channels"] = 16
-    mini["student"]["epochs"] = 2
-    mini["teacher"] = {"epochs": 2}
-    for detector in mini["detectors"].values():
-        detector.pop("epochs", None)
+    places = dict(results=str(folder / "results"), data_root=str(folder / "data"))
+    content = shrunken(epochs=2, samples_per_gpu=2, **places)
+    content["mini"]["size"]["fc_channels"] = 16
     path = folder / "suite.yaml"
     path.write_text(yaml.safe_dump(content))
     suite = load_suite(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shrunken import shrunken
 from slurm_project import BIN, ROOT, queue
 
 ROWS = ["retinanet_r50", "mask_rcnn_r50"]
@@ -19,15 +20,8 @@ class Workflow:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        suite = yaml.safe_load((ROOT / "configs/suites/mini.yaml").read_text())
-        suite |= dict(rows=ROWS, samples_per_gpu=4, checkpoint_interval=1, log_interval=1)
+        suite = shrunken(rows=ROWS, samples_per_gpu=4)
         suite["cluster"] |= {"poll_s": 1}
-        mini = suite["mini"]
-        mini["backbone"]["iterations"] = 1
-        mini["student"]["epochs"] = 1
-        mini["teacher"] = {"epochs": 1}
-        for detector in mini["detectors"].values():
-            detector.pop("epochs", None)
         (folder / "mini.yaml").write_text(yaml.safe_dump(suite))
         # The profile is found where the command is typed, as in a clone.
         (folder / "slurm").symlink_to(ROOT / "slurm")

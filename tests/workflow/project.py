@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from shrunken import shrunken
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -59,15 +60,7 @@ class Project:
 
 def tiny_suite() -> dict:
     """The mini suite with three steps a training."""
-    suite = yaml.safe_load((ROOT / "configs/suites/mini.yaml").read_text())
-    suite |= {"samples_per_gpu": 4, "checkpoint_interval": 1, "log_interval": 1}
-    mini = suite["mini"]
-    mini["backbone"]["iterations"] = 1
-    mini["student"]["epochs"] = 1
-    mini["teacher"] = {"epochs": 1}  # in which none gets far
-    for detector in mini["detectors"].values():
-        detector.pop("epochs", None)
-    return suite
+    return shrunken(samples_per_gpu=4)
 
 
 def write_data(folder: Path) -> None:
