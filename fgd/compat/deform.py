@@ -38,14 +38,14 @@ def deform_conv2d(
     grid = torch.stack(((2 * x_ + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
     patches = F.grid_sample(
         x.reshape(images * deform_groups, channels // deform_groups, height, width),
-        grid.view(images * deform_groups, taps * rows, columns, 2),
+        grid.reshape(images * deform_groups, taps * rows, columns, 2),
         mode="bilinear",
         padding_mode="zeros",
         align_corners=False,
     )
-    patches = patches.view(images, groups, channels // groups * taps, rows * columns)
+    patches = patches.reshape(images, groups, channels // groups * taps, rows * columns)
     kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
-    return (kernels @ patches).view(images, weight.shape[0], rows, columns)
+    return (kernels @ patches).reshape(images, weight.shape[0], rows, columns)
 
 
 def _tap_positions(
@@ -57,7 +57,7 @@ def _tap_positions(
 ) -> tuple[Tensor, Tensor]:
     """y and x (N * deform_groups, taps, H', W') of what each tap reads, in pixels of the input."""
     rows, columns = offset.shape[2:]
-    offset = offset.view(-1, kernel[0] * kernel[1], 2, rows, columns)
+    offset = offset.reshape(-1, kernel[0] * kernel[1], 2, rows, columns)
     like = dict(device=offset.device, dtype=offset.dtype)
     tap_y = torch.arange(kernel[0], **like) * dilation[0] - padding[0]
     tap_x = torch.arange(kernel[1], **like) * dilation[1] - padding[1]

@@ -1,8 +1,8 @@
 """What mmcv 1.7 and mmdet 2.28 need on a current torch: one function a patch, with its reason.
 
 What we simply do not use is not patched: mmcv's data-parallel wrappers (they rely on internals
-that torch 2.0 and 2.1 removed) are replaced by `fgd.train.step`. The one operator that is replaced
-has its own module, `fgd.compat.deform`.
+that torch 2.0 and 2.1 removed) are replaced by `fgd.train.step`. Operators have modules of their
+own: `fgd.compat.deform` replaces one, `fgd.compat.layout` mends what all of them get.
 """
 
 import functools
@@ -13,11 +13,12 @@ import warnings
 @functools.cache
 def apply() -> None:
     """Patch mmcv and mmdet; modules that build detectors call this when they are imported."""
-    from fgd.compat import deform
+    from fgd.compat import deform, layout
 
     reppoints_valid_flags_on_the_features_device()
     checkpoints_are_data()
     deform.use_on_cpu()
+    layout.read_any()
 
 
 def quiet() -> None:

@@ -1,5 +1,6 @@
-"""What a training step does beside computing: precision, waiting, writing."""
+"""What a training step does beside computing: precision, layout, waiting, writing."""
 
+import json
 import time
 import traceback
 from pathlib import Path
@@ -36,6 +37,21 @@ def config_of(tiny_suite, tmp_path):
 
 def final(path) -> dict:
     return torch.load(path)
+
+
+@pytest.mark.parametrize("row", ["retinanet_r50", "reppoints_r50", "fcos_r50", "mask_rcnn_r50"])
+def test_channels_last_changes_where_features_lie_and_not_what_is_computed(
+    config_of, tmp_path, row
+):
+    first = {}
+    for last in (False, True):
+        config = config_of(row, channels_last=last, log=dict(interval=1), runner=dict(max_epochs=1))
+        train(config, tmp_path / f"run{last}", tmp_path / f"{last}.pth")
+        first[last] = json.loads((tmp_path / f"run{last}/log.jsonl").read_text().splitlines()[0])
+    terms = [name for name in first[True] if "loss" in name or name == "grad_norm"]
+    assert len(terms) > 5
+    for name in terms:
+        assert first[True][name] == pytest.approx(first[False][name], rel=1e-3), name
 
 
 @pytest.mark.parametrize(

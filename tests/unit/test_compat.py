@@ -1,8 +1,12 @@
 """Each patch of fgd.compat: mmdet fails without it and works with it."""
 
 import inspect
+from types import SimpleNamespace
 
+import pytest
 import torch
+from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack, roi_align
+from mmcv.ops.roi_align import RoIAlignFunction
 from mmdet.models.dense_heads import RepPointsHead
 
 from fgd import compat
@@ -29,3 +33,61 @@ def test_reppoints_flags_need_their_patch_on_the_cpu():
     points, flags = points_and_flags(RepPointsHead.get_points)
     assert [tuple(level.shape) for level in points[0]] == [(16, 4), (4, 4), (1, 4), (1, 4), (1, 4)]
     assert all(flag.all() for flag in flags[0])
+
+
+# --- The memory layout of what operators read ---
+
+ROIS = torch.tensor([[0, 1, 1, 9, 9.0], [1, 2, 3, 12, 14.0]])
+
+
+def in_both_layouts(operator):
+    """Value and gradient of the features, of features in NCHW and of the same ones in NHWC."""
+    features = torch.randn(2, 8, 16, 16)
+    gradient = torch.randn_like(operator(features))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = features.clone(memory_format=layout).requires_grad_()
+        value = operator(x)
+        yield value, torch.autograd.grad(value, x, gradient.clone(memory_format=layout))[0]
+
+
+def deformable(kind, groups):
+    layer = kind(8, 8, 3, padding=1, deform_groups=groups)
+    torch.nn.init.normal_(layer.conv_offset.weight, std=0.3)
+    return layer
+
+
+def test_roi_align_needs_its_patch_for_channels_last():
+    compat.apply()
+    torch.manual_seed(0)
+    features = torch.randn(2, 8, 16, 16)
+    patched, unpatched = RoIAlignFunction.forward, inspect.unwrap(RoIAlignFunction.forward)
+    pooled = {
+        (forward, layout): forward(
+            SimpleNamespace(save_for_backward=lambda *_: None),
+            features.clone(memory_format=layout), ROIS, (7, 7), 1.0, 0, "avg", True,
+        )
+        for forward in (patched, unpatched)
+        for layout in (torch.contiguous_format, torch.channels_last)
+    }  # fmt: skip
+    right = pooled[patched, torch.contiguous_format]
+    assert torch.equal(pooled[patched, torch.channels_last], right)
+    assert not torch.allclose(pooled[unpatched, torch.channels_last], right)
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        lambda x: roi_align(x, ROIS, (7, 7), 1.0, 0, "avg", True),
+        *(
+            deformable(kind, n)
+            for kind in (DeformConv2dPack, ModulatedDeformConv2dPack)
+            for n in (1, 2)
+        ),
+    ],
+)
+def test_operators_read_features_in_any_layout(operator):
+    compat.apply()
+    torch.manual_seed(0)
+    (value, gradient), (value_last, gradient_last) = in_both_layouts(operator)
+    torch.testing.assert_close(value_last, value)
+    torch.testing.assert_close(gradient_last, gradient, rtol=1e-4, atol=1e-4)
