@@ -39,14 +39,16 @@ def final(path) -> dict:
     return torch.load(path)
 
 
-@pytest.mark.parametrize("row", ["retinanet_r50", "reppoints_r50", "fcos_r50", "mask_rcnn_r50"])
+@pytest.mark.parametrize("row", ["reppoints_r50", "fcos_r50", "mask_rcnn_r50"])
 def test_channels_last_changes_where_features_lie_and_not_what_is_computed(
     config_of, tmp_path, row
 ):
-    first = {}
+    config, first = config_of(row, log=dict(interval=1)), {}
     for last in (False, True):
-        config = config_of(row, channels_last=last, log=dict(interval=1), runner=dict(max_epochs=1))
-        train(config, tmp_path / f"run{last}", tmp_path / f"{last}.pth")
+        changed = Config.fromfile(config)
+        changed.channels_last = last
+        changed.dump(str(tmp_path / f"{last}.py"))
+        train(tmp_path / f"{last}.py", tmp_path / f"run{last}", tmp_path / f"{last}.pth")
         first[last] = json.loads((tmp_path / f"run{last}/log.jsonl").read_text().splitlines()[0])
     terms = [name for name in first[True] if "loss" in name or name == "grad_norm"]
     assert len(terms) > 5
