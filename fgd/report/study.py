@@ -2,14 +2,15 @@
 
 import textwrap
 from pathlib import Path
+from statistics import fmean
 
 from fgd import recipe
 from fgd.errors import FGDError
 from fgd.files import write_text
 from fgd.provenance import software
 from fgd.report.figures import write_figure
-from fgd.report.plots import PAPER, gains_figure
-from fgd.report.runs import device_hours
+from fgd.report.plots import PAPER, gains_figure, main_kind
+from fgd.report.runs import device_hours, read_run
 from fgd.suite import Suite
 from fgd.table import Table, aligned, collect, main_table
 
@@ -32,10 +33,13 @@ def write_study(suite: Suite, results: Path, out: Path, command: str) -> None:
         raise FGDError(f"suite {suite.name} is not done: {', '.join(unfinished)}")
     plot = write_figure(gains_figure(table, PAPER), out.with_suffix(".svg"))
     hours = device_hours(suite, table, results)
-    write_text(out, _page(table, _schedule(suite), hours, command, plot.name))
+    schedule = [_schedule(suite), *_by_epoch(suite, table, results)]
+    write_text(out, _page(table, schedule, hours, command, plot.name))
 
 
-def _page(table: Table, schedule: str, hours: dict[str, float], command: str, plot: str) -> str:
+def _page(
+    table: Table, schedule: list[str], hours: dict[str, float], command: str, plot: str
+) -> str:
     versions = software()["versions"]
     images = {report["images"] for row in table.rows for report in row.measured.values()}
     parts = [
@@ -53,7 +57,7 @@ def _page(table: Table, schedule: str, hours: dict[str, float], command: str, pl
         "FGD minus the baseline, seed by seed:",
         _by_seed(table),
         _verdict(table),
-        schedule,
+        *schedule,
         _wrapped(
             f"Training took {hours['students']:.1f} process-hours for the students and "
             f"{hours['teachers']:.1f} for the teachers, with torch {versions['torch']} and mmdet "
@@ -85,6 +89,30 @@ def _schedule(suite: Suite) -> str:
         "end: a distilled student learns faster, above all where it starts with its teacher's "
         "neck and head."
     )
+
+
+def _by_epoch(suite: Suite, table: Table, results: Path) -> list[str]:
+    """How far the AP had come on the way, as far as the suite's `validation` measured it."""
+    aps: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for row in table.rows:
+        for run, folder in row.folders.items():
+            if not folder.startswith(f"{row.name}/"):
+                continue  # a baseline that it shares stands with its own row
+            there = aps.setdefault((row.name, run.split("/")[0]), {})
+            training = read_run(suite, results, Path(folder, "run"), Path("none"))
+            for epoch, ap in zip(*training.aps(main_kind(row)), strict=True):
+                there.setdefault(epoch, []).append(ap)
+    epochs = sorted({epoch for there in aps.values() for epoch in there})
+    if not epochs:
+        return []
+    lines = [
+        [*names, *(f"{fmean(there[epoch]):.1f}" if epoch in there else "" for epoch in epochs)]
+        for names, there in aps.items()
+    ]
+    return [
+        "AP on the way, mean over the seeds. What still rises at the end had more to learn:",
+        aligned(["Row", "Arm", *(f"epoch {epoch}" for epoch in epochs)], lines, left=2),
+    ]
 
 
 def _wrapped(text: str) -> str:

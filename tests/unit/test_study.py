@@ -101,6 +101,27 @@ def test_a_page_has_every_seeds_gain_and_says_where_there_is_none(two_rows, resu
     assert "retinanet_r50" in (tmp_path / "docs" / "gains.svg").read_text()
 
 
+def test_a_page_shows_whether_the_runs_had_learnt_all_they_could(two_rows, results, tmp_path):
+    for folder, aps in {
+        "retinanet_r50/baseline": (0.20, 0.30),
+        "retinanet_r50/baseline/seed1": (0.22, 0.32),
+        "focal_only/fgd": (0.28, 0.29),
+    }.items():
+        lines = [
+            json.dumps({"iter": 300 * n, "epoch": 4 * n, "box": {"AP": ap}})
+            for n, ap in enumerate(aps, 1)
+        ]
+        (results / folder / "run").mkdir()
+        (results / folder / "run/validation.jsonl").write_text("\n".join(lines))
+    out = tmp_path / "gains.md"
+    write_study(two_rows, results, out, "make study")
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in out.read_text().splitlines()]
+    assert ["Row", "Arm", "epoch 4", "epoch 8"] in cells
+    assert ["retinanet_r50", "baseline", "21.0", "31.0"] in cells
+    assert ["focal_only", "fgd", "28.0", "29.0"] in cells
+    assert not any(line[:2] == ["focal_only", "baseline"] for line in cells)
+
+
 def test_an_unfinished_study_has_no_page(two_rows, results, tmp_path):
     (results / "focal_only/fgd/seed1/eval.json").unlink()
     with pytest.raises(FGDError, match="suite study is not done: focal_only"):
