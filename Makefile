@@ -28,18 +28,18 @@ $(INSTALLED): setup/install.sh setup/build_mmcv.py setup/requirements.txt setup/
 	PYTHON=$(PYTHON) setup/install.sh $(OPERATORS)
 	touch $@
 
-demo: setup ## two rows of the results table on the mini set, with their baselines
+demo: setup ## two rows of the table on the mini set, with baselines
 	$(SNAKEMAKE) --config suite=mini -- demo
 
 mini: setup ## all eight rows on the mini set
 	$(SNAKEMAKE) --config suite=mini
 
-study: setup ## three seeds and the ablations on the mini set (three hours), docs/results-mini.md
+study: setup ## seeds, ablations: docs/results-mini.md (3.5 h, two cores)
 	$(SNAKEMAKE) --config suite=study
 	.venv/bin/fgd study configs/suites/study.yaml --results results/study \
 		--command "make study" --out docs/results-mini.md
 
-full: setup ## rehearse every row at full size (CPU), write docs/full-size.md
+full: setup ## rehearse all rows at full size (CPU): docs/full-size.md
 	.venv/bin/fgd prove configs/suites/{coco,more,yolox}.yaml \
 		--json results/full-size.json --markdown docs/full-size.md
 
@@ -51,7 +51,7 @@ test: lint ## lint, unit tests, small trainings, the workflow tests
 test-slurm: setup ## tests on a real Slurm of two nodes (root, Debian)
 	.venv/bin/pytest tests/slurm
 
-test-full: setup ## every row rehearsed at full size, and what its student inherits
+test-full: setup ## tests of all rows at full size and what they inherit
 	.venv/bin/pytest tests/full
 
 lint: setup
@@ -61,20 +61,20 @@ lint: setup
 	.venv/bin/snakemake --lint
 	.venv/bin/mkdocs build --strict --site-dir .site
 
-docs: setup ## write the reference from the schemas, build the pages in .site, check links
+docs: setup ## write the reference, build the pages in .site, check links
 	.venv/bin/python docs/make_reference.py
 	.venv/bin/mkdocs build --strict --site-dir .site
 
 tutorial: setup ## the tutorial's commands as written, at their real size
 	FGD_TUTORIAL=full .venv/bin/pytest tests/workflow/test_tutorial.py
 
-bench: setup ## measure loss, step, ranks and evaluation (results/benchmarks/bench.md)
+bench: setup ## time loss, step, ranks, evaluation (results/benchmarks/)
 	.venv/bin/python benchmarks/run.py $(BENCH)
 
-reliability: setup ## count kills, wrong suites, bad data, hostile files (docs/reliability.md)
+reliability: setup ## count kills, wrong input, faults: docs/reliability.md
 	PYTHONPATH=tests .venv/bin/python -W ignore -m reliability $(COUNTS)
 
-audit: setup ## licences of packages, known vulnerabilities (DATABASE=clone, without network)
+audit: setup ## licences, known vulnerabilities (offline: DATABASE=clone)
 	.venv/bin/python setup/audit.py $(DATABASE)
 
 lock: setup ## resolve setup/requirements.in anew
