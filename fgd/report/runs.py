@@ -74,8 +74,14 @@ class Run:
         return {name: [entry.get(name, float("nan")) for entry in self.log] for name in names}
 
 
-def read_run(suite: Suite, results: Path, folder: Path, benchmark: Path) -> Run:
-    """Read the training whose work folder is `folder`; nothing is required to be there."""
+def read_run(suite: Suite, results: Path, folder: Path, benchmark: Path | None = None) -> Run:
+    """Read a training; nothing is required to be there.
+
+    Args:
+        folder: its work folder, in `results`.
+        benchmark: Snakemake's file of its rule, in the results' benchmarks/; without one the wall
+            time is left out.
+    """
     log = progress.read(results / folder)
     last = log[-1] if log else {}
     return Run(
@@ -85,7 +91,7 @@ def read_run(suite: Suite, results: Path, folder: Path, benchmark: Path) -> Run:
         total_batch=suite.total_batch,
         processes=last.get("processes", suite.gpus),
         device=last.get("device"),
-        wall_seconds=_wall_seconds(results / "benchmarks" / benchmark),
+        wall_seconds=_wall_seconds(results / "benchmarks" / benchmark) if benchmark else None,
     )
 
 
@@ -97,8 +103,7 @@ def device_hours(suite: Suite, table: Table, results: Path) -> dict[str, float]:
     }
     return {
         who: sum(
-            read_run(suite, results, Path(folder, "run"), Path("none")).device_hours
-            for folder in sorted(group)
+            read_run(suite, results, Path(folder, "run")).device_hours for folder in sorted(group)
         )
         for who, group in folders.items()
     }

@@ -99,7 +99,7 @@ def _by_epoch(suite: Suite, table: Table, results: Path) -> list[str]:
             if not folder.startswith(f"{row.name}/"):
                 continue  # a baseline that it shares stands with its own row
             there = aps.setdefault((row.name, run.split("/")[0]), {})
-            training = read_run(suite, results, Path(folder, "run"), Path("none"))
+            training = read_run(suite, results, Path(folder, "run"))
             for epoch, ap in zip(*training.aps(main_kind(row)), strict=True):
                 there.setdefault(epoch, []).append(ap)
     epochs = sorted({epoch for there in aps.values() for epoch in there})
