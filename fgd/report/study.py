@@ -54,7 +54,7 @@ def _page(
         *_ablations(table),
         main_table(table),
         f"![What every row gained, a point for each seed]({plot})",
-        "FGD minus the baseline, seed by seed:",
+        "FGD minus the baseline, seed by seed; last, how far the teacher is ahead of the baseline:",
         _by_seed(table),
         _verdict(table),
         *schedule,
@@ -136,14 +136,19 @@ def _ablations(table: Table) -> list[str]:
 
 
 def _by_seed(table: Table) -> str:
-    header = ["Row", *(f"seed {seed}" for seed in table.seeds), "mean"]
+    header = ["Row", *(f"seed {seed}" for seed in table.seeds), "mean", "teacher"]
     lines = [
         [row.name if kind == "box" else f"{row.name}, {kind}"]
-        + [f"{round(gain, 1) + 0:+.1f}" for gain in (*figures.gains, figures.gain)]
+        + [_signed(points) for points in (*figures.gains, figures.gain, figures.lead)]
         for row in table.rows
         for kind, figures in row.figures.items()
     ]
     return aligned(header, lines, left=1)
+
+
+def _signed(points: float | None) -> str:
+    """None, of a teacher that has no masks for example, is a dash."""
+    return "-" if points is None else f"{round(points, 1) + 0:+.1f}"
 
 
 def _verdict(table: Table) -> str:

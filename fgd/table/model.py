@@ -51,6 +51,11 @@ class Figures:
         return mean([difference(self.fgd_ap, self.baseline_ap)])
 
     @property
+    def lead(self) -> float | None:
+        """How far the teacher is ahead of the student trained without it."""
+        return mean([difference(self.teacher_ap, self.baseline_ap)])
+
+    @property
     def published_gain(self) -> float | None:
         """What the teacher added to the student, published."""
         return mean([difference(self.published_fgd, self.published_baseline)])
