@@ -34,7 +34,7 @@ demo: setup ## two rows of the table on the mini set, with baselines
 mini: setup ## all eight rows on the mini set
 	$(SNAKEMAKE) --config suite=mini
 
-study: setup ## seeds, ablations: docs/results-mini.md (3.5 h, two cores)
+study: setup ## seeds, ablations: docs/results-mini.md (4 h, two cores)
 	$(SNAKEMAKE) --config suite=study
 	.venv/bin/fgd study configs/suites/study.yaml --results results/study \
 		--command "make study" --out docs/results-mini.md
