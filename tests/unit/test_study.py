@@ -101,6 +101,23 @@ def test_a_page_has_every_seeds_gain_and_says_where_there_is_none(two_rows, resu
     assert "retinanet_r50" in (tmp_path / "docs" / "gains.svg").read_text()
 
 
+def test_a_teacher_without_masks_has_no_lead_in_them(suite, tmp_path):
+    for folder, masks in {
+        "teachers/cascade_mask_rcnn_x101_32x4d_fpn_dconv_c3-c5_1x_coco": {},
+        **{f"mask_rcnn_r50/baseline{seed}": {"mask": {"AP": 0.3}} for seed in ("", "/seed1")},
+        **{f"mask_rcnn_r50/fgd{seed}": {"mask": {"AP": 0.31}} for seed in ("", "/seed1")},
+    }.items():
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        report = {"sha256": "0123456789", "images": 300, "box": {"AP": 0.4}} | masks
+        (tmp_path / folder / "eval.json").write_text(json.dumps(report))
+    out = tmp_path / "gains.md"
+    one_row = replace(suite, rows=("mask_rcnn_r50",), seeds=(0, 1))
+    write_study(one_row, tmp_path, out, "make study")
+    cells = [[c.strip() for c in line.split("|")[1:-1]] for line in out.read_text().splitlines()]
+    assert ["mask_rcnn_r50", "+0.0", "+0.0", "+0.0", "+0.0"] in cells
+    assert ["mask_rcnn_r50, mask", "+1.0", "+1.0", "+1.0", "-"] in cells
+
+
 def test_a_page_shows_whether_the_runs_had_learnt_all_they_could(two_rows, results, tmp_path):
     for folder, aps in {
         "retinanet_r50/baseline": (0.20, 0.30),
