@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmcv import Config
@@ -18,18 +19,19 @@ from mmcv import Config
 from fgd.files import write_json, write_text
 from fgd.recipe.config_text import config_text
 
-FGD = Path(sys.executable).with_name("fgd")
+FGD = [sys.executable, "-c", "from fgd.cli import main; main()"]  # installed or not
 RUNS = (("fp32", 0), ("fp32", 1), ("fp32", 2), ("bf16", 0), ("fp16", 0))
 
 
-def measure(row: Path, out: Path) -> list[dict]:
+def measure(row: Path, out: Path, runs: Sequence[tuple[str, int]] = RUNS) -> list[dict]:
     """AP x 100 and the seconds of training of every run.
 
     Args:
         row: folder of a finished training, with its config.py and student.py.
         out: for the runs; what is finished there is not trained again.
+        runs: precision and seed of each.
     """
-    return [_run(row, out / f"{precision}_{seed}", precision, seed) for precision, seed in RUNS]
+    return [_run(row, out / f"{precision}_{seed}", precision, seed) for precision, seed in runs]
 
 
 def _run(row: Path, folder: Path, precision: str, seed: int) -> dict:
@@ -48,7 +50,7 @@ def _run(row: Path, folder: Path, precision: str, seed: int) -> dict:
 
 
 def _fgd(*arguments: object) -> None:
-    subprocess.run([FGD, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*FGD, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
 def report(runs: list[dict]) -> str:

@@ -16,7 +16,7 @@ from fgd import recipe
 from fgd.data.batches import Collate
 from fgd.mini import digits
 from fgd.mini.scene import CLASSES
-from fgd.precision import Precision
+from fgd.precision import PRECISIONS, Precision
 from fgd.suite import Suite
 from fgd.train.sampling import SampleKey, SeededDataset
 from fgd.train.step import Trainable
@@ -45,22 +45,41 @@ class Clock:
 
 
 def split(suite: Suite, row: str, device: torch.device, images: int, rounds: int) -> dict:
-    """Milliseconds of each part of a row's step; the fastest of `rounds` steps."""
+    """Seconds of each part of a row's step; the fastest of `rounds` steps."""
     built = distiller(suite, row, device)
-    clock = Clock(device)
-    built.teacher.extract_feat = clock("teacher", built.teacher.extract_feat)
-    losses = built.distill_losses
-    losses.forward = clock("loss", losses.forward)
-    trainable = Trainable(built, device, distributed=False)
-    config = recipe.compose(suite, recipe.load_row(row), "fgd").training
-    optimizer = build_optimizer(built, config.optimizer)
     classes = 10 if suite.mini else 80
     batch = for_detector(batch_of(images, SIZES[suite.name], classes, device), built)
+    config = recipe.compose(suite, recipe.load_row(row), "fgd").training
+    return split_steps(built, batch, device, "fp32", rounds, config.optimizer)
 
-    passes = fgd.loss.reductions.passes_for(next(built.parameters()))
+
+def split_steps(
+    built: Any,
+    batch: dict,
+    device: torch.device,
+    precision: str,
+    rounds: int,
+    optimizer: dict | None = None,
+) -> dict:
+    """Seconds of each part of a distiller's step; the fastest of `rounds` steps.
+
+    Args:
+        optimizer: its settings; those of most rows by default.
+    """
+    clock = Clock(device)
+    losses, teacher = built.distill_losses, built.teacher
+    extract, forward = teacher.extract_feat, losses.forward
+    teacher.extract_feat, losses.forward = clock("teacher", extract), clock("loss", forward)
+    trainable = Trainable(built, device, False, Precision(precision, device))
+    optimizer = build_optimizer(
+        built, optimizer or dict(type="SGD", lr=1e-6, momentum=0.9, weight_decay=1e-4)
+    )
+    passes = fgd.loss.reductions.passes_for(
+        next(built.parameters()).detach().to(PRECISIONS[precision])[None, None]
+    )
     gradient = passes.gradient
     passes.gradient = clock("loss gradient", gradient)
-    forward = clock("forward", trainable.train_step)
+    run = clock("forward", trainable.train_step)
     backward = clock("backward", torch.Tensor.backward)
     step = clock("optimizer", optimizer.step)
     best: dict[str, float] = {}
@@ -68,12 +87,13 @@ def split(suite: Suite, row: str, device: torch.device, images: int, rounds: int
         for round_ in range(rounds + 1):
             clock.seconds.clear()
             optimizer.zero_grad()
-            backward(forward(batch, optimizer)["loss"])
+            backward(run(batch, optimizer)["loss"])
             step()
             if round_ > 0 and sum(clock.seconds.values()) < sum(best.values() or [1e9]):
                 best = dict(clock.seconds)
     finally:
         passes.gradient = gradient
+        teacher.extract_feat, losses.forward = extract, forward
     return {
         "teacher": best["teacher"],
         "student": best["forward"] - best["teacher"] - best["loss"],
@@ -151,7 +171,7 @@ def _step_options(
     def step(precision: str, channels_last: bool = False, loss: Path | None = None) -> Callable:
         built = distiller(suite, OPTION_ROW, device)
         if loss is not None:
-            built._unregistered[0] = _tapped(built, unfolded_teacher(suite, OPTION_ROW, device))
+            built._unregistered[0] = tapped(built, unfolded_teacher(suite, OPTION_ROW, device))
             losses = {
                 name: PublishedLoss(loss, own.teacher_channels)
                 for name, own in built.distill_losses.items()
@@ -189,7 +209,7 @@ def _step_options(
     return interleaved_seconds(steps, rounds)
 
 
-def _tapped(built: Any, teacher: Any) -> Any:
+def tapped(built: Any, teacher: Any) -> Any:
     """Let the distiller see this teacher's features."""
     features = built._teacher_features
 

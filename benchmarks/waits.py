@@ -10,6 +10,7 @@ import collections
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 
 import torch
 from detectors import SIZES, batch_of, distiller, for_detector, suite_of
@@ -49,7 +50,6 @@ def measure(device: str, row: str = "retinanet_r50") -> dict[str, int]:
     trainable = Trainable(built, place, distributed=False)
     optimizer = torch.optim.SGD(built.parameters(), lr=1e-6, momentum=0.9)
     batch = for_detector(batch_of(2, SIZES[name], 10, place), built)
-    found: collections.Counter = collections.Counter()
 
     def iteration() -> None:
         optimizer.zero_grad()
@@ -58,6 +58,12 @@ def measure(device: str, row: str = "retinanet_r50") -> dict[str, int]:
         optimizer.step()
 
     iteration()
+    return synchronising_calls(iteration, device)
+
+
+def synchronising_calls(iteration: Callable[[], None], device: str) -> dict[str, int]:
+    """How often each line makes the host wait, the most frequent first."""
+    found: collections.Counter = collections.Counter()
     if device == "cuda":
         with warnings.catch_warnings():
             warnings.simplefilter("always")

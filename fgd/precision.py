@@ -72,8 +72,9 @@ class Precision:
             if isinstance(module, _OPERATORS):
                 module.forward = self._in_float32(module.forward)
             for name in _METHODS:
-                if callable(getattr(module, name, None)):
-                    setattr(module, name, self._in_float32(getattr(module, name)))
+                method = getattr(module, name, None)
+                if callable(method) and not isinstance(method, nn.Module):
+                    setattr(module, name, self._in_float32(method))
 
     def _in_float32(self, function: Callable) -> Callable:
         @functools.wraps(function)

@@ -5,9 +5,10 @@ ${FGD_CACHE:-${XDG_CACHE_HOME:-~/.cache}/fgd}/wheels, one folder for each Python
 version, so that the next clone takes it from there. Which operators are compiled: see `variant`.
 
 Usage (in the project's environment, with setup/requirements.txt installed):
-    python setup/build_mmcv.py [auto | cpu | cuda]
+    python setup/build_mmcv.py [auto | cpu | cuda] [--only OPERATOR ...]
 """
 
+import argparse
 import fcntl
 import os
 import re
@@ -22,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from mmcv_operators import keep_operators
 
 SDIST = Path(__file__).with_name("mmcv.txt")
 # Machine code for A100 and, upwards compatible, every 8.x card; for H100; and PTX, which newer
@@ -179,9 +181,13 @@ def show_progress(process: subprocess.Popen, log: Path) -> None:
         say("")
 
 
-def cached_wheel(operators: str) -> Path:
-    """The wheel from the cache, where it is compiled if it is not there yet."""
-    cache = cache_folder(operators)
+def cached_wheel(operators: str, only: Collection[str] = ()) -> Path:
+    """The wheel from the cache, where it is compiled if it is not there yet.
+
+    Args:
+        only: names of the CUDA operators that it has; by default all.
+    """
+    cache = cache_folder("-".join([operators, *sorted(only)]))
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         # Two set-ups at once, on one machine or one home directory, compile once.
@@ -202,6 +208,8 @@ def cached_wheel(operators: str) -> Path:
             tempfile.TemporaryDirectory(prefix="part-", dir=cache) as part,
         ):
             source = download_source(Path(folder))
+            if only:
+                keep_operators(source / "mmcv/ops/csrc/pytorch/cuda", only)
             join_sources(source / "mmcv/ops/csrc/pytorch")
             join_sources(source / "mmcv/ops/csrc/pytorch/cpu", but=COMPILED_ALONE)
             wheel = compile_wheel(source, Path(part), operators, cache / "build.log")
@@ -209,9 +217,18 @@ def cached_wheel(operators: str) -> Path:
 
 
 def main() -> None:
-    choice = sys.argv[1] if len(sys.argv) > 1 else "auto"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("choice", choices=("auto", "cpu", "cuda"), nargs="?", default="auto")
+    parser.add_argument(
+        "--only",
+        metavar="OPERATOR",
+        nargs="+",
+        default=(),
+        help="CUDA operators that are needed, for a measurement: roi_align nms",
+    )
+    arguments = parser.parse_args()
     try:
-        print(cached_wheel(variant(choice)))
+        print(cached_wheel(variant(arguments.choice), arguments.only))
     except SetupError as error:
         sys.exit(f"error: {error}")
 

@@ -1,0 +1,169 @@
+"""A training step on a GPU under each setting: time, images a second, peak memory and its parts."""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectors import SIZES, batch_of, distiller, for_detector, suite_of, unfolded_teacher
+from loss import OneByOne, PublishedLoss, synchronize
+from step import PARTS, split_steps, tapped
+
+from fgd.precision import Precision
+from fgd.suite import Suite
+from fgd.train.step import Trainable
+
+IMAGES = 2
+_WARM, _ROUNDS = 2, 8
+# Name of the setting: precision, NHWC, the published loss.
+SETTINGS = {
+    "fp32": ("fp32", False, False),
+    "bf16": ("bf16", False, False),
+    "fp32, NHWC": ("fp32", True, False),
+    "bf16, NHWC": ("bf16", True, False),
+    "published loss, fp32": ("fp32", False, True),
+    "published loss, bf16": ("bf16", False, True),
+}
+
+
+def measure(device: str, rows: list[str], published: Path | None) -> dict[str, Any]:
+    """Figures of each row."""
+    name = "coco" if device == "cuda" else "mini"
+    found: dict[str, Any] = {"suite": name, "image": list(SIZES[name]), "batch": IMAGES, "rows": {}}
+    with suite_of(name) as suite:
+        for row in rows:
+            found["rows"][row] = _row(suite, row, torch.device(device), published)
+            if device == "cuda":
+                torch.cuda.empty_cache()
+    return found
+
+
+def _row(suite: Suite, row: str, device: torch.device, published: Path | None) -> dict[str, Any]:
+    built = distiller(suite, row, device)
+    batch = for_detector(_batch(suite, device), built)
+    settings, parts = {}, {}
+    for label, (precision, nhwc, theirs) in SETTINGS.items():
+        if theirs and published is None:
+            continue
+        built.to(memory_format=torch.channels_last if nhwc else torch.contiguous_format)
+        if theirs and not isinstance(built.distill_losses, OneByOne):
+            # As the published code: the teacher as its config has it, a loss a level.
+            teacher = unfolded_teacher(suite, row, device)
+            built._unregistered[0] = tapped(built, teacher)
+            losses = {
+                key: PublishedLoss(published, own.teacher_channels)
+                for key, own in built.distill_losses.items()
+            }
+            built.distill_losses = OneByOne(losses).to(device)
+        settings[label] = _timed(built, batch, device, precision)
+        if not theirs and not nhwc:
+            parts[label] = split_steps(built, batch, device, precision, 5)
+    return {"settings": settings, "parts": parts}
+
+
+def _batch(suite: Suite, device: torch.device) -> dict:
+    return batch_of(IMAGES, SIZES[suite.name], 10 if suite.mini else 80, device)
+
+
+def stepper(
+    built: torch.nn.Module, batch: dict, device: torch.device, precision: str
+) -> Callable[[], None]:
+    """A training step of a distiller without a wait of its own."""
+    trainable = Trainable(built, device, False, Precision(precision, device))
+    optimizer = torch.optim.SGD(built.parameters(), lr=1e-6, momentum=0.9)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        trainable.train_step(batch, optimizer)["loss"].backward()
+        optimizer.step()
+
+    return run
+
+
+def _timed(
+    built: torch.nn.Module, batch: dict, device: torch.device, precision: str
+) -> dict[str, float | None]:
+    run = stepper(built, batch, device, precision)
+    for _ in range(_WARM):
+        run()
+    peak = None
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    seconds = []
+    for _ in range(_ROUNDS):
+        synchronize(device.type)
+        start = time.perf_counter()
+        run()
+        synchronize(device.type)
+        seconds.append(time.perf_counter() - start)
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated()
+    return {"seconds": statistics.median(seconds), "fastest": min(seconds), "peak_bytes": peak}
+
+
+def measure_compiled(device: str, row: str = "retinanet_r50") -> dict[str, float]:
+    """Seconds of the teacher alone and of a whole step, its backbone compiled or not."""
+    place = torch.device(device)
+    found = {}
+    with suite_of("coco" if device == "cuda" else "mini") as suite:
+        built = distiller(suite, row, place)
+        batch = for_detector(_batch(suite, place), built)
+
+        def teacher() -> None:
+            with torch.no_grad(), torch.autocast(device, torch.bfloat16):
+                built.teacher.extract_feat(batch["img"])
+
+        step = stepper(built, batch, place, "bf16")
+        for name, run in {"teacher, bf16": teacher, "step, bf16": step}.items():
+            found[name] = _fastest(run, device)
+        started = time.perf_counter()
+        built.teacher.backbone.compile(dynamic=True)  # COCO's batches have hundreds of sizes
+        teacher()
+        synchronize(device)
+        found["compiling"] = time.perf_counter() - started
+        for name, run in {"teacher, bf16": teacher, "step, bf16": step}.items():
+            found[f"{name}, teacher compiled"] = _fastest(run, device)
+    return found
+
+
+def _fastest(run: Callable[[], None], device: str) -> float:
+    seconds = []
+    for _ in range(8):
+        synchronize(device)
+        start = time.perf_counter()
+        run()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def report(found: dict[str, Any]) -> str:
+    """Markdown."""
+    height, width = found["image"]
+    lines = [f"## A step, {found['batch']} images of {width}x{height}"]
+    for row, figures in found["rows"].items():
+        settings = figures["settings"]
+        first = settings.get("published loss, fp32", settings["fp32"])["seconds"]
+        lines += ["", f"| {row} | ms | images/s | of the last fp32 | peak MB |"]
+        lines += ["|---|--:|--:|--:|--:|"]
+        for name, each in settings.items():
+            seconds, peak = each["seconds"], each["peak_bytes"]
+            lines.append(
+                f"| {name} | {1e3 * seconds:.1f} | {found['batch'] / seconds:.1f} | "
+                f"{seconds / first:.2f} | {'' if peak is None else round(peak / 1e6)} |"
+            )
+        lines += ["", f"| {row}, parts, ms | {' | '.join(PARTS[1:])} | loss, % |"]
+        lines += ["|---|" + "--:|" * len(PARTS)]
+        for name, parts in figures["parts"].items():
+            share = parts["loss"] / sum(parts[part] for part in PARTS[1:])
+            cells = " | ".join(f"{1e3 * parts[part]:.1f}" for part in PARTS[1:])
+            lines.append(f"| {name} | {cells} | {100 * share:.1f} |")
+    return "\n".join(lines)
+
+
+def report_compiled(found: dict[str, float]) -> str:
+    """Markdown."""
+    lines = ["## retinanet_r50 with a compiled teacher", "", "| | ms |", "|---|--:|"]
+    return "\n".join(lines + [f"| {name} | {1e3 * s:.1f} |" for name, s in found.items()])
