@@ -20,10 +20,27 @@ import wheelhouse  # noqa: E402  (a script's folder, no package)
 
 PYTHON = "3.12"
 # What the library imports or compiles mmcv with; pip brings what these need.
-PACKAGES = (
-    "addict click faster-coco-eval filelock jinja2 jsonschema matplotlib mmdet ninja pillow psutil "
-    "pycocotools pydantic pyyaml setuptools tabulate tqdm wheel yapf"
-).split()
+PACKAGES = [
+    "addict",
+    "click",
+    "faster-coco-eval",
+    "filelock",
+    "jinja2",
+    "jsonschema",
+    "matplotlib",
+    "mmdet",
+    "ninja",
+    "pillow",
+    "psutil",
+    "pycocotools",
+    "pydantic",
+    "pyyaml",
+    "setuptools",
+    "tabulate",
+    "tqdm",
+    "wheel",
+    "yapf",
+]
 THERE = ("torch|torchvision|triton|nvidia-.*|cuda-.*", "numpy|scipy|opencv-.*", "pip|pandas")
 OPERATORS = "roi_align nms focal_loss deform_conv modulated_deform_conv"
 SOURCES = ("fgd", "configs", "workflow", "setup", "benchmarks", "tests/data/fgd_golden.npz")
