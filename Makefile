@@ -17,7 +17,7 @@ $(INSTALLED): always
 endif
 
 .PHONY: help setup demo mini study full test test-slurm test-full lint docs tutorial bench reliability
-.PHONY: audit lock always
+.PHONY: audit lock wheelhouse gpu-kit always
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -70,6 +70,13 @@ tutorial: setup ## the tutorial's commands as written, at their real size
 
 bench: setup ## time loss, step, ranks, evaluation (results/benchmarks/)
 	.venv/bin/python benchmarks/run.py $(BENCH)
+
+gpu-kit: setup ## pack benchmarks for a GPU machine without a network
+	.venv/bin/python benchmarks/make_kit.py --out results/gpu-kit $(KIT)
+
+wheelhouse: setup ## gather set-up's packages for a machine without a network
+	.venv/bin/python setup/wheelhouse.py --out wheels \
+		$(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) $(if $(TORCH_IS_THERE),--torch-is-there)
 
 reliability: setup ## count kills, wrong input, faults: docs/reliability.md
 	PYTHONPATH=tests .venv/bin/python -W ignore -m reliability $(COUNTS)

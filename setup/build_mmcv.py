@@ -99,6 +99,15 @@ def toolkit_version(toolkit: Path) -> str:
     return re.search(r"release (\d+\.\d+)", text).group(1)
 
 
+def headers() -> list[str]:
+    """The CUDA libraries' headers that came with torch: some toolkits have the compiler alone.
+
+    Compilers look there after the toolkit's own folder.
+    """
+    packages = Path(torch.__file__).parents[1] / "nvidia"
+    return sorted(str(folder) for folder in packages.glob("*/include"))
+
+
 def cache_folder(operators: str) -> Path:
     """Where the wheel for this interpreter, torch and these operators is kept."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "fgd")
@@ -151,6 +160,7 @@ def compile_wheel(source: Path, folder: Path, operators: str, log: Path) -> Path
         environment["FORCE_CUDA"] = "1"
         environment["CUDA_HOME"] = str(find_toolkit())
         environment["TORCH_CUDA_ARCH_LIST"] = CUDA_ARCHITECTURES
+        environment["CPATH"] = os.pathsep.join(filter(None, [os.environ.get("CPATH"), *headers()]))
     pip = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-cache-dir"]
     pip += ["--no-build-isolation", "--wheel-dir", folder, source]
     with log.open("w") as output:

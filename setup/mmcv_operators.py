@@ -8,6 +8,11 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+_CPU_ALONE = """#pragma push_macro("MMCV_WITH_CUDA")
+#undef MMCV_WITH_CUDA
+{source}
+#pragma pop_macro("MMCV_WITH_CUDA")
+"""
 _NAME = re.compile(r"\b(\w+)\s*\(")
 
 
@@ -33,6 +38,11 @@ def keep_operators(folder: Path, names: Collection[str]) -> None:
         gone -= set(_defined(path.read_text()))
     bindings = folder / "cudabind.cpp"
     bindings.write_text("".join(_without(_declarations(bindings.read_text()), gone)))
+    # A few operators are called without the register, where there is CUDA at all.
+    for path in folder.parent.glob("*.cpp"):
+        source = path.read_text()
+        if gone & set(re.findall(r"\w+", source)):
+            path.write_text(_CPU_ALONE.format(source=source))
 
 
 def _defined(source: str) -> Iterator[str]:
