@@ -50,6 +50,16 @@ def gather(
         for requirement in (_closure(only, python) if only else _locked(python))
         if not any(re.fullmatch(pattern, requirement.name) for pattern in without)
     ]
+    manifest = {
+        "python": python,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "without": sorted(without),
+        "packages": sorted(str(each) for each in wanted),
+    }
+    file = out / MANIFEST
+    if file.is_file() and json.loads(file.read_text()) == manifest:
+        return
+    file.unlink(missing_ok=True)  # until the folder is whole again
     platforms = [f"manylinux_{each}_{platform.machine()}" for each in _GLIBC]
     platforms += [f"manylinux{each}_{platform.machine()}" for each in ("2014", "2010", "1")]
     options = ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
@@ -60,13 +70,7 @@ def gather(
             raise WheelhouseError(f"{each} has no wheel for Python {python}, nor becomes one")
     if not _download(out, ["--no-binary", ":all:", "--no-build-isolation"], ["-r", _MMCV]):
         raise WheelhouseError("mmcv-full's source could not be downloaded")
-    manifest = {
-        "python": python,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "without": sorted(without),
-        "packages": sorted(str(each) for each in wanted),
-    }
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    file.write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 _MMCV = str(HERE / "mmcv.txt")
