@@ -10,7 +10,7 @@ from fgd.train.ema import MovingAverage
 from fgd.train.log import Log
 from fgd.train.runner import Runner
 from fgd.train.sampling import seed_iteration
-from fgd.train.state import Meta, StateWriter
+from fgd.train.state import Meta, States
 from fgd.train.step import Trainable, update
 from fgd.train.validation import Validation
 from fgd.train.watch import Watch
@@ -41,7 +41,7 @@ class Loop:
     watch: Watch
     log: Log
     validation: Validation | None
-    states: StateWriter
+    states: States
     meta: Meta
     log_interval: int
     state_interval: int
@@ -99,7 +99,7 @@ class Loop:
         # The log before the state: a resumed log has every line up to its state, and none after.
         runner.show(self.log.write(done, runner.epoch + 1, runner.current_lr()[0]) if logs else {})
         runner.call_hook("after_train_iter")  # curves, of the line
-        self.states.check()
+        self.states.background.check()  # what went wrong with the state before
         if saves:
             now = replace(
                 self.meta,
@@ -111,5 +111,5 @@ class Loop:
             self.states.save(now)
             self.watch.state_saved(done)
         if last:
-            self.states.wait()
+            self.states.background.wait()
         runner.end_iteration()

@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from mmcv import Config
 from mmcv.runner import build_optimizer
-from mmcv.runner.hooks import Hook
 from mmcv.utils import get_logger
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
@@ -40,11 +39,10 @@ from fgd.train.space import check_space, state_bytes, told_when_full
 from fgd.train.state import (
     KEPT,
     Meta,
-    StateWriter,
+    States,
     check_agreement,
     exclusive,
     find_state,
-    restore,
     saved_states,
     set_aside,
     tidy,
@@ -121,13 +119,15 @@ def _run(
     if cfg.get("channels_last", False):
         detector = detector.to(memory_format=torch.channels_last)
     optimizer = _optimizer(detector, cfg, precision)
-    average = MovingAverage(_student(detector), **cfg.ema) if "ema" in cfg else None
+    trained = getattr(detector, "student", detector)
+    average = MovingAverage(trained, **cfg.ema) if "ema" in cfg else None
     # One more than are kept: the next is written before the oldest goes.
     check_space(work_dir, state_bytes(detector, optimizer, average), KEPT + 1)
     loader = _loader(cfg, dataset, rank, world_size)
     model = Trainable(detector, device, world_size > 1, precision)
+    states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
-        restore(state, detector, optimizer, precision.scaler, average, str(work_dir))
+        states.restore(state)
     meta = Meta(
         fingerprint=identity,
         seed=cfg.seed,
@@ -139,15 +139,16 @@ def _run(
         iter=0 if begun is None else begun.iter,
     )
 
-    runner = Runner(
-        model, optimizer, loader, max_epochs=cfg.runner.max_epochs, done=meta.iter, folder=work_dir
-    )
+    runner = Runner(model, optimizer, loader, cfg.runner.max_epochs, meta.iter, work_dir)
     runner.register_lr_hook(dict(cfg.lr_config))
-    for hook in _hooks(cfg, model, work_dir, identity):
+    for hook in (
+        *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)),
+        *curves.hooks(cfg.log.get("curves", []), work_dir, identity, _name(cfg)),
+    ):
         runner.register_hook(hook)
     policy = Policy(**cfg.get("watch", {}))
     started = time.monotonic()
-    with Background() as background:
+    with states.background:
         Loop(
             runner=runner,
             model=model,
@@ -157,7 +158,7 @@ def _run(
             watch=Watch(work_dir, policy, incidents, model, optimizer, meta),
             log=Log(work_dir, cfg.total_batch, runner.max_epochs, runner.max_iters),
             validation=_validation(cfg, model, average, work_dir, len(loader)),
-            states=StateWriter(work_dir, model, optimizer, average, background),
+            states=states,
             meta=meta,
             log_interval=cfg.log.interval,
             state_interval=cfg.checkpoint.interval,
@@ -167,12 +168,6 @@ def _run(
         logger.info("trained in %.0f s: %s", time.monotonic() - started, out)
 
 
-def _hooks(cfg: Config, model: Trainable, work_dir: Path, fingerprint: str) -> Iterator[Hook]:
-    """What mmcv and mmdet bring beside the learning rate's policy, in order."""
-    yield from yolox_hooks(model.module, cfg.seed, cfg.get("last_epochs", 0))
-    yield from curves.hooks(cfg.log.get("curves", []), work_dir, fingerprint, _name(cfg))
-
-
 def _validation(
     cfg: Config, model: Trainable, average: MovingAverage | None, work_dir: Path, epoch_length: int
 ) -> Validation | None:
@@ -180,10 +175,6 @@ def _validation(
         return None
     policy = Collapse(**cfg.validation.get("collapse", {}))
     return Validation(cfg, model, average, work_dir, cfg.validation.interval, epoch_length, policy)
-
-
-def _student(detector: nn.Module) -> nn.Module:
-    return getattr(detector, "student", detector)
 
 
 def _origin(cfg: Config, config: Path, fingerprint: str) -> dict:

@@ -15,6 +15,7 @@ class Runner(EpochBasedRunner):
 
     Args:
         done: iterations already done.
+        folder: the run's work folder.
     """
 
     def __init__(
@@ -22,7 +23,6 @@ class Runner(EpochBasedRunner):
         model: Trainable,
         optimizer: torch.optim.Optimizer,
         loader: DataLoader,
-        *,
         max_epochs: int,
         done: int,
         folder: Path,

@@ -62,8 +62,8 @@ class Meta:
 
 
 @dataclass(frozen=True)
-class StateWriter:
-    """Saves what trains in the run's work folder, while training goes on: `background` writes."""
+class States:
+    """The states of what trains, in the run's work folder; `background` writes them."""
 
     folder: Path
     model: Trainable
@@ -71,16 +71,8 @@ class StateWriter:
     average: MovingAverage | None
     background: Background
 
-    def check(self) -> None:
-        """Raise what went wrong with a state that is written by now."""
-        self.background.check()
-
-    def wait(self) -> None:
-        """Wait until the last state is on disk, and raise what went wrong."""
-        self.background.wait()
-
     def save(self, meta: Meta) -> None:
-        """Save what is there now, on the first rank."""
+        """Save a state while training goes on, on the first rank."""
         if ranks.rank() > 0:
             return
         average = self.average
@@ -93,6 +85,26 @@ class StateWriter:
         }
         snapshot, path = Snapshot(state), self.folder / _NAME.format(meta.iter)
         self.background.start(lambda: write_state(snapshot.content(), path))
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put a state into what trains.
+
+        Raises:
+            FGDError: the state does not fit.
+        """
+        load_strictly(self.model.module, state["state_dict"], str(self.folder))
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["moving_average"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FGDError(
+                f"{self.folder}: its optimizer state or moving average does not fit the model "
+                f"({error})"
+            ) from error
+        scaler = self.model.precision.scaler
+        if scaler.is_enabled():  # of another precision there is none: a run keeps to its own
+            scaler.load_state_dict(state["scaler"])
 
 
 def write_state(state: dict[str, Any], path: Path) -> None:
@@ -226,32 +238,6 @@ def tidy(folder: Path, state: dict[str, Any] | None) -> None:
     for path in saved_states(folder) if state is not None else ():
         if int(_PATTERN.fullmatch(path.name)[1]) > state["meta"]["iter"]:
             path.rename(path.with_suffix(".damaged"))
-
-
-def restore(
-    state: dict[str, Any],
-    model: torch.nn.Module,
-    optimizer: Any,
-    scaler: Any,
-    average: MovingAverage | None,
-    source: str,
-) -> None:
-    """Put a training state into what trains.
-
-    Raises:
-        FGDError: the state does not fit them.
-    """
-    load_strictly(model, state["state_dict"], source)
-    try:
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None:
-            average.load_state_dict(state["moving_average"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FGDError(
-            f"{source}: its optimizer state or moving average does not fit the model ({error})"
-        ) from error
-    if scaler.is_enabled():  # of another precision there is none: a run keeps to its own
-        scaler.load_state_dict(state["scaler"])
 
 
 def set_aside(folder: Path) -> Path:

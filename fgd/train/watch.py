@@ -194,10 +194,7 @@ class Watch:
             self._save_incidents()
             return
         file = self.folder / "diagnosis" / f"iter_{iteration + 1:07d}.json"
-        report = diagnose(
-            self.model, self.optimizer, batch, iteration=iteration, seed=self.begun.seed
-        )
-        reports = ranks.of_all(report)
+        reports = ranks.of_all(diagnose(self.model, batch, iteration, self.begun.seed))
         if ranks.rank() == 0:
             lr = self.optimizer.param_groups[0]["lr"]
             write_json(file, {**wanted, "action": action, "lr": lr, "ranks": reports})

@@ -39,7 +39,7 @@ def count(folder: Path, steps: int) -> dict[str, float]:
     from fgd.train.loop import Loop
     from fgd.train.runner import Runner
     from fgd.train.sampling import BatchPlan, SeededDataset
-    from fgd.train.state import Meta, StateWriter
+    from fgd.train.state import Meta, States
     from fgd.train.step import Trainable
     from fgd.train.watch import Incidents, Policy, Watch
 
@@ -51,7 +51,7 @@ def count(folder: Path, steps: int) -> dict[str, float]:
     plan = BatchPlan(np.zeros(20, int), 2, 0, 1, seed=0)
     loader = DataLoader(SeededDataset(_Images()), batch_sampler=plan)
     epochs = -(-steps // len(loader))
-    runner = Runner(model, optimizer, loader, max_epochs=epochs, done=0, folder=folder)
+    runner = Runner(model, optimizer, loader, epochs, 0, folder)
     meta = Meta(fingerprint="", seed=0, CLASSES=[], fgd={})
     used: dict[str, float] = {}
     runner.register_hook(_Usage(used, steps // 10))
@@ -65,7 +65,7 @@ def count(folder: Path, steps: int) -> dict[str, float]:
             watch=Watch(folder, Policy(), Incidents(), model, optimizer, meta),
             log=Log(folder, 2, runner.max_epochs, runner.max_iters),
             validation=None,
-            states=StateWriter(folder, model, optimizer, None, background),
+            states=States(folder, model, optimizer, None, background),
             meta=meta,
             log_interval=50,
             state_interval=500,
