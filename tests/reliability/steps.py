@@ -32,8 +32,8 @@ class _Detector(nn.Module):
         return {"loss_a": out.square().mean(), "loss_b": [out.abs().mean(), out.mean().square()]}
 
 
-def count(folder: Path, steps: int) -> dict[str, float]:
-    """Train `steps` iterations; memory in MB and open files after a tenth and at the end."""
+def tiny_loop(folder: Path, steps: int, log_interval: int, state_interval: int):
+    """A loop of at least `steps` iterations, in epochs of ten."""
     from fgd.train.background import Background
     from fgd.train.log import Log
     from fgd.train.loop import Loop
@@ -43,35 +43,40 @@ def count(folder: Path, steps: int) -> dict[str, float]:
     from fgd.train.step import Trainable
     from fgd.train.watch import Incidents, Policy, Watch
 
-    torch.set_num_threads(1)
     folder.mkdir(parents=True)
     detector = _Detector()
     model = Trainable(detector, torch.device("cpu"), distributed=False)
     optimizer = torch.optim.SGD(detector.parameters(), lr=1e-3, momentum=0.9)
     plan = BatchPlan(np.zeros(20, int), 2, 0, 1, seed=0)
     loader = DataLoader(SeededDataset(_Images()), batch_sampler=plan)
-    epochs = -(-steps // len(loader))
-    runner = Runner(model, optimizer, loader, epochs, 0, folder)
+    runner = Runner(model, optimizer, loader, -(-steps // len(loader)), 0, folder)
     meta = Meta(fingerprint="", seed=0, CLASSES=[], fgd={})
+    return Loop(
+        runner=runner,
+        model=model,
+        optimizer=optimizer,
+        grad_clip=dict(max_norm=35, norm_type=2),
+        average=None,
+        watch=Watch(folder, Policy(), Incidents(), model, optimizer, meta),
+        log=Log(folder, 2, runner.max_epochs, runner.max_iters),
+        validation=None,
+        states=States(folder, model, optimizer, None, Background()),
+        meta=meta,
+        log_interval=log_interval,
+        state_interval=state_interval,
+    )
+
+
+def count(folder: Path, steps: int) -> dict[str, float]:
+    """Train `steps` iterations; memory in MB and open files after a tenth and at the end."""
+    torch.set_num_threads(1)
+    loop = tiny_loop(folder, steps, log_interval=50, state_interval=500)
     used: dict[str, float] = {}
-    runner.register_hook(_Usage(used, steps // 10))
-    with Background() as background:
-        Loop(
-            runner=runner,
-            model=model,
-            optimizer=optimizer,
-            grad_clip=dict(max_norm=35, norm_type=2),
-            average=None,
-            watch=Watch(folder, Policy(), Incidents(), model, optimizer, meta),
-            log=Log(folder, 2, runner.max_epochs, runner.max_iters),
-            validation=None,
-            states=States(folder, model, optimizer, None, background),
-            meta=meta,
-            log_interval=50,
-            state_interval=500,
-        ).run()
+    loop.runner.register_hook(_Usage(used, steps // 10))
+    with loop.states.background:
+        loop.run()
         used.update(_now("late"))
-    return {"steps": runner.iter, **used}
+    return {"steps": loop.runner.iter, **used}
 
 
 def _Usage(used: dict[str, float], early: int):
