@@ -28,7 +28,7 @@ class Loop:
             is a `BatchPlan`.
         grad_clip: `max_norm` and `norm_type` for torch's `clip_grad_norm_`, or None.
         average: of the weights that the detector is evaluated with, or None.
-        meta: of the states to come, as far as it is the same for all of them.
+        meta: of the states to come; what changes with an iteration is that of the last one.
         log_interval, state_interval: iterations between lines and between states; the last
             iteration always has both.
     """

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +105,17 @@ def _run(
     identity = fingerprint(config)
     logger.info("%s", _batch(cfg, world_size))
     state = _earlier_state(work_dir, identity, rank, logger)
-    begun = None if state is None else Meta.of(state)
+    meta = Meta(fingerprint=identity, seed=cfg.seed) if state is None else Meta.of(state)
     # The first one has just put an earlier recipe's folder aside: nobody else may look into it.
     incidents = ranks.from_first(Incidents.load(work_dir, identity) if rank == 0 else None)
 
     seed_everything(derive_seed(cfg.seed))
     dataset = build_dataset(cfg.data.train)
     detector = _build(cfg, dataset.CLASSES)
-    if begun is None:
+    if state is None:
         detector.init_weights()
         _audit(detector, cfg, work_dir, rank, logger)
-    precision = Precision(_precision(cfg, begun, device), device)
+    precision = Precision(_precision(cfg, meta.precision, device), device)
     detector = detector.to(device)
     if cfg.get("channels_last", False):
         detector = detector.to(memory_format=torch.channels_last)
@@ -128,15 +129,11 @@ def _run(
     states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
         states.restore(state)
-    meta = Meta(
-        fingerprint=identity,
-        seed=cfg.seed,
+    meta = replace(
+        meta,
         CLASSES=list(dataset.CLASSES),
         fgd=_origin(cfg, config, identity),
         precision=precision.name,
-        left_out=list(incidents.left_out),
-        recent_losses=[] if begun is None else begun.recent_losses,
-        iter=0 if begun is None else begun.iter,
     )
 
     runner = Runner(model, optimizer, loader, cfg.runner.max_epochs, meta.iter, work_dir)
@@ -263,13 +260,12 @@ def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> DataLoader
     )
 
 
-def _precision(cfg: Config, begun: Meta | None, device: torch.device) -> str:
+def _precision(cfg: Config, begun: str | None, device: torch.device) -> str:
     """The name of what the run computes in; a resumed one goes on in what it began with."""
     name = cfg.get("precision", "fp32")
     if name != AUTO:
         return name
-    name = begun.precision if begun is not None else None
-    return ranks.from_first(name or usual(device))  # all as the first, whatever devices they have
+    return ranks.from_first(begun or usual(device))  # all as the first, whatever devices they have
 
 
 def _optimizer(detector: nn.Module, cfg: Config, precision: Precision) -> torch.optim.Optimizer:

@@ -46,8 +46,8 @@ class Meta:
 
     fingerprint: str
     seed: int
-    CLASSES: list[str]
-    fgd: dict[str, Any]
+    CLASSES: list[str] = field(default_factory=list)
+    fgd: dict[str, Any] = field(default_factory=dict)
     precision: str | None = None
     left_out: list[int] = field(default_factory=list)
     recent_losses: list[float] = field(default_factory=list)

@@ -50,7 +50,7 @@ def tiny_loop(folder: Path, steps: int, log_interval: int, state_interval: int):
     plan = BatchPlan(np.zeros(20, int), 2, 0, 1, seed=0)
     loader = DataLoader(SeededDataset(_Images()), batch_sampler=plan)
     runner = Runner(model, optimizer, loader, -(-steps // len(loader)), 0, folder)
-    meta = Meta(fingerprint="", seed=0, CLASSES=[], fgd={})
+    meta = Meta(fingerprint="", seed=0)
     return Loop(
         runner=runner,
         model=model,

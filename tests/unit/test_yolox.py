@@ -136,7 +136,7 @@ def test_a_look_at_a_bad_iteration_leaves_the_boxes_where_they_were(distiller, t
     model = Trainable(distiller, torch.device("cpu"), distributed=False)
     optimizer = torch.optim.SGD(distiller.parameters(), lr=0.1)
     incidents = Incidents(examine=dict(iter=7, reason="loss is nan", kind="nonfinite"))
-    begun = Meta(fingerprint="", seed=0, CLASSES=[], fgd={})
+    begun = Meta(fingerprint="", seed=0)
     watch = Watch(tmp_path, Policy(), incidents, model, optimizer, begun)
     kept = {name: buffer.clone() for name, buffer in distiller.named_buffers()}
     assert not watch.leaves_out(7, batch)
