@@ -5,7 +5,7 @@ Nothing of the training depends on them: a run with them ends bit for bit as one
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,13 +70,7 @@ class Validation:
         """Drop what a killed run wrote after its state; make up for what it did not come to.
 
         Args:
-            iteration: iterations done.
-
-        Returns:
-            As `after_epoch`.
-
-        Raises:
-            FGDError: the AP has collapsed, and the policy is to stop.
+            iteration: iterations done. What is returned and raised is that of `after_epoch`.
         """
         first = ranks.rank() == 0
         if first:
@@ -111,7 +105,8 @@ class Validation:
             self._data = test_data(self.cfg, rank=ranks.rank(), world_size=ranks.count())
         dataset, loader = self._data
         model.module.eval()
-        with model.precision.autocast(), self._averaged():
+        averaged = nullcontext() if self.average is None else self.average.in_place()
+        with model.precision.autocast(), averaged:
             # The statistics that a process has averaged since its last step, or in its moving
             # average, are its own: the first one's count.
             for buffer in model.module.buffers() if dist.is_initialized() else ():
@@ -140,9 +135,6 @@ class Validation:
             done, self.cfg.runner.max_epochs, words, len(dataset), entry["seconds"],
         )  # fmt: skip
         return points
-
-    def _averaged(self) -> AbstractContextManager:
-        return nullcontext() if self.average is None else self.average.in_place()
 
     def _judge(self) -> None:
         """Compare the last AP with the best one before it."""

@@ -127,11 +127,7 @@ class Watch:
         return iteration in self.incidents.left_out
 
     def add(self, iteration: int, terms: dict[str, Tensor]) -> None:
-        """Keep an iteration's terms on the device; none of a batch that was left out.
-
-        Raises:
-            GoBack: as `look`.
-        """
+        """Keep an iteration's terms on the device; none of a batch that was left out."""
         if not terms:
             return
         if self._waiting and list(terms) != self._names:
