@@ -62,7 +62,7 @@ class TrainingTask:
         if self.fingerprint and fingerprint(self.config) != self.fingerprint:
             raise FGDError(
                 f"{self.config}: the weights that this training starts from, its annotations or "
-                "the code of the loss have changed since the job was submitted. Give the same "
+                "the version of the method have changed since the job was submitted. Give the same "
                 "command again to train with them as they are now"
             )
         train(self.config, self.work_dir, self.out, patience_s=_LEAVING_S)

@@ -11,14 +11,14 @@ from mmcv import Config
 from fgd.configs import read_training
 from fgd.errors import FGDError
 from fgd.files import sha256
-from fgd.provenance import method_hash
+from fgd.method import method_id
 
 
 def fingerprint(config: str | Path) -> str:
     """A hash of everything that decides a run's result.
 
-    Its settings, the weights that it starts from, the annotations, and the code of the loss. The
-    pixels are not in it: they are tens of gigabytes.
+    Its settings, the weights that it starts from, the annotations, and the version of the
+    method (`fgd.method`). The pixels are not in it: they are tens of gigabytes.
 
     Raises:
         FGDError: it is no config of a training, or names a file that does not exist.
@@ -41,7 +41,7 @@ def fingerprint(config: str | Path) -> str:
         raise FGDError(f"{config}: names the annotation file {annotations}, which does not exist")
     digest.update(sha256(annotations).encode())
     if cfg.model.type == "FGDDistiller":
-        digest.update(method_hash().encode())
+        digest.update(method_id().encode())
     return digest.hexdigest()
 
 

@@ -1,13 +1,7 @@
-"""From what a result was made: written beside it, and checked against what is there now.
+"""From what a result was made: written beside it, and checked against what is there now."""
 
-Without mmcv: planning asks for the method's hash, too.
-"""
-
-import ast
-import hashlib
 import json
 import subprocess
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -16,34 +10,10 @@ from typing import Any
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.files import sha256, write_json
+from fgd.method import method_id
 
 _PACKAGES = ("fgd", "torch", "torchvision", "mmcv-full", "mmdet", "numpy", "opencv-python-headless")
 FILE = "provenance.json"
-
-
-@cache
-def method_hash() -> str:
-    """A hash of the code that a distilled student depends on beside its config.
-
-    It is the loss and what calls it, without `paper`, with which nothing trains; comments and
-    docstrings do not count.
-    """
-    digest = hashlib.sha256()
-    package = root() / "fgd"
-    loss = sorted(set((package / "loss").glob("*.py")) - {package / "loss/paper.py"})
-    for file in (*loss, package / "distiller.py"):
-        digest.update(code(file.read_text(encoding="utf-8")).encode())
-    return digest.hexdigest()
-
-
-def code(source: str) -> str:
-    """Python source without what does not run: comments, docstrings, layout."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            node.body = body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
 
 
 def software() -> dict[str, Any]:
@@ -69,7 +39,7 @@ def of_training(config: str | Path, fingerprint: str, files: list[str], data: st
     return {
         "config_sha256": sha256(config),
         "fingerprint": fingerprint,
-        "method": method_hash(),
+        "method": method_id(),
         "weights": {path: sha256(path) for path in sorted(set(files))},
         "data": {"annotations": str(data), "sha256": sha256(data)},
         **software(),
@@ -138,8 +108,8 @@ def _differences(path: Path) -> list[str]:
     ):
         differences.append(f"{report.name} is of another checkpoint")
     distilled = made and (stored["trained"].get("arm") == "fgd")
-    if distilled and made["method"] != method_hash():
-        differences.append("the code of the loss has changed since")
+    if distilled and made["method"] != method_id():
+        differences.append("the method (loss, inheritance, operators) has changed since")
     return [words for words in differences if words]
 
 
@@ -147,14 +117,6 @@ def _difference(file: Path, digest: str) -> str | None:
     if not file.is_file():
         return f"{file} is missing"
     return None if sha256(file) == digest else f"{file} has changed since"
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def _commit() -> str | None:

@@ -11,11 +11,11 @@ from mmcv.runner.hooks import Hook
 from fgd import progress
 from fgd.errors import FGDError
 
-_NEVER = 10**9  # iterations; LogHook says when there is something to write
+_NEVER = 10**9  # iterations; the loop says when there is something to write
 
 
 def hooks(kinds: list[str], work_dir: Path, fingerprint: str, name: str) -> list[Hook]:
-    """The hooks for a suite's `curves`; register them after LogHook.
+    """The hooks for a suite's `curves`.
 
     Args:
         kinds: "tensorboard", "wandb".
@@ -64,12 +64,12 @@ class TensorBoardHook(Hook):
         self.after_train_epoch(runner)  # a validation that the run made up for
 
     def after_train_iter(self, runner: Any) -> None:
-        """Called by the runner, after LogHook."""
+        """Called by the loop, with a line in the log buffer if there is one."""
         if runner.rank == 0 and runner.log_buffer.ready:
             self._write(runner.log_buffer.output | {"iter": runner.iter + 1})
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Called by the runner, after ValidationHook."""
+        """Called by the loop, after a validation if there is one."""
         for name, value in runner.log_buffer.output.items():
             if runner.rank == 0 and name.endswith("_AP"):
                 self._writer.add_scalar(f"val/{name}", value, runner.iter)

@@ -7,26 +7,29 @@ from typing import Any
 
 from torch import Tensor
 
-from fgd.train.runner import ExactRunner, seed_iteration
+from fgd.train import ranks
+from fgd.train.sampling import seed_iteration
+from fgd.train.step import Trainable
 
 _LISTED = 20  # tensors named in a diagnosis
 
 
-def diagnose(runner: ExactRunner, batch: dict[str, Any], seed: int) -> dict[str, Any]:
+def diagnose(model: Trainable, batch: dict[str, Any], iteration: int, seed: int) -> dict[str, Any]:
     """This rank's losses by term and level, what of its tensors is bad, and its images.
 
     It takes the coming step's gradient, and the step can follow as if nobody had looked.
 
     Args:
         batch: of the coming iteration.
+        iteration: its number, from 0.
         seed: the run's.
     """
-    buffers = dict(runner.model.module.named_buffers())
+    buffers = dict(model.module.named_buffers())
     kept = {name: buffer.clone() for name, buffer in buffers.items()}
-    report = _report(runner, copy.deepcopy(batch))  # YOLOX scales its boxes in place
+    report = _report(model, copy.deepcopy(batch))  # YOLOX scales its boxes in place
     for name, buffer in buffers.items():  # batch norm's statistics
         buffer.copy_(kept[name])
-    seed_iteration(seed, runner)
+    seed_iteration(seed, iteration)
     return report
 
 
@@ -49,20 +52,20 @@ def summary(reports: list[dict[str, Any]]) -> str:
     return f" ({what[0]}{more}; images {', '.join(first['images'])})"
 
 
-def _report(runner: ExactRunner, batch: dict[str, Any]) -> dict[str, Any]:
+def _report(model: Trainable, batch: dict[str, Any]) -> dict[str, Any]:
     losses: dict[str, Any] = {}
-    detector = runner.model.module
+    detector = model.module
     hook = detector.register_forward_hook(lambda module, inputs, out: losses.update(out))
-    outputs = runner.model.train_step(batch, runner.optimizer)
+    outputs = model.train_step(batch, optimizer=None)
     hook.remove()
-    runner.optimizer.zero_grad()
+    detector.zero_grad()
     outputs["loss"].backward()
     terms = dict(_by_level(losses))
     parameters = dict(detector.named_parameters())
     gradients = {n: p.grad for n, p in parameters.items() if p.grad is not None}
-    runner.optimizer.zero_grad()
+    detector.zero_grad()
     return {
-        "rank": runner.rank,
+        "rank": ranks.rank(),
         "images": _images(batch),
         # As text: JSON has no NaN.
         "terms": {name: f"{value:.6g}" for name, value in terms.items()},

@@ -3,10 +3,8 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from mmcv.runner.hooks import Hook
 from torch import Tensor, nn
 
 
@@ -73,14 +71,3 @@ class MovingAverage:
             kept = tensor.clone()
             tensor.copy_(self._averages[name])
             self._averages[name].copy_(kept)
-
-
-class MovingAverageHook(Hook):
-    """Moves an average after every step; registered after the optimizer's."""
-
-    def __init__(self, average: MovingAverage) -> None:
-        self._average = average
-
-    def after_train_iter(self, runner: Any) -> None:
-        """Called by the runner."""
-        self._average.update(runner.iter)

@@ -3,93 +3,104 @@
 import logging
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmcv.runner.hooks import Hook
 from torch import Tensor
 
 from fgd import progress
+from fgd.train import ranks
+
+_LOGGER = logging.getLogger(__name__)
 
 
-class LogHook(Hook):
+@dataclass
+class Log:
     """Logs progress and the mean of every loss term since the last line.
 
     mmdet reads every loss on every iteration, and each reading makes the host wait for the device;
     here the values leave the device only for a line. They are averaged over iterations and ranks.
-    Lines go to `logger`, and as JSON to `log.jsonl` in `folder`; there a resumed run continues
-    where its state was saved. Other hooks find a line in the runner's `log_buffer`, as mmcv's do.
+    Lines are for people, and as JSON in `log.jsonl`; there a resumed run continues where its state
+    was saved.
 
-    Args:
-        interval: iterations between lines; the last iteration always has one.
+    Attributes:
+        folder: the run's work folder.
         batch_size: images an iteration, over all ranks.
+        max_epochs, max_iters: of the training.
     """
 
-    def __init__(
-        self, folder: Path, logger: logging.Logger, interval: int, batch_size: int
-    ) -> None:
-        self._folder = folder
-        self._logger = logger
-        self._interval = interval
-        self._batch_size = batch_size
+    folder: Path
+    batch_size: int
+    max_epochs: int
+    max_iters: int
+
+    def __post_init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()  # by term: YOLOX's last epochs have one more
         self._device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
-    def before_run(self, runner) -> None:
+    def begin(self, done: int) -> None:
         """Drop lines that a killed run wrote after the state it is resumed from."""
-        if runner.rank == 0:
-            progress.drop_after(self._folder, runner.iter)
+        if ranks.rank() == 0:
+            progress.drop_after(self.folder, done)
         self._spent = 0.0
 
-    def before_train_epoch(self, runner) -> None:
-        """Start the clock; it stands between epochs, where a validation can take its time."""
+    def start_clock(self) -> None:
+        """Count the time from here on; not between epochs, where a validation can take its own."""
         self._clock = time.monotonic()
 
-    def after_train_epoch(self, runner) -> None:
-        """Stop the clock."""
+    def stop_clock(self) -> None:
+        """Count no more."""
         self._spent += time.monotonic() - self._clock
 
-    def after_train_iter(self, runner) -> None:
-        """Called by the runner, after the optimizer's step."""
-        runner.log_buffer.clear_output()
-        for name, value in runner.outputs["terms"].items():
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Count an iteration's terms in; none of a batch that was left out."""
+        for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0) + value
             self._counts[name] += 1
-        if not self._sums:  # every batch since the last line was left out
-            return
-        if self.every_n_iters(runner, self._interval) or self.is_last_iter(runner):
-            means = self._means(runner.world_size)
-            if runner.rank == 0:
-                self._write(runner, means)
-            self._sums, self._counts = {}, Counter()
-            self._clock, self._spent = time.monotonic(), 0.0
 
-    def _means(self, world_size: int) -> dict[str, float]:
-        means = torch.stack([total / self._counts[name] for name, total in self._sums.items()])
-        if world_size > 1:
-            dist.all_reduce(means)
-            means /= world_size
-        return dict(zip(self._sums, means.tolist(), strict=True))
+    def write(self, done: int, epoch: int, lr: float) -> dict[str, Any]:
+        """Write a line, on all ranks at once.
 
-    def _write(self, runner, means: dict[str, float]) -> None:
-        done = runner.iter + 1
+        Args:
+            done: iterations done.
+            epoch: of the last one, counted from 1.
+            lr: its learning rate.
+
+        Returns:
+            The line, and as `time` the seconds an iteration; on the first rank alone, and not if
+            every batch since the last line was left out.
+        """
+        if not self._sums:
+            return {}
+        means = self._means()
         seconds = (self._spent + time.monotonic() - self._clock) / self._counts["loss"]
+        self._sums, self._counts = {}, Counter()
+        self._clock, self._spent = time.monotonic(), 0.0
+        if ranks.rank() > 0:
+            return {}
         entry = {
             "iter": done,
-            "max_iters": runner.max_iters,
-            "epoch": runner.epoch + 1,
-            "max_epochs": runner.max_epochs,
-            "lr": runner.current_lr()[0],
-            "images_per_second": self._batch_size / seconds,
-            "eta_seconds": seconds * (runner.max_iters - done),
-            "processes": runner.world_size,
+            "max_iters": self.max_iters,
+            "epoch": epoch,
+            "max_epochs": self.max_epochs,
+            "lr": lr,
+            "images_per_second": self.batch_size / seconds,
+            "eta_seconds": seconds * (self.max_iters - done),
+            "processes": ranks.count(),
             "device": self._device,
             **means,
         }
-        progress.append(self._folder, entry)
-        # mmcv's logger hooks take a line with a `time` for one of training.
-        runner.log_buffer.output.update(entry, time=seconds)
-        runner.log_buffer.ready = True
-        self._logger.info("%s", progress.text(entry))
+        progress.append(self.folder, entry)
+        _LOGGER.info("%s", progress.text(entry))
+        return entry | {"time": seconds}
+
+    def _means(self) -> dict[str, float]:
+        means = torch.stack([total / self._counts[name] for name, total in self._sums.items()])
+        if ranks.count() > 1:
+            dist.all_reduce(means)
+            means /= ranks.count()
+        return dict(zip(self._sums, means.tolist(), strict=True))

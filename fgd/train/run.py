@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 import torch.distributed as dist
 from mmcv import Config
 from mmcv.runner import build_optimizer
-from mmcv.runner.hooks import Hook
 from mmcv.utils import get_logger
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
@@ -31,24 +31,25 @@ from fgd.provenance import of_training
 from fgd.suite import rate
 from fgd.train import curves, ranks
 from fgd.train.background import Background
-from fgd.train.ema import MovingAverage, MovingAverageHook
-from fgd.train.log import LogHook
-from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
+from fgd.train.ema import MovingAverage
+from fgd.train.log import Log
+from fgd.train.loop import Loop
+from fgd.train.runner import Runner
 from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
 from fgd.train.space import check_space, state_bytes, told_when_full
 from fgd.train.state import (
     KEPT,
-    StateHook,
+    Meta,
+    States,
     check_agreement,
     exclusive,
     find_state,
-    restore,
     saved_states,
     set_aside,
     tidy,
 )
 from fgd.train.step import Trainable
-from fgd.train.validation import Collapse, ValidationHook
+from fgd.train.validation import Collapse, Validation
 from fgd.train.watch import GoBack, Incidents, Policy, Watch
 from fgd.train.yolox import yolox_hooks
 
@@ -101,13 +102,12 @@ def _run(
 ) -> None:
     cfg = read_training(config)
     logger = _logger(rank)
-    meta = {"fingerprint": fingerprint(config), "seed": cfg.seed}
+    identity = fingerprint(config)
     logger.info("%s", _batch(cfg, world_size))
-    state = _earlier_state(work_dir, meta, rank, logger)
+    state = _earlier_state(work_dir, identity, rank, logger)
+    meta = Meta(fingerprint=identity, seed=cfg.seed) if state is None else Meta.of(state)
     # The first one has just put an earlier recipe's folder aside: nobody else may look into it.
-    incidents = ranks.from_first(
-        Incidents.load(work_dir, meta["fingerprint"]) if rank == 0 else None
-    )
+    incidents = ranks.from_first(Incidents.load(work_dir, identity) if rank == 0 else None)
 
     seed_everything(derive_seed(cfg.seed))
     dataset = build_dataset(cfg.data.train)
@@ -115,79 +115,78 @@ def _run(
     if state is None:
         detector.init_weights()
         _audit(detector, cfg, work_dir, rank, logger)
-    precision = Precision(_precision(cfg, state, device), device)
+    precision = Precision(_precision(cfg, meta.precision, device), device)
     detector = detector.to(device)
     if cfg.get("channels_last", False):
         detector = detector.to(memory_format=torch.channels_last)
     optimizer = _optimizer(detector, cfg, precision)
-    average = MovingAverage(_student(detector), **cfg.ema) if "ema" in cfg else None
+    trained = getattr(detector, "student", detector)
+    average = MovingAverage(trained, **cfg.ema) if "ema" in cfg else None
     # One more than are kept: the next is written before the oldest goes.
     check_space(work_dir, state_bytes(detector, optimizer, average), KEPT + 1)
     loader = _loader(cfg, dataset, rank, world_size)
-
-    runner = ExactRunner(
-        Trainable(detector, device, world_size > 1, precision),
-        optimizer=optimizer,
-        work_dir=str(work_dir),
-        logger=logger,
-        max_epochs=cfg.runner.max_epochs,
-    )
-    runner.average = average
+    model = Trainable(detector, device, world_size > 1, precision)
+    states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
-        done = restore(state, detector, optimizer, precision.scaler, average, str(work_dir))
-        runner.start_at(done, len(loader))
-    saved = {**meta, "CLASSES": list(dataset.CLASSES), "fgd": _origin(cfg, config, meta)}
-    saved["precision"] = precision.name
-    saved["left_out"] = list(incidents.left_out)
-    saved["recent_losses"] = [] if state is None else state["meta"].get("recent_losses", [])
-    intervals = (cfg.log.interval, cfg.checkpoint.interval)
-    policy = Policy(**cfg.get("watch", {}))
-    runner.watch = Watch(work_dir, policy, incidents, intervals, saved, runner.iter, logger)
+        states.restore(state)
+    meta = replace(
+        meta,
+        CLASSES=list(dataset.CLASSES),
+        fgd=_origin(cfg, config, identity),
+        precision=precision.name,
+    )
+
+    runner = Runner(model, optimizer, loader, cfg.runner.max_epochs, meta.iter, work_dir)
     runner.register_lr_hook(dict(cfg.lr_config))
-    for hook in _hooks(cfg, runner, len(loader), meta["fingerprint"]):
+    for hook in (
+        *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)),
+        *curves.hooks(cfg.log.get("curves", []), work_dir, identity, _name(cfg)),
+    ):
         runner.register_hook(hook)
+    policy = Policy(**cfg.get("watch", {}))
     started = time.monotonic()
-    with Background() as background:
-        runner.register_hook(StateHook(work_dir, cfg.checkpoint.interval, saved, background))
-        runner.run(loader)
+    with states.background:
+        Loop(
+            runner=runner,
+            model=model,
+            optimizer=optimizer,
+            grad_clip=cfg.optimizer_config.get("grad_clip"),
+            average=average,
+            watch=Watch(work_dir, policy, incidents, model, optimizer, meta),
+            log=Log(work_dir, cfg.total_batch, runner.max_epochs, runner.max_iters),
+            validation=_validation(cfg, model, average, work_dir, len(loader)),
+            states=states,
+            meta=meta,
+            log_interval=cfg.log.interval,
+            state_interval=cfg.checkpoint.interval,
+        ).run()
     if rank == 0:
         _finish(work_dir, out)
         logger.info("trained in %.0f s: %s", time.monotonic() - started, out)
 
 
-def _hooks(cfg: Config, runner: ExactRunner, epoch_length: int, fingerprint: str) -> Iterator[Hook]:
-    """What a training does beside its steps, in order; the states are saved after all of it."""
-    work_dir, logger = Path(runner.work_dir), runner.logger
-    yield IterationSeedHook(cfg.seed)
-    yield from yolox_hooks(runner.model.module, cfg.seed, cfg.get("last_epochs", 0))
-    yield StepHook(cfg.optimizer_config.get("grad_clip"))
-    if runner.average is not None:
-        yield MovingAverageHook(runner.average)
-    yield runner.watch
-    # The log before the state: a resumed log has every line up to its state, and none after.
-    yield LogHook(work_dir, logger, cfg.log.interval, cfg.total_batch)
-    if "validation" in cfg:
-        policy = Collapse(**cfg.validation.get("collapse", {}))
-        every = cfg.validation.interval
-        yield ValidationHook(cfg, work_dir, every, epoch_length, policy, logger)
-    yield from curves.hooks(cfg.log.get("curves", []), work_dir, fingerprint, _name(cfg))
+def _validation(
+    cfg: Config, model: Trainable, average: MovingAverage | None, work_dir: Path, epoch_length: int
+) -> Validation | None:
+    if "validation" not in cfg:
+        return None
+    policy = Collapse(**cfg.validation.get("collapse", {}))
+    return Validation(cfg, model, average, work_dir, cfg.validation.interval, epoch_length, policy)
 
 
-def _student(detector: nn.Module) -> nn.Module:
-    return getattr(detector, "student", detector)
-
-
-def _origin(cfg: Config, config: Path, meta: dict) -> dict:
+def _origin(cfg: Config, config: Path, fingerprint: str) -> dict:
     """The recipe and what it was trained from; a plain student keeps it."""
     files, data = starting_weights(cfg), training_annotations(cfg)
-    made = of_training(config, meta["fingerprint"], files, data)
+    made = of_training(config, fingerprint, files, data)
     return {**cfg.get("recipe", {}), "made": made}
 
 
-def _earlier_state(work_dir: Path, meta: dict, rank: int, logger: logging.Logger) -> dict | None:
+def _earlier_state(
+    work_dir: Path, fingerprint: str, rank: int, logger: logging.Logger
+) -> dict | None:
     state = find_state(work_dir, logger)
     check_agreement(work_dir, state)  # all have read the folder before one renames it
-    matches = state is None or state["meta"]["fingerprint"] == meta["fingerprint"]
+    matches = state is None or state["meta"]["fingerprint"] == fingerprint
     if not matches and rank == 0:
         logger.info("%s belongs to another recipe; kept as %s", work_dir, set_aside(work_dir))
     elif rank == 0:
@@ -261,12 +260,11 @@ def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> DataLoader
     )
 
 
-def _precision(cfg: Config, state: dict | None, device: torch.device) -> str:
+def _precision(cfg: Config, begun: str | None, device: torch.device) -> str:
     """The name of what the run computes in; a resumed one goes on in what it began with."""
     name = cfg.get("precision", "fp32")
     if name != AUTO:
         return name
-    begun = None if state is None else state["meta"].get("precision")
     return ranks.from_first(begun or usual(device))  # all as the first, whatever devices they have
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from fgd.train import ranks
+
 
 class SampleKey(NamedTuple):
     """What the sampler hands to the dataset: an index and the seed of its augmentations."""
@@ -90,6 +92,14 @@ class SeededDataset(Dataset):
 def derive_seed(*numbers: int) -> int:
     """A well mixed 32-bit seed from whole numbers that are not negative."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def seed_iteration(seed: int, iteration: int) -> None:
+    """Seed what an iteration draws on this rank, as a run with this seed does.
+
+    What a detector draws at random (RoI samplers) then needs no saved generator state to resume.
+    """
+    seed_everything(derive_seed(seed, iteration, ranks.rank()))
 
 
 def seed_everything(seed: int) -> None:

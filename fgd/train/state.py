@@ -7,13 +7,12 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 import torch.distributed as dist
-from mmcv.runner import master_only
-from mmcv.runner.hooks import Hook
 
 from fgd.checkpoint import is_sealed, read_checkpoint, seal
 from fgd.errors import FGDError
@@ -21,6 +20,7 @@ from fgd.files import atomic_path
 from fgd.train import ranks, space
 from fgd.train.background import Background, Snapshot
 from fgd.train.ema import MovingAverage
+from fgd.train.step import Trainable
 from fgd.weights import load_strictly
 
 _NAME = "iter_{:07d}.pth"
@@ -28,43 +28,83 @@ _PATTERN = re.compile(r"iter_(\d{7,})\.pth")
 KEPT = 2  # the newest, and the one before in case it turns out to be damaged
 
 
-class StateHook(Hook):
-    """Saves the training state every `interval` iterations and at the end.
+@dataclass(frozen=True, kw_only=True)
+class Meta:
+    """What a training state says of its run, in its `meta`, by the names that it has there.
 
-    Training goes on while `background` writes; what went wrong there stops the next iteration. The
-    last state is on disk when the hook returns.
+    Attributes:
+        fingerprint: `fgd.fingerprint.fingerprint` of the run.
+        seed: of the run.
+        CLASSES: names of the classes, where mmdet looks for them.
+        fgd: the recipe, and from what it is made; a plain student keeps it.
+        precision: the name of what the run computes in.
+        left_out: iterations without a step of the optimizer, counted from 0.
+        recent_losses: the last ones, oldest first; a resumed run measures spikes by them.
+        iter: iterations done.
+        epoch: of the last one, counted from 1.
     """
 
-    def __init__(
-        self, folder: Path, interval: int, meta: dict[str, Any], background: Background
-    ) -> None:
-        self._folder = folder
-        self._background = background
-        self._interval = interval
-        self._meta = meta
+    fingerprint: str
+    seed: int
+    CLASSES: list[str] = field(default_factory=list)
+    fgd: dict[str, Any] = field(default_factory=dict)
+    precision: str | None = None
+    left_out: list[int] = field(default_factory=list)
+    recent_losses: list[float] = field(default_factory=list)
+    iter: int = 0
+    epoch: int = 0
 
-    def after_train_iter(self, runner: Any) -> None:
-        """Called by the runner after the optimizer's step."""
-        self._background.check()
-        if self.every_n_iters(runner, self._interval) or self.is_last_iter(runner):
-            self._save(runner)
-        if self.is_last_iter(runner):
-            self._background.wait()
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> "Meta":
+        """That of a training state."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{key: value for key, value in state["meta"].items() if key in known})
 
-    @master_only
-    def _save(self, runner: Any) -> None:
-        # The hook runs before the runner counts the iteration that it follows.
-        done = runner.iter + 1
+
+@dataclass(frozen=True)
+class States:
+    """The states of what trains, in the run's work folder; `background` writes them."""
+
+    folder: Path
+    model: Trainable
+    optimizer: torch.optim.Optimizer
+    average: MovingAverage | None
+    background: Background
+
+    def save(self, meta: Meta) -> None:
+        """Save a state while training goes on, on the first rank."""
+        if ranks.rank() > 0:
+            return
+        average = self.average
         state = {
-            "state_dict": runner.model.state_dict(),
-            "optimizer": runner.optimizer.state_dict(),
-            "scaler": runner.model.precision.scaler.state_dict(),
-            **({"moving_average": runner.average.state_dict()} if runner.average else {}),
-            "meta": {**self._meta, "iter": done, "epoch": runner.epoch + 1},
+            "state_dict": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.model.precision.scaler.state_dict(),
+            **({} if average is None else {"moving_average": average.state_dict()}),
+            "meta": vars(meta),
         }
-        path = self._folder / _NAME.format(done)
-        snapshot = Snapshot(state)
-        self._background.start(lambda: write_state(snapshot.content(), path))
+        snapshot, path = Snapshot(state), self.folder / _NAME.format(meta.iter)
+        self.background.start(lambda: write_state(snapshot.content(), path))
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put a state into what trains.
+
+        Raises:
+            FGDError: the state does not fit.
+        """
+        load_strictly(self.model.module, state["state_dict"], str(self.folder))
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["moving_average"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FGDError(
+                f"{self.folder}: its optimizer state or moving average does not fit the model "
+                f"({error})"
+            ) from error
+        scaler = self.model.precision.scaler
+        if scaler.is_enabled():  # of another precision there is none: a run keeps to its own
+            scaler.load_state_dict(state["scaler"])
 
 
 def write_state(state: dict[str, Any], path: Path) -> None:
@@ -198,33 +238,6 @@ def tidy(folder: Path, state: dict[str, Any] | None) -> None:
     for path in saved_states(folder) if state is not None else ():
         if int(_PATTERN.fullmatch(path.name)[1]) > state["meta"]["iter"]:
             path.rename(path.with_suffix(".damaged"))
-
-
-def restore(
-    state: dict[str, Any],
-    model: torch.nn.Module,
-    optimizer: Any,
-    scaler: Any,
-    average: MovingAverage | None,
-    source: str,
-) -> int:
-    """Put a training state into what trains; returns the iterations already done.
-
-    Raises:
-        FGDError: the state does not fit them.
-    """
-    load_strictly(model, state["state_dict"], source)
-    try:
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None:
-            average.load_state_dict(state["moving_average"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FGDError(
-            f"{source}: its optimizer state or moving average does not fit the model ({error})"
-        ) from error
-    if scaler.is_enabled():  # of another precision there is none: a run keeps to its own
-        scaler.load_state_dict(state["scaler"])
-    return state["meta"]["iter"]
 
 
 def set_aside(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
 
 from fgd.precision import Precision
 
@@ -80,6 +81,36 @@ class Trainable:
     def state_dict(self) -> OrderedDict:
         """The detector's own state, without any wrapper's prefix."""
         return self.module.state_dict()
+
+
+def update(
+    model: Trainable,
+    optimizer: torch.optim.Optimizer,
+    batch: dict[str, Any],
+    grad_clip: dict[str, Any] | None,
+) -> dict[str, Tensor]:
+    """Forward and backward pass, gradient clipping and the optimizer's step.
+
+    mmcv's hook reads the gradient norm on every iteration, which makes the host wait for the
+    device; here it is one more term of the log.
+
+    Args:
+        grad_clip: `max_norm` and `norm_type` for torch's `clip_grad_norm_`, or None.
+
+    Returns:
+        The terms of the loss, and `grad_norm` where gradients are clipped; scalars on the device.
+    """
+    outputs = model.train_step(batch, optimizer)
+    loss, terms = outputs["loss"], outputs["terms"]
+    scaler = model.precision.scaler
+    optimizer.zero_grad()
+    scaler.scale(loss).backward()
+    if grad_clip:
+        scaler.unscale_(optimizer)
+        terms["grad_norm"] = clip_grad_norm_(model.parameters(), **grad_clip)
+    scaler.step(optimizer)
+    scaler.update()
+    return terms
 
 
 def _total(value: Tensor | list[Tensor]) -> Tensor:

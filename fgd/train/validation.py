@@ -5,14 +5,12 @@ Nothing of the training depends on them: a run with them ends bit for bit as one
 
 import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch.distributed as dist
 from mmcv import Config
-from mmcv.runner.hooks import Hook
 from torch.utils.data import DataLoader, Dataset
 
 from fgd import progress
@@ -20,7 +18,10 @@ from fgd.errors import FGDError
 from fgd.evaluation.scores import coco_figures, detect, test_data
 from fgd.heads import heads
 from fgd.train import ranks
+from fgd.train.ema import MovingAverage
+from fgd.train.step import Trainable
 
+_LOGGER = logging.getLogger(__name__)
 _LEAST = 0.01  # AP, as a fraction; what has not been above it cannot collapse
 
 
@@ -37,67 +38,75 @@ class Collapse:
     below: float = 0.5
 
 
-class ValidationHook(Hook):
+@dataclass
+class Validation:
     """Evaluates after every few epochs, and after the last; each process its share of the images.
 
     A line for each goes to `progress.VALIDATION` in the work folder, as exact as the log's: a
     resumed run has every line up to its state, and none after.
 
-    Args:
+    Attributes:
         cfg: of the training.
+        model: what is trained.
+        average: of the weights that the detector is evaluated with, or None.
         folder: the run's work folder.
         every: epochs between two evaluations.
         epoch_length: iterations of an epoch.
         policy: what to do about a collapse.
     """
 
-    def __init__(
-        self,
-        cfg: Config,
-        folder: Path,
-        every: int,
-        epoch_length: int,
-        policy: Collapse,
-        logger: logging.Logger,
-    ) -> None:
-        self._cfg = cfg
-        self._folder = folder
-        self._every = every
-        self._epoch_length = epoch_length
-        self._policy = policy
-        self._logger = logger
+    cfg: Config
+    model: Trainable
+    average: MovingAverage | None
+    folder: Path
+    every: int
+    epoch_length: int
+    policy: Collapse
+
+    def __post_init__(self) -> None:
         self._data: tuple[Dataset, DataLoader] | None = None
 
-    def before_run(self, runner: Any) -> None:
-        """Drop what a killed run wrote after its state; make up for what it did not come to."""
-        if runner.rank == 0:
-            progress.drop_after(self._folder, runner.iter, progress.VALIDATION)
-        entries = progress.read(self._folder, progress.VALIDATION) if runner.rank == 0 else []
-        there = ranks.from_first(bool(entries) and entries[-1]["iter"] == runner.iter)
-        at_end = runner.iter % self._epoch_length == 0
-        if there or (at_end and self._validate(runner, runner.epoch)):
-            self._judge(runner)
+    def catch_up(self, iteration: int) -> dict[str, float]:
+        """Drop what a killed run wrote after its state; make up for what it did not come to.
 
-    def after_train_epoch(self, runner: Any) -> None:
-        """Called by the runner, which counts the epoch afterwards.
+        Args:
+            iteration: iterations done. What is returned and raised is that of `after_epoch`.
+        """
+        first = ranks.rank() == 0
+        if first:
+            progress.drop_after(self.folder, iteration, progress.VALIDATION)
+        entries = progress.read(self.folder, progress.VALIDATION) if first else []
+        if ranks.from_first(bool(entries) and entries[-1]["iter"] == iteration):
+            self._judge()
+            return {}
+        epochs, begun = divmod(iteration, self.epoch_length)
+        return {} if begun else self.after_epoch(epochs)
+
+    def after_epoch(self, done: int) -> dict[str, float]:
+        """Evaluate, if it is due after `done` epochs.
+
+        Returns:
+            AP x 100, as `box_AP` and `mask_AP`, on the first rank; nothing where it was not due.
 
         Raises:
             FGDError: the AP has collapsed, and the policy is to stop.
         """
-        if self._validate(runner, runner.epoch + 1):
-            self._judge(runner)
+        if done == 0 or (done % self.every and done != self.cfg.runner.max_epochs):
+            return {}
+        points = self._validate(done)
+        self._judge()
+        return {f"{kind}_AP": ap for kind, ap in points.items()}
 
-    def _validate(self, runner: Any, done: int) -> bool:
-        """Evaluate, if it is due after `done` epochs; whether it was."""
-        if done == 0 or (done % self._every and done != runner.max_epochs):
-            return False
+    def _validate(self, done: int) -> dict[str, float]:
+        """AP x 100 by kind, on the first rank."""
         started = time.monotonic()
-        model = runner.model
+        model = self.model
         if self._data is None:
-            self._data = test_data(self._cfg, rank=runner.rank, world_size=runner.world_size)
+            self._data = test_data(self.cfg, rank=ranks.rank(), world_size=ranks.count())
         dataset, loader = self._data
         model.module.eval()
-        with model.precision.autocast(), _averaged(runner):
+        averaged = nullcontext() if self.average is None else self.average.in_place()
+        with model.precision.autocast(), averaged:
             # The statistics that a process has averaged since its last step, or in its moving
             # average, are its own: the first one's count.
             for buffer in model.module.buffers() if dist.is_initialized() else ():
@@ -105,67 +114,55 @@ class ValidationHook(Hook):
             results = detect(model.module, loader, model.device)
         shares = ranks.at_first(results)
         model.train()
-        if shares is not None:
-            self._write(runner, done, dataset, _together(shares), started)
-        return True
+        return {} if shares is None else self._write(done, dataset, _together(shares), started)
 
     def _write(
-        self, runner: Any, done: int, dataset: Dataset, results: list, started: float
-    ) -> None:
-        detector = self._cfg.model.get("student", self._cfg.model)
+        self, done: int, dataset: Dataset, results: list, started: float
+    ) -> dict[str, float]:
+        detector = self.cfg.model.get("student", self.cfg.model)
         figures = coco_figures(dataset, results, pycocotools=False)
         entry = {
-            "iter": done * self._epoch_length,
+            "iter": done * self.epoch_length,
             "epoch": done,
             "seconds": round(time.monotonic() - started, 2),
             **{kind: figures[kind] for kind in heads(detector)},
         }
-        progress.append(self._folder, entry, progress.VALIDATION)
-        self._tell(runner, entry, len(dataset))
-
-    def _tell(self, runner: Any, entry: dict[str, Any], images: int) -> None:
+        progress.append(self.folder, entry, progress.VALIDATION)
         points = progress.points_of(entry)
         words = ", ".join(f"{kind} AP {ap:.1f}" for kind, ap in points.items())
-        self._logger.info(
+        _LOGGER.info(
             "epoch %d/%d validated: %s (%d images, %.0f s)",
-            entry["epoch"], runner.max_epochs, words, images, entry["seconds"],
+            done, self.cfg.runner.max_epochs, words, len(dataset), entry["seconds"],
         )  # fmt: skip
-        # mmcv's logger hooks take a line without a `time` for one of validation.
-        runner.log_buffer.clear_output()
-        runner.log_buffer.output.update({f"{kind}_AP": ap for kind, ap in points.items()})
-        runner.log_buffer.ready = True
+        return points
 
-    def _judge(self, runner: Any) -> None:
+    def _judge(self) -> None:
         """Compare the last AP with the best one before it."""
-        fallen = ranks.from_first(self._collapse() if runner.rank == 0 else None)
+        fallen = ranks.from_first(self._collapse() if ranks.rank() == 0 else None)
         if fallen is None:
             return
-        if self._policy.action == "stop":
+        if self.policy.action == "stop":
             raise FGDError(
-                f"{fallen}. The run's last states are kept in {self._folder}. Find out why "
+                f"{fallen}. The run's last states are kept in {self.folder}. Find out why "
                 "(learning rate, data, precision), or set the suite's validation.collapse to "
                 "report"
             )
-        self._logger.warning("%s. Training goes on (validation.collapse)", fallen)
+        _LOGGER.warning("%s. Training goes on (validation.collapse)", fallen)
 
     def _collapse(self) -> str | None:
         """An AP that has collapsed, in words."""
-        *earlier, last = progress.read(self._folder, progress.VALIDATION) or [None]
+        *earlier, last = progress.read(self.folder, progress.VALIDATION) or [None]
         if not earlier:
             return None
         kind = next(iter(progress.points_of(last)))
         best = max(earlier, key=lambda entry: entry[kind]["AP"])
         before, now = best[kind]["AP"], last[kind]["AP"]
-        if before < _LEAST or now >= self._policy.below * before:
+        if before < _LEAST or now >= self.policy.below * before:
             return None
         return (
             f"epoch {last['epoch']}: {kind} AP has collapsed to {100 * now:.1f}, after "
             f"{100 * before:.1f} in epoch {best['epoch']}"
         )
-
-
-def _averaged(runner: Any) -> AbstractContextManager:
-    return nullcontext() if runner.average is None else runner.average.in_place()
 
 
 def _together(shares: list[list]) -> list:

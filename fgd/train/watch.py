@@ -18,14 +18,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmcv.runner.hooks import Hook
 from torch import Tensor
 
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
 from fgd.train import ranks
 from fgd.train.diagnosis import diagnose, not_finite_in, summary
+from fgd.train.state import Meta
+from fgd.train.step import Trainable
 
+_LOGGER = logging.getLogger(__name__)
 RECENT = 100  # iterations whose median loss a spike is measured by
 _FEWEST = 20
 
@@ -83,78 +85,73 @@ class GoBack(Exception):
     """The run has to go back to its last state; its incidents say why."""
 
 
-class Watch(Hook):
-    """Finds bad iterations; registered after the optimizer's step, before what logs and saves.
+@dataclass
+class Watch:
+    """Looks at every iteration's losses, and at the bad ones twice.
 
-    Args:
+    Attributes:
         folder: the run's work folder.
         policy: what to do.
         incidents: of this run so far.
-        intervals: of log lines and saved states, in iterations.
-        meta: of the states to come, with the run's `seed`; the recent losses are kept in it, for a
-            resumed run.
-        begun_at: iteration of the state that the run was resumed from; 0 without one.
+        model, optimizer: of the run.
+        begun: the run's seed, and the state that it begins from.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        policy: Policy,
-        incidents: Incidents,
-        intervals: tuple[int, ...],
-        meta: dict[str, Any],
-        begun_at: int,
-        logger: logging.Logger,
-    ) -> None:
-        self._folder = folder
-        self._policy = policy
-        self._incidents = incidents
-        self._intervals = intervals
-        self._meta = meta
-        self._last_state = begun_at
-        self._logger = logger
+    folder: Path
+    policy: Policy
+    incidents: Incidents
+    model: Trainable
+    optimizer: torch.optim.Optimizer
+    begun: Meta
+
+    def __post_init__(self) -> None:
+        self._last_state = self.begun.iter
+        self._recent = deque(self.begun.recent_losses, maxlen=RECENT)
         self._waiting: dict[int, Tensor] = {}
         self._names: list[str] = []
-        self._recent = deque(meta.get("recent_losses", ()), maxlen=RECENT)
 
-    def leaves_out(self, runner: Any, batch: dict[str, Any]) -> bool:
+    @property
+    def recent_losses(self) -> list[float]:
+        """The last `RECENT` losses that were looked at."""
+        return list(self._recent)
+
+    def leaves_out(self, iteration: int, batch: dict[str, Any]) -> bool:
         """Whether the coming iteration is left out; one that is to be examined is looked at first.
 
         Raises:
             FGDError: the policy is to stop.
         """
-        wanted = self._incidents.examine
-        if wanted is not None and wanted["iter"] == runner.iter:
-            self._examine(runner, batch, wanted)
-        return runner.iter in self._incidents.left_out
+        wanted = self.incidents.examine
+        if wanted is not None and wanted["iter"] == iteration:
+            self._examine(iteration, batch, wanted)
+        return iteration in self.incidents.left_out
 
-    def after_train_iter(self, runner: Any) -> None:
-        """Called by the runner.
+    def add(self, iteration: int, terms: dict[str, Tensor]) -> None:
+        """Keep an iteration's terms on the device; none of a batch that was left out."""
+        if not terms:
+            return
+        if self._waiting and list(terms) != self._names:
+            self.look()  # YOLOX's last epochs have one term more
+        self._names = list(terms)
+        self._waiting[iteration] = torch.stack([v.detach().float() for v in terms.values()])
+
+    def state_saved(self, done: int) -> None:
+        """A run goes back to the state after `done` iterations from now on."""
+        self._last_state = done
+
+    def look(self) -> None:
+        """Read what the iterations since the last look left on the device, of all ranks.
 
         Raises:
             GoBack: something went wrong.
         """
-        if terms := runner.outputs["terms"]:
-            if self._waiting and list(terms) != self._names:
-                self._look(runner)  # YOLOX's last epochs have one term more
-            self._names = list(terms)
-            values = [value.detach().float() for value in terms.values()]
-            self._waiting[runner.iter] = torch.stack(values)
-        due = any(self.every_n_iters(runner, n) for n in self._intervals)
-        if (due or self.is_last_iter(runner)) and self._waiting:
-            self._look(runner)
-            self._meta["recent_losses"] = list(self._recent)
-            if self.every_n_iters(runner, self._intervals[-1]):
-                self._last_state = runner.iter + 1
-
-    def _look(self, runner: Any) -> None:
-        """Read what the iterations since the last look left on the device, of all ranks."""
-        values = _of_all_ranks(
-            torch.stack(list(self._waiting.values()))
-        )  # ranks, iterations, terms
+        if not self._waiting:
+            return
+        # (ranks, iterations, terms)
+        values = _of_all_ranks(torch.stack(list(self._waiting.values())))
         iterations, self._waiting = list(self._waiting), {}
         # With float16 a gradient may overflow: its scaler leaves the step out, and scales less.
-        scaled = {"grad_norm"} if runner.model.precision.scaler.is_enabled() else set()
+        scaled = {"grad_norm"} if self.model.precision.scaler.is_enabled() else set()
         for iteration, terms in zip(iterations, values.transpose(0, 1), strict=True):
             bad = [n for n, v in zip(self._names, terms.T, strict=True) if not v.isfinite().all()]
             bad = [n for n in bad if n not in scaled]
@@ -163,44 +160,44 @@ class Watch(Hook):
             if bad:
                 kinds = {n: terms[:, self._names.index(n)].tolist() for n in bad}
                 reason = ", ".join(f"{n} is {_first_bad(v)}" for n, v in kinds.items())
-                self._act(runner, iteration, reason, "nonfinite")
+                self._act(iteration, reason, "nonfinite")
             loss = terms[:, self._names.index("loss")].mean().item()
             usual = median(self._recent) if len(self._recent) >= _FEWEST else math.inf
             self._recent.append(loss)
-            if loss > self._policy.factor * usual:
+            if loss > self.policy.factor * usual:
                 reason = f"loss is {loss:.4g}, {loss / usual:.0f} times its recent median"
-                self._act(runner, iteration, reason, "spike")
+                self._act(iteration, reason, "spike")
 
-    def _act(self, runner: Any, iteration: int, reason: str, kind: str) -> None:
+    def _act(self, iteration: int, reason: str, kind: str) -> None:
         if self._action(kind) == "report":
-            self._logger.warning("iteration %d: %s", iteration + 1, reason)
+            _LOGGER.warning("iteration %d: %s", iteration + 1, reason)
             return
-        self._logger.warning(
+        _LOGGER.warning(
             "iteration %d: %s. Going back to the last state to look at it", iteration + 1, reason
         )
-        self._incidents.examine = dict(iter=iteration, reason=reason, kind=kind)
-        self._save_incidents(runner)
+        self.incidents.examine = dict(iter=iteration, reason=reason, kind=kind)
+        self._save_incidents()
         raise GoBack
 
     def _action(self, kind: str) -> str:
-        return getattr(self._policy, kind)
+        return getattr(self.policy, kind)
 
-    def _examine(self, runner: Any, batch: dict[str, Any], wanted: dict[str, Any]) -> None:
+    def _examine(self, iteration: int, batch: dict[str, Any], wanted: dict[str, Any]) -> None:
         """Take the step's gradient, write down what is wrong with it, and decide."""
-        self._incidents.examine = None
+        self.incidents.examine = None
         action = self._action(wanted["kind"])
         if action == "report":  # it was another when the run went back
-            self._save_incidents(runner)
+            self._save_incidents()
             return
-        file = self._folder / "diagnosis" / f"iter_{runner.iter + 1:07d}.json"
-        reports = ranks.of_all(diagnose(runner, batch, self._meta["seed"]))
-        if runner.rank == 0:
-            lr = runner.current_lr()[0]
+        file = self.folder / "diagnosis" / f"iter_{iteration + 1:07d}.json"
+        reports = ranks.of_all(diagnose(self.model, batch, iteration, self.begun.seed))
+        if ranks.rank() == 0:
+            lr = self.optimizer.param_groups[0]["lr"]
             write_json(file, {**wanted, "action": action, "lr": lr, "ranks": reports})
             self._keep_state(file)
         again = [report for report in reports if not_finite_in(report)]
         seen = wanted["kind"] == "spike" or bool(again)
-        reason = f"iteration {runner.iter + 1}: {wanted['reason']}"
+        reason = f"iteration {iteration + 1}: {wanted['reason']}"
         what = summary(again) if seen else "; looked at, it did not happen again"
         told = f"{reason}{what}. See {file}"
         if seen and action == "stop":
@@ -209,37 +206,36 @@ class Watch(Hook):
                 f"{told}. Its last state is kept. Find out why (learning rate, data, precision), "
                 "or let the suite's `watch` section leave such batches out"
             )
-        if len(self._incidents.reasons) >= self._policy.most:
+        if len(self.incidents.reasons) >= self.policy.most:
             if not seen:
-                self._save_incidents(runner)  # a resumed run goes on: there was nothing
+                self._save_incidents()  # a resumed run goes on: there was nothing
             raise FGDError(
-                f"{told}. The run has left batches out or gone back in vain {self._policy.most} "
+                f"{told}. The run has left batches out or gone back in vain {self.policy.most} "
                 f"times already: look at what {file.parent} says of them. The suite's watch.most "
                 "is how often it may"
             )
-        self._incidents.reasons.append(reason)
+        self.incidents.reasons.append(reason)
         if seen:
-            self._leave_out(runner, action, told)
+            self._leave_out(iteration, action, told)
         else:
-            self._save_incidents(runner)
-            self._logger.warning("%s. The run goes on", told)
+            self._save_incidents()
+            _LOGGER.warning("%s. The run goes on", told)
 
-    def _leave_out(self, runner: Any, action: str, told: str) -> None:
-        first = runner.iter if action == "skip" else self._last_state
-        self._incidents.left_out += range(first, runner.iter + 1)
-        self._save_incidents(runner)
-        self._logger.warning("%s. Left out: iterations %d to %d", told, first + 1, runner.iter + 1)
-        if first < runner.iter:
+    def _leave_out(self, iteration: int, action: str, told: str) -> None:
+        first = iteration if action == "skip" else self._last_state
+        self.incidents.left_out += range(first, iteration + 1)
+        self._save_incidents()
+        _LOGGER.warning("%s. Left out: iterations %d to %d", told, first + 1, iteration + 1)
+        if first < iteration:
             raise GoBack
 
-    def _save_incidents(self, runner: Any) -> None:
-        self._meta["left_out"] = list(self._incidents.left_out)
-        if runner.rank == 0:
-            self._incidents.save(self._folder)
+    def _save_incidents(self) -> None:
+        if ranks.rank() == 0:
+            self.incidents.save(self.folder)
 
     def _keep_state(self, file: Path) -> None:
         """The state from which the iteration can be trained again, beside its diagnosis."""
-        state = self._folder / f"iter_{self._last_state:07d}.pth"
+        state = self.folder / f"iter_{self._last_state:07d}.pth"
         kept = file.with_suffix(".from.pth")
         if state.exists() and not kept.exists():
             link_or_copy(state, kept)

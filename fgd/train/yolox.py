@@ -11,7 +11,7 @@ from mmcv.runner.hooks import Hook
 from mmdet.models.detectors import YOLOX
 from torch import nn
 
-from fgd.train.runner import ExactRunner
+from fgd.train.runner import Runner
 
 # What mixes or distorts images; YOLOX's last epochs see them as they are.
 _MIXING = ("Mosaic", "RandomAffine", "MixUp")
@@ -38,7 +38,7 @@ class InputSizeHook(Hook):
         self._interval = student._random_size_interval
         student._random_size_interval = sys.maxsize  # it draws none itself
 
-    def before_train_iter(self, runner: ExactRunner) -> None:
+    def before_train_iter(self, runner: Runner) -> None:
         """Called by the runner."""
         student = self._student
         height, width = student._default_input_size
@@ -59,7 +59,7 @@ class LastEpochsHook(Hook):
         self._student = student
         self._last_epochs = last_epochs
 
-    def before_train_epoch(self, runner: ExactRunner) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         """Called by the runner, before the workers of an epoch start."""
         # As mmdet counts them: the epoch before the last ones is one of them.
         if runner.epoch + 1 >= runner.max_epochs - self._last_epochs:

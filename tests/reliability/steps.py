@@ -1,6 +1,5 @@
-"""A day's worth of iterations in miniature: the real runner and hooks around a tiny model."""
+"""A day's worth of iterations in miniature: the real loop around a tiny model."""
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -33,43 +32,51 @@ class _Detector(nn.Module):
         return {"loss_a": out.square().mean(), "loss_b": [out.abs().mean(), out.mean().square()]}
 
 
-def count(folder: Path, steps: int) -> dict[str, float]:
-    """Train `steps` iterations; memory in MB and open files after a tenth and at the end."""
+def tiny_loop(folder: Path, steps: int, log_interval: int, state_interval: int):
+    """A loop of at least `steps` iterations, in epochs of ten."""
     from fgd.train.background import Background
-    from fgd.train.log import LogHook
-    from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
+    from fgd.train.log import Log
+    from fgd.train.loop import Loop
+    from fgd.train.runner import Runner
     from fgd.train.sampling import BatchPlan, SeededDataset
-    from fgd.train.state import StateHook
+    from fgd.train.state import Meta, States
     from fgd.train.step import Trainable
     from fgd.train.watch import Incidents, Policy, Watch
 
-    torch.set_num_threads(1)
     folder.mkdir(parents=True)
-    logger = logging.getLogger("reliability")
     detector = _Detector()
+    model = Trainable(detector, torch.device("cpu"), distributed=False)
     optimizer = torch.optim.SGD(detector.parameters(), lr=1e-3, momentum=0.9)
     plan = BatchPlan(np.zeros(20, int), 2, 0, 1, seed=0)
     loader = DataLoader(SeededDataset(_Images()), batch_sampler=plan)
-    runner = ExactRunner(
-        Trainable(detector, torch.device("cpu"), distributed=False),
+    runner = Runner(model, optimizer, loader, -(-steps // len(loader)), 0, folder)
+    meta = Meta(fingerprint="", seed=0)
+    return Loop(
+        runner=runner,
+        model=model,
         optimizer=optimizer,
-        work_dir=str(folder),
-        logger=logger,
-        max_epochs=-(-steps // len(loader)),
+        grad_clip=dict(max_norm=35, norm_type=2),
+        average=None,
+        watch=Watch(folder, Policy(), Incidents(), model, optimizer, meta),
+        log=Log(folder, 2, runner.max_epochs, runner.max_iters),
+        validation=None,
+        states=States(folder, model, optimizer, None, Background()),
+        meta=meta,
+        log_interval=log_interval,
+        state_interval=state_interval,
     )
-    meta: dict[str, Any] = {}
-    intervals = (50, 500)
-    runner.watch = Watch(folder, Policy(), Incidents(), intervals, meta, 0, logger)
+
+
+def count(folder: Path, steps: int) -> dict[str, float]:
+    """Train `steps` iterations; memory in MB and open files after a tenth and at the end."""
+    torch.set_num_threads(1)
+    loop = tiny_loop(folder, steps, log_interval=50, state_interval=500)
     used: dict[str, float] = {}
-    runner.register_hook(IterationSeedHook(0))
-    runner.register_hook(StepHook(dict(max_norm=35, norm_type=2)))
-    runner.register_hook(runner.watch)
-    runner.register_hook(LogHook(folder, logger, intervals[0], 2))
-    with Background() as background:
-        runner.register_hook(StateHook(folder, intervals[1], meta, background))
-        runner.register_hook(_Usage(used, steps // 10))
-        runner.run(loader)
-    return {"steps": runner.iter, **used}
+    loop.runner.register_hook(_Usage(used, steps // 10))
+    with loop.states.background:
+        loop.run()
+        used.update(_now("late"))
+    return {"steps": loop.runner.iter, **used}
 
 
 def _Usage(used: dict[str, float], early: int):
@@ -79,8 +86,6 @@ def _Usage(used: dict[str, float], early: int):
         def after_train_iter(self, runner: Any) -> None:
             if runner.iter + 1 == early:
                 used.update(_now("early"))
-            elif self.is_last_iter(runner):
-                used.update(_now("late"))
 
     return Usage()
 

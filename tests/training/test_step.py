@@ -4,7 +4,6 @@ import json
 import time
 import traceback
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from fgd.precision import Precision, usual
 from fgd.train import state, train
 from fgd.train.background import Background, Snapshot
 from fgd.train.run import _optimizer
-from fgd.train.runner import StepHook
+from fgd.train.step import Trainable, update
 
 
 @pytest.fixture
@@ -96,19 +95,21 @@ def visible_garbage():
     ],
 )
 def test_a_first_step_that_overflows_leaves_no_trace(optimizer):
+    class Detector(torch.nn.Linear):
+        def forward(self, images, factor):
+            with torch.autocast("cpu", enabled=False):
+                return {"loss": super().forward(images).square().mean() * factor}
+
     def trained(precision, factors):
         torch.manual_seed(0)
-        model = torch.nn.Linear(4, 4)
+        detector = Detector(4, 4)
         precision = Precision(precision, torch.device("cpu"))
-        run = SimpleNamespace(
-            model=SimpleNamespace(precision=precision, parameters=model.parameters),
-            optimizer=_optimizer(model, Config(dict(optimizer=optimizer)), precision),
-        )
+        model = Trainable(detector, torch.device("cpu"), False, precision)
+        stepped = _optimizer(detector, Config(dict(optimizer=optimizer)), precision)
         images = torch.randn(2, 4)
         for factor in factors:
-            run.outputs = {"loss": model(images).square().mean() * factor, "terms": {}}
-            StepHook(dict(max_norm=35)).after_train_iter(run)
-        return model.weight
+            update(model, stepped, dict(images=images, factor=factor), dict(max_norm=35))
+        return detector.weight
 
     usual, overflowing = trained("fp32", [1, 2, 3]), trained("fp16", [1e38, 1, 2, 3])
     torch.testing.assert_close(overflowing, usual)

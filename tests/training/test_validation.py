@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +20,7 @@ from fgd.evaluation.scores import METRICS
 from fgd.recipe import compose, load_row
 from fgd.train import train
 from fgd.train import validation as validation_module
-from fgd.train.validation import Collapse, ValidationHook
+from fgd.train.validation import Collapse, Validation
 from fgd.transfer import transfer
 
 FGD = Path(sys.executable).with_name("fgd")
@@ -174,8 +173,8 @@ def test_what_a_collapse_is(tmp_path, aps, below, collapsed):
     for number, ap in enumerate(aps, 1):
         entry = {"iter": number, "epoch": number, "box": {"AP": ap}}
         progress.append(tmp_path, entry, progress.VALIDATION)
-    hook = ValidationHook(None, tmp_path, 1, 1, Collapse("stop", below), None)
-    assert (hook._collapse() is not None) == collapsed
+    validation = Validation(None, None, None, tmp_path, 1, 1, Collapse("stop", below))
+    assert (validation._collapse() is not None) == collapsed
 
 
 def test_an_old_collapse_is_not_told_again(tmp_path):
@@ -183,8 +182,9 @@ def test_an_old_collapse_is_not_told_again(tmp_path):
     for epoch, ap in [(2, 0.3), (4, 0.1)]:
         entry = {"iter": 10 * epoch, "epoch": epoch, "box": {"AP": ap}}
         progress.append(tmp_path, entry, progress.VALIDATION)
-    hook = ValidationHook(None, tmp_path, 2, 10, Collapse("stop"), None)
-    hook.after_train_epoch(SimpleNamespace(rank=0, epoch=4, max_epochs=8))
-    hook.before_run(SimpleNamespace(rank=0, iter=45, epoch=4, max_epochs=8))
+    cfg = Config(dict(runner=dict(max_epochs=8)))
+    validation = Validation(cfg, None, None, tmp_path, 2, 10, Collapse("stop"))
+    assert validation.after_epoch(5) == {}
+    assert validation.catch_up(45) == {}
     with pytest.raises(FGDError, match="epoch 4: box AP has collapsed"):
-        hook.before_run(SimpleNamespace(rank=0, iter=40, epoch=4, max_epochs=8))
+        validation.catch_up(40)

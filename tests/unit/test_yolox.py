@@ -1,6 +1,5 @@
 """YOLOX: its own recipe, and that a resumed training sees what an unbroken one sees."""
 
-import logging
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +11,7 @@ from fgd.checkout import root
 from fgd.distiller import FGDDistiller
 from fgd.fingerprint import training_annotations
 from fgd.suite import load_suite
+from fgd.train.state import Meta
 from fgd.train.step import Trainable
 from fgd.train.watch import Incidents, Policy, Watch
 from fgd.train.yolox import InputSizeHook, yolox_hooks
@@ -135,13 +135,11 @@ def test_a_look_at_a_bad_iteration_leaves_the_boxes_where_they_were(distiller, t
     distiller.student._input_size = (96, 96)
     model = Trainable(distiller, torch.device("cpu"), distributed=False)
     optimizer = torch.optim.SGD(distiller.parameters(), lr=0.1)
-    runner = SimpleNamespace(iter=7, rank=0, model=model, optimizer=optimizer)
-    runner.current_lr = lambda: [0.1]
     incidents = Incidents(examine=dict(iter=7, reason="loss is nan", kind="nonfinite"))
-    logger = logging.getLogger("test")
-    watch = Watch(tmp_path, Policy(), incidents, (1,), dict(seed=0), 0, logger)
+    begun = Meta(fingerprint="", seed=0)
+    watch = Watch(tmp_path, Policy(), incidents, model, optimizer, begun)
     kept = {name: buffer.clone() for name, buffer in distiller.named_buffers()}
-    assert not watch.leaves_out(runner, batch)
+    assert not watch.leaves_out(7, batch)
     assert (tmp_path / "diagnosis/iter_0000008.json").exists()
     assert torch.equal(batch["gt_bboxes"][0], boxes)
     assert all(torch.equal(buffer, kept[name]) for name, buffer in distiller.named_buffers())

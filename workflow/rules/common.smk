@@ -18,7 +18,7 @@ from fgd.errors import FGDError
 compat.quiet()  # before anything imports mmcv, which it silences
 from cluster import settings as cluster_settings
 from fgd import recipe
-from fgd.provenance import method_hash
+from fgd.method import method_id
 from fgd.suite import ARMS
 from fgd.suite import load_suite as read_suite
 

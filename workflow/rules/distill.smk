@@ -59,8 +59,8 @@ rule distill:
     params:
         suite=lambda wildcards: SUITE_FILES[wildcards.suite],
         work_dir="results/{suite}/{row}/fgd{seed}/run",
-        # A changed loss distils anew.
-        method=method_hash(),
+        # Another version of the method distils anew.
+        method=method_id(),
     message:
         "Distil {wildcards.row}{wildcards.seed} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
