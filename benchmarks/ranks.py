@@ -10,7 +10,7 @@ import torch.multiprocessing as multiprocessing
 from detectors import SIZES, batch_of, distiller, for_detector, suite_of
 from loss import device_name, synchronize
 
-from fgd.train.step import Trainable
+from fgd.training.step import Trainable
 
 ROW = "retinanet_r50"
 

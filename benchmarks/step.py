@@ -18,8 +18,8 @@ from fgd.mini import digits
 from fgd.mini.scene import CLASSES
 from fgd.precision import Precision
 from fgd.suite import Suite
-from fgd.train.sampling import SampleKey, SeededDataset
-from fgd.train.step import Trainable
+from fgd.training.sampling import SampleKey, SeededDataset
+from fgd.training.step import Trainable
 
 PARTS = ("data", "teacher", "student", "loss", "backward", "optimizer")
 OPTION_ROW = "retinanet_r50"

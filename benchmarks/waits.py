@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgd.checkout import root
-from fgd.train.step import Trainable
+from fgd.training.step import Trainable
 
 
 class _Reads(TorchDispatchMode):

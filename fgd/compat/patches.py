@@ -1,7 +1,7 @@
 """What mmcv 1.7 and mmdet 2.28 need on a current torch: one function a patch, with its reason.
 
 What we simply do not use is not patched: mmcv's data-parallel wrappers (they rely on internals
-that torch 2.0 and 2.1 removed) are replaced by `fgd.train.step`. Operators have modules of their
+that torch 2.0 and 2.1 removed) are replaced by `fgd.training.step`. Operators have modules of their
 own: `fgd.compat.deform` replaces one, `fgd.compat.layout` mends what all of them get.
 """
 

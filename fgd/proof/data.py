@@ -17,7 +17,7 @@ from fgd.download import fetch
 from fgd.files import write_json, write_text
 from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
-from fgd.transfer import write_hashed
+from fgd.transferring import write_hashed
 from fgd.zoo.publish import publish
 
 IMAGES = 2

@@ -22,7 +22,7 @@ from fgd.proof.complexity import IMAGE, Complexity, complexity
 from fgd.proof.data import make_backbone, make_teacher, rehearsal_suite
 from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
-from fgd.train import train
+from fgd.training import train
 
 _LISTED = 8  # tensors named in a message
 
@@ -70,7 +70,7 @@ def prove(suite: Suite, name: str, size: int = 256, measured: tuple[int, int] = 
 
     Student and teacher are built as large as the suite has them, from the row's own recipe. Two
     images and checkpoints of random weights, in the model zoo's format, are made in a temporary
-    folder; on them `fgd.train` trains one step, audit of the starting weights included.
+    folder; on them `fgd.training` trains one step, audit of the starting weights included.
 
     Args:
         size: of the images, in pixels; a multiple of the coarsest level's stride.

@@ -17,7 +17,7 @@ from fgd.checkpoint import read_checkpoint
 from fgd.distiller import FGDDistiller, loss_name
 from fgd.errors import FGDError
 from fgd.loss import FGDLoss, paper, scale_masks
-from fgd.train.sampling import derive_seed, seed_everything
+from fgd.training.sampling import derive_seed, seed_everything
 from fgd.visual.images import Picture, network_input
 from fgd.weights import load_strictly
 

@@ -7,7 +7,7 @@ import yaml
 
 from fgd.errors import FGDError
 from fgd.files import write_text
-from fgd.transfer import plain_checkpoint, write_hashed
+from fgd.transferring import plain_checkpoint, write_hashed
 
 
 def publish(

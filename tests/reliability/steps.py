@@ -35,13 +35,13 @@ class _Detector(nn.Module):
 
 def count(folder: Path, steps: int) -> dict[str, float]:
     """Train `steps` iterations; memory in MB and open files after a tenth and at the end."""
-    from fgd.train.background import Background
-    from fgd.train.log import LogHook
-    from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
-    from fgd.train.sampling import BatchPlan, SeededDataset
-    from fgd.train.state import StateHook
-    from fgd.train.step import Trainable
-    from fgd.train.watch import Incidents, Policy, Watch
+    from fgd.training.background import Background
+    from fgd.training.log import LogHook
+    from fgd.training.runner import ExactRunner, IterationSeedHook, StepHook
+    from fgd.training.sampling import BatchPlan, SeededDataset
+    from fgd.training.state import StateHook
+    from fgd.training.step import Trainable
+    from fgd.training.watch import Incidents, Policy, Watch
 
     torch.set_num_threads(1)
     folder.mkdir(parents=True)

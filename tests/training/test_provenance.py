@@ -9,8 +9,8 @@ from fgd import provenance
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import evaluate
 from fgd.fingerprint import fingerprint
-from fgd.train import train
-from fgd.transfer import transfer
+from fgd.training import train
+from fgd.transferring import transfer
 
 SOURCE = '''
 """What the module says."""

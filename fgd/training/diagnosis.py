@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fgd.train.runner import ExactRunner, seed_iteration
+from fgd.training.runner import ExactRunner, seed_iteration
 
 _LISTED = 20  # tensors named in a diagnosis
 

@@ -19,7 +19,7 @@ from fgd import progress
 from fgd.errors import FGDError
 from fgd.evaluation.scores import coco_figures, detect, test_data
 from fgd.heads import heads
-from fgd.train import ranks
+from fgd.training import ranks
 
 _LEAST = 0.01  # AP, as a fraction; what has not been above it cannot collapse
 

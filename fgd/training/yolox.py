@@ -11,7 +11,7 @@ from mmcv.runner.hooks import Hook
 from mmdet.models.detectors import YOLOX
 from torch import nn
 
-from fgd.train.runner import ExactRunner
+from fgd.training.runner import ExactRunner
 
 # What mixes or distorts images; YOLOX's last epochs see them as they are.
 _MIXING = ("Mosaic", "RandomAffine", "MixUp")

@@ -29,14 +29,14 @@ from fgd.fingerprint import fingerprint, starting_weights, training_annotations
 from fgd.precision import AUTO, Precision, usual
 from fgd.provenance import of_training
 from fgd.suite import rate
-from fgd.train import curves, ranks
-from fgd.train.background import Background
-from fgd.train.ema import MovingAverage, MovingAverageHook
-from fgd.train.log import LogHook
-from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
-from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
-from fgd.train.space import check_space, state_bytes, told_when_full
-from fgd.train.state import (
+from fgd.training import curves, ranks
+from fgd.training.background import Background
+from fgd.training.ema import MovingAverage, MovingAverageHook
+from fgd.training.log import LogHook
+from fgd.training.runner import ExactRunner, IterationSeedHook, StepHook
+from fgd.training.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
+from fgd.training.space import check_space, state_bytes, told_when_full
+from fgd.training.state import (
     KEPT,
     StateHook,
     check_agreement,
@@ -47,10 +47,10 @@ from fgd.train.state import (
     set_aside,
     tidy,
 )
-from fgd.train.step import Trainable
-from fgd.train.validation import Collapse, ValidationHook
-from fgd.train.watch import GoBack, Incidents, Policy, Watch
-from fgd.train.yolox import yolox_hooks
+from fgd.training.step import Trainable
+from fgd.training.validation import Collapse, ValidationHook
+from fgd.training.watch import GoBack, Incidents, Policy, Watch
+from fgd.training.yolox import yolox_hooks
 
 
 def train(config: str | Path, work_dir: str | Path, out: str | Path, patience_s: float = 0) -> None:

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
-from fgd.train import ranks
-from fgd.train.diagnosis import diagnose, not_finite_in, summary
+from fgd.training import ranks
+from fgd.training.diagnosis import diagnose, not_finite_in, summary
 
 RECENT = 100  # iterations whose median loss a spike is measured by
 _FEWEST = 20

@@ -18,9 +18,9 @@ from mmcv.runner.hooks import Hook
 from fgd.checkpoint import is_sealed, read_checkpoint, seal
 from fgd.errors import FGDError
 from fgd.files import atomic_path
-from fgd.train import ranks, space
-from fgd.train.background import Background, Snapshot
-from fgd.train.ema import MovingAverage
+from fgd.training import ranks, space
+from fgd.training.background import Background, Snapshot
+from fgd.training.ema import MovingAverage
 from fgd.weights import load_strictly
 
 _NAME = "iter_{:07d}.pth"

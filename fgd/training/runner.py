@@ -6,7 +6,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from fgd.data.batches import on_device
-from fgd.train.sampling import derive_seed, seed_everything
+from fgd.training.sampling import derive_seed, seed_everything
 
 
 class ExactRunner(EpochBasedRunner):
