@@ -13,7 +13,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from fgd.checkout import root
+from fgd.checkout import is_checkout, root
 from fgd.errors import FGDError
 from fgd.files import sha256, write_json
 
@@ -29,7 +29,7 @@ def method_hash() -> str:
     docstrings do not count.
     """
     digest = hashlib.sha256()
-    package = root() / "fgd"
+    package = Path(__file__).parent
     loss = sorted(set((package / "loss").glob("*.py")) - {package / "loss/paper.py"})
     for file in (*loss, package / "distiller.py"):
         digest.update(code(file.read_text(encoding="utf-8")).encode())
@@ -159,6 +159,8 @@ def _is_text(node: ast.stmt) -> bool:
 
 def _commit() -> str | None:
     """The commit, with `-dirty` if files of it are changed."""
+    if not is_checkout():  # a repository around an installed package is another project's
+        return None
     command = ["git", "-C", str(root()), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.group import FILE, OUT, SUITE
 
 
 @click.command()
-@click.argument("suite", type=FILE)
+@click.argument("suite", type=SUITE)
 @click.argument("row", required=False)
 @click.option(
     "--arm",

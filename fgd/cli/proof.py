@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.group import OUT, SUITE
 
 
 @click.command()
-@click.argument("suites", type=FILE, nargs=-1, required=True)
+@click.argument("suites", type=SUITE, nargs=-1, required=True)
 @click.option("--row", "rows", multiple=True, help="Only this row; can be given several times.")
 @click.option(
     "--size",
