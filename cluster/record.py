@@ -39,6 +39,18 @@ class Attempt:
     job_id: str | None = None
     end: str | None = None
 
+    @property
+    def submitted_id(self) -> str:
+        """The id of a job that was submitted."""
+        assert self.job_id is not None
+        return self.job_id
+
+    @property
+    def known_settings(self) -> ClusterSettings:
+        """The settings, once the launcher has filled in what an old record lacks."""
+        assert self.settings is not None
+        return self.settings
+
 
 @dataclass
 class Record:
@@ -52,6 +64,11 @@ class Record:
     def current(self) -> Attempt | None:
         """The job that may still be there."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def newest(self) -> Attempt:
+        """The newest job, of a record that has one."""
+        return self.attempts[-1]
 
     def begin(self, name: str, settings: ClusterSettings) -> Attempt:
         """A new attempt with a unique name; `save` it before submitting."""

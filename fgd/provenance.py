@@ -48,7 +48,7 @@ def code(source: str) -> str:
 
 def software() -> dict[str, Any]:
     """Versions of what computes, and the checkout's commit; None where it is no git checkout."""
-    versions = {"python": python_version()}
+    versions: dict[str, str | None] = {"python": python_version()}
     for name in _PACKAGES:
         try:
             versions[name] = version(name)

@@ -42,7 +42,7 @@ class Group(click.Group):
         """In the order in which they were added."""
         return list(self.commands)
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
             return super().invoke(ctx)

@@ -44,7 +44,7 @@ def prove(
     for name in rows:
         if name not in known:
             raise click.UsageError(f"no row {name!r}: these suites have {', '.join(sorted(known))}")
-    proofs = {}
+    proofs: dict[str, list[proof.Proof]] = {}
     for suite in loaded:
         for name in suite.rows:
             if rows and name not in rows:

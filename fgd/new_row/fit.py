@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from mmcv import Config
-from mmdet.models import build_detector
+from mmdet.models import BaseDetector, build_detector
 from torch import nn
 
 from fgd import compat, recipe
@@ -109,7 +109,7 @@ def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]
 
 
 @torch.no_grad()
-def _feature_maps(detector: nn.Module, role: str) -> list[tuple[int, int, int]]:
+def _feature_maps(detector: BaseDetector, role: str) -> list[tuple[int, int, int]]:
     """Channels, height and width of every FPN level that can be distilled, of a small image."""
     convs = getattr(getattr(detector, "neck", None), "fpn_convs", None)
     if convs is None:

@@ -66,7 +66,8 @@ def write_images(folder: Path, classes: tuple[str, ...], size: int) -> None:
     """Two noisy images with squares of many sizes and classes, in COCO format, with masks."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for image in range(IMAGES):
         pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
         for fraction in _SIDES:

@@ -116,7 +116,7 @@ def narrow_backbone(backbone: dict, depth: int, base_channels: int) -> dict:
 def _shrink(node: Any, size: Size) -> Any:
     """Apply the rules to every key of a config, however deep."""
     if isinstance(node, dict):
-        node = _DEFAULTS.get(node.get("type"), {}) | node
+        node = _DEFAULTS.get(str(node.get("type")), {}) | node
         return {key: _shrink_value(key, value, size) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return type(node)(_shrink(item, size) for item in node)

@@ -41,7 +41,8 @@ def _page(
     table: Table, schedule: list[str], hours: dict[str, float], command: str, plot: str
 ) -> str:
     versions = software()["versions"]
-    images = {report["images"] for row in table.rows for report in row.measured.values()}
+    reports = (report for row in table.rows for report in row.measured.values())
+    images = {report["images"] for report in reports if report is not None}
     parts = [
         f"# What FGD gains, suite {table.suite}",
         _wrapped(
@@ -156,7 +157,7 @@ def _verdict(table: Table) -> str:
     groups: dict[str, list[str]] = {"every": [], "some": [], "no": []}
     for row in table.rows:
         for kind, figures in row.figures.items():
-            above = sum(gain > 0 for gain in figures.gains)
+            above = sum(gain is not None and gain > 0 for gain in figures.gains)
             which = "every" if above == len(figures.gains) else "some" if above else "no"
             groups[which].append(f"{row.name} ({kind})")
     words = {"every": "with every seed", "some": "with some seeds only", "no": "with no seed"}

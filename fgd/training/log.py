@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -37,21 +38,21 @@ class LogHook(Hook):
         self._counts: Counter[str] = Counter()  # by term: YOLOX's last epochs have one more
         self._device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
-    def before_run(self, runner) -> None:
+    def before_run(self, runner: Any) -> None:
         """Drop lines that a killed run wrote after the state it is resumed from."""
         if runner.rank == 0:
             progress.drop_after(self._folder, runner.iter)
         self._spent = 0.0
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: Any) -> None:
         """Start the clock; it stands between epochs, where a validation can take its time."""
         self._clock = time.monotonic()
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: Any) -> None:
         """Stop the clock."""
         self._spent += time.monotonic() - self._clock
 
-    def after_train_iter(self, runner) -> None:
+    def after_train_iter(self, runner: Any) -> None:
         """Called by the runner, after the optimizer's step."""
         runner.log_buffer.clear_output()
         for name, value in runner.outputs["terms"].items():
@@ -73,7 +74,7 @@ class LogHook(Hook):
             means /= world_size
         return dict(zip(self._sums, means.tolist(), strict=True))
 
-    def _write(self, runner, means: dict[str, float]) -> None:
+    def _write(self, runner: Any, means: dict[str, float]) -> None:
         done = runner.iter + 1
         seconds = (self._spent + time.monotonic() - self._clock) / self._counts["loss"]
         entry = {

@@ -76,7 +76,7 @@ class BatchPlan(Sampler[list[SampleKey]]):
 class SeededDataset(Dataset):
     """A dataset whose augmentations depend on the key's seed alone."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:

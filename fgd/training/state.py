@@ -195,8 +195,11 @@ def tidy(folder: Path, state: dict[str, Any] | None) -> None:
     """
     for path in folder.glob(".iter_*.part"):
         path.unlink()
-    for path in saved_states(folder) if state is not None else ():
-        if int(_PATTERN.fullmatch(path.name)[1]) > state["meta"]["iter"]:
+    if state is None:
+        return
+    for path in saved_states(folder):
+        match = _PATTERN.fullmatch(path.name)
+        if match and int(match[1]) > state["meta"]["iter"]:
             path.rename(path.with_suffix(".damaged"))
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch.distributed as dist
 from mmcv import Config
 from mmcv.runner.hooks import Hook
-from torch.utils.data import DataLoader, Dataset
+from mmdet.datasets import CocoDataset
+from torch.utils.data import DataLoader
 
 from fgd import progress
 from fgd.errors import FGDError
@@ -110,7 +111,7 @@ class ValidationHook(Hook):
         return True
 
     def _write(
-        self, runner: Any, done: int, dataset: Dataset, results: list, started: float
+        self, runner: Any, done: int, dataset: CocoDataset, results: list, started: float
     ) -> None:
         detector = self._cfg.model.get("student", self._cfg.model)
         figures = coco_figures(dataset, results, pycocotools=False)
@@ -150,9 +151,10 @@ class ValidationHook(Hook):
 
     def _collapse(self) -> str | None:
         """An AP that has collapsed, in words."""
-        *earlier, last = progress.read(self._folder, progress.VALIDATION) or [None]
-        if not earlier:
+        entries = progress.read(self._folder, progress.VALIDATION)
+        if len(entries) < 2:
             return None
+        *earlier, last = entries
         kind = next(iter(progress.points_of(last)))
         best = max(earlier, key=lambda entry: entry[kind]["AP"])
         before, now = best[kind]["AP"], last[kind]["AP"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from mmcv.utils import get_logger
 
 from fgd.visual.attention import fgd_views
@@ -52,7 +53,7 @@ def draw(
         yield _write(attention_figure(pictures, views), out, "attention")
 
 
-def _write(figure, out: Path, kind: str) -> Path:
+def _write(figure: Figure, out: Path, kind: str) -> Path:
     path = out.with_name(f"{out.name}_{kind}.png")
     save(figure, path)
     return path

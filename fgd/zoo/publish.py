@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -45,7 +46,7 @@ def publish(
             "(mini.schedule, or `lr` of this detector); if it was still falling, raise its `epochs`"
         )
     weights = write_hashed(plain_checkpoint(checkpoint), index, name)
-    entry = {"Name": name, "Weights": weights.resolve().as_uri()}
+    entry: dict[str, Any] = {"Name": name, "Weights": weights.resolve().as_uri()}
     if config is not None:
         entry["Config"] = config
     if metrics:
