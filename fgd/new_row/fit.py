@@ -95,6 +95,7 @@ def _build(config: Config) -> nn.Module:
 
 def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]:
     """Prove that the teacher's checkpoint is its config's, and that it means the same classes."""
+    assert wish.checkpoint is not None  # or there is nothing to load
     checkpoint = read_checkpoint(wish.checkpoint)
     load_strictly(teacher, checkpoint["state_dict"], str(wish.checkpoint))
     known = tuple(checkpoint.get("meta", {}).get("CLASSES") or ())

@@ -118,12 +118,13 @@ def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]
     Raises:
         FGDError: a level has another shape.
     """
-    strides = {role: level_strides(model[role]) for role in ("student", "teacher")}
+    strides = {role: _strides(role, model[role]) for role in ("student", "teacher")}
     levels = []
     for level, features in _features(distiller, size).items():
-        shapes = {}
+        shapes: dict[str, tuple[int, int, int]] = {}
         for role, feature in zip(("student", "teacher"), features, strict=True):
-            shapes[role] = tuple(feature.shape[1:])
+            channels, height, width = feature.shape[1:]
+            shapes[role] = channels, height, width
             side = size // strides[role][level]
             expected = (model[role]["neck"]["out_channels"], side, side)
             if shapes[role] != expected:
@@ -131,8 +132,19 @@ def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]
                     f"FPN level {level} of the {role}: expected features of {_shape(expected)} on "
                     f"a {size}x{size} image, got {_shape(shapes[role])}: check distill.taps"
                 )
-        levels.append(Level(level, strides["student"][level], **shapes))
+        stride = strides["student"][level]
+        levels.append(Level(level, stride, student=shapes["student"], teacher=shapes["teacher"]))
     return levels
+
+
+def _strides(role: str, model: dict) -> list[int]:
+    strides = level_strides(model)
+    if strides is None:
+        raise FGDError(
+            f"the {role}'s neck is a {model['neck']['type']}, whose strides `fgd prove` does not "
+            "know: it rehearses detectors with FPN or YOLOXPAFPN"
+        )
+    return strides
 
 
 def check_gradients(

@@ -10,7 +10,7 @@ from typing import Any
 
 # Where a zoo config leaves to its class's default what depends on size, that default (mmdet 2.28.2:
 # RetinaHead, FCOSHead, GFLHead, SingleRoIExtractor): it has to be written down to be changed.
-_DEFAULTS = {
+_DEFAULTS: dict[str, dict[str, Any]] = {
     # Its convolutions have no norm. Drawn with 0.01, as for 256 channels, a narrow head passes a
     # ten-thousandth of its input on, and learns where objects are but not which; so they are drawn
     # for ReLU (arXiv 1502.01852).

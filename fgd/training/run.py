@@ -15,7 +15,7 @@ from mmcv.runner import build_optimizer
 from mmcv.runner.hooks import Hook
 from mmcv.utils import get_logger
 from mmdet.datasets import build_dataset
-from mmdet.models import build_detector
+from mmdet.models import BaseDetector, build_detector
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -196,7 +196,7 @@ def _earlier_state(work_dir: Path, meta: dict, rank: int, logger: logging.Logger
     return state if matches else None
 
 
-def _build(cfg: Config, classes: tuple[str, ...]) -> nn.Module:
+def _build(cfg: Config, classes: tuple[str, ...]) -> BaseDetector:
     # Seeded here, so that the audit can build the same detector again.
     seed_everything(derive_seed(cfg.seed))
     detector = build_detector(cfg.model)
@@ -207,7 +207,7 @@ def _build(cfg: Config, classes: tuple[str, ...]) -> nn.Module:
 
 
 def _audit(
-    detector: nn.Module, cfg: Config, work_dir: Path, rank: int, logger: logging.Logger
+    detector: BaseDetector, cfg: Config, work_dir: Path, rank: int, logger: logging.Logger
 ) -> None:
     # Every rank checks what it starts from, so that all of them stop and tell the reason.
     own = own_values(_build(cfg, detector.CLASSES))

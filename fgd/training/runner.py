@@ -1,12 +1,18 @@
 """mmcv's epoch runner, able to start in the middle of an epoch, and the hooks that go with it."""
 
+from typing import TYPE_CHECKING, Any
+
 from mmcv.runner import EpochBasedRunner
 from mmcv.runner.hooks import Hook
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from fgd.data.batches import on_device
-from fgd.training.sampling import derive_seed, seed_everything
+from fgd.training.ema import MovingAverage
+from fgd.training.sampling import BatchPlan, derive_seed, seed_everything
+
+if TYPE_CHECKING:  # it imports this module
+    from fgd.training.watch import Watch
 
 
 class ExactRunner(EpochBasedRunner):
@@ -17,8 +23,9 @@ class ExactRunner(EpochBasedRunner):
         average: the `MovingAverage` of the weights that the detector is evaluated with, or None.
     """
 
-    watch = None
-    average = None
+    watch: "Watch | None" = None
+    average: MovingAverage | None = None
+    outputs: dict[str, Any]
 
     def start_at(self, iteration: int, iterations_an_epoch: int) -> None:
         """Count from `iteration`, the number of iterations already done."""
@@ -39,6 +46,7 @@ class ExactRunner(EpochBasedRunner):
         self.mode = "train"
         self.data_loader = data_loader
         first = self._iter - self._epoch * len(data_loader)
+        assert isinstance(data_loader.batch_sampler, BatchPlan)
         data_loader.batch_sampler.begin(self._epoch, first)
         self.call_hook("before_train_epoch")
         batches = on_device(data_loader, self.model.device)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 class SampleKey(NamedTuple):
     """What the sampler hands to the dataset: an index and the seed of its augmentations."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     seed: int
 
 

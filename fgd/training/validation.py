@@ -67,7 +67,7 @@ class ValidationHook(Hook):
         self._epoch_length = epoch_length
         self._policy = policy
         self._logger = logger
-        self._data: tuple[Dataset, DataLoader] | None = None
+        self._data: tuple[CocoDataset, DataLoader] | None = None
 
     def before_run(self, runner: Any) -> None:
         """Drop what a killed run wrote after its state; make up for what it did not come to."""

@@ -12,6 +12,7 @@ from mmdet.models.detectors import YOLOX
 from torch import nn
 
 from fgd.training.runner import ExactRunner
+from fgd.training.sampling import SeededDataset
 
 # What mixes or distorts images; YOLOX's last epochs see them as they are.
 _MIXING = ("Mosaic", "RandomAffine", "MixUp")
@@ -63,5 +64,7 @@ class LastEpochsHook(Hook):
         """Called by the runner, before the workers of an epoch start."""
         # As mmdet counts them: the epoch before the last ones is one of them.
         if runner.epoch + 1 >= runner.max_epochs - self._last_epochs:
-            runner.data_loader.dataset.dataset.update_skip_type_keys(_MIXING)
+            seeded = runner.data_loader.dataset
+            assert isinstance(seeded, SeededDataset)
+            seeded.dataset.update_skip_type_keys(_MIXING)
             self._student.bbox_head.use_l1 = True

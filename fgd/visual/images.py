@@ -115,8 +115,6 @@ def _read_annotations(path: Path) -> dict:
 
 
 def _truths(paths: list[Path], annotations: Path) -> list[Objects]:
-    from pycocotools.coco import COCO
-
     content = _read_annotations(annotations)
     coco = COCO()
     coco.dataset = content
