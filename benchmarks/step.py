@@ -14,6 +14,7 @@ from mmdet.datasets import build_dataset
 import fgd.loss.reductions
 from fgd import recipe
 from fgd.data.batches import Collate
+from fgd.markdown import table
 from fgd.mini import digits
 from fgd.mini.scene import CLASSES
 from fgd.precision import Precision
@@ -230,24 +231,25 @@ def measure(
 def report(result: dict) -> str:
     """Markdown."""
     height, width = result["image"]
-    lines = [
-        f"## A training step, suite {result['suite']}, {result['batch']} images of "
-        f"{width}x{height}, ms",
-        "",
-        f"| row | {' | '.join(PARTS)} | loss, % of the step without data |",
-        "|---|" + "--:|" * (len(PARTS) + 1),
-    ]
+    lines = []
     for row, parts in result["rows"].items():
         share = parts["loss"] / sum(parts[part] for part in PARTS if part != "data")
-        cells = " | ".join(f"{1e3 * parts[part]:.1f}" for part in PARTS)
-        lines.append(f"| {row} | {cells} | {100 * share:.1f} |")
+        cells = [f"{1e3 * parts[part]:.1f}" for part in PARTS]
+        lines.append([row, *cells, f"{100 * share:.1f}"])
+    page = [
+        f"## A training step, suite {result['suite']}, {result['batch']} images of "
+        f"{width}x{height}, ms",
+        table(["row", *PARTS, "loss, % of the step without data"], lines, left=1),
+    ]
     for title, key in (("The teacher alone", "teacher"), ("The step", "step")):
-        table = result["options"][key]
-        first = next(iter(table.values()))["seconds"]
-        lines += ["", f"### {title} of {OPTION_ROW} under each option", ""]
-        lines += ["| option | fastest ms | of the first |", "|---|--:|--:|"]
-        lines += [
-            f"| {name} | {1e3 * value['seconds']:.1f} | {value['seconds'] / first:.2f} |"
-            for name, value in table.items()
+        options = result["options"][key]
+        first = next(iter(options.values()))["seconds"]
+        lines = [
+            [name, f"{1e3 * value['seconds']:.1f}", f"{value['seconds'] / first:.2f}"]
+            for name, value in options.items()
         ]
-    return "\n".join(lines)
+        page += [
+            f"### {title} of {OPTION_ROW} under each option",
+            table(["option", "fastest ms", "of the first"], lines, left=1),
+        ]
+    return "\n\n".join(page)

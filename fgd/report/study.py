@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 from statistics import fmean
 
-from fgd import recipe
+from fgd import markdown, recipe
 from fgd.errors import FGDError
 from fgd.files import write_text
 from fgd.provenance import software
@@ -12,7 +12,7 @@ from fgd.report.figures import write_figure
 from fgd.report.plots import PAPER, gains_figure, main_kind
 from fgd.report.runs import device_hours, read_run
 from fgd.suite import Suite
-from fgd.table import Table, aligned, collect, main_table
+from fgd.table import Table, collect, main_table
 
 
 def write_study(suite: Suite, results: Path, out: Path, command: str) -> None:
@@ -112,7 +112,7 @@ def _by_epoch(suite: Suite, table: Table, results: Path) -> list[str]:
     ]
     return [
         "AP on the way, mean over the seeds. What still rises at the end had more to learn:",
-        aligned(["Row", "Arm", *(f"epoch {epoch}" for epoch in epochs)], lines, left=2),
+        markdown.table(["Row", "Arm", *(f"epoch {epoch}" for epoch in epochs)], lines, left=2),
     ]
 
 
@@ -144,7 +144,7 @@ def _by_seed(table: Table) -> str:
         for row in table.rows
         for kind, figures in row.figures.items()
     ]
-    return aligned(header, lines, left=1)
+    return markdown.table(header, lines, left=1)
 
 
 def _signed(points: float | None) -> str:

@@ -100,6 +100,7 @@ def exclusive(folder: Path, rank: int, patience_s: float = 0) -> Iterator[None]:
     Raises:
         FGDError: another run on this machine, or on its shared file system, trains there.
     """
+    # Not filelock's: the file says who has it.
     path = folder.with_name(f".{folder.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
