@@ -57,6 +57,7 @@ test-full: setup ## tests of all rows at full size and what they inherit
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check fgd cluster benchmarks setup tests docs
+	.venv/bin/mypy
 	.venv/bin/snakefmt --check Snakefile workflow/rules
 	.venv/bin/snakemake --lint
 	.venv/bin/mkdocs build --strict --site-dir .site

@@ -15,6 +15,7 @@ from mmdet.models import build_detector
 from fgd import recipe
 from fgd.evaluation.evaluate import evaluate
 from fgd.evaluation.scores import coco_figures
+from fgd.markdown import table
 from fgd.mini import digits
 from fgd.mini.scene import CLASSES
 
@@ -89,21 +90,16 @@ def _detections(dataset) -> list:
 
 def report(result: dict) -> str:
     """Markdown."""
-    seconds = result["seconds"]
-    lines = [
-        f"## Evaluation: the figures of {result['images']} images with 100 detections each",
-        "",
-        "| implementation | seconds |",
-        "|---|--:|",
-        *(f"| {name} | {value:.2f} |" for name, value in seconds.items()),
-        "",
-        f"Largest difference between the twelve figures: {result['largest_difference']:.1e}.",
-        "",
-        "| detection | images a second, figures included | box AP |",
-        "|---|--:|--:|",
+    seconds = [[name, f"{value:.2f}"] for name, value in result["seconds"].items()]
+    variants = [
+        [name, f"{value['images_per_second']:.1f}", f"{100 * value['box']['AP']:.2f}"]
+        for name, value in result["variants"].items()
     ]
-    for name, value in result["variants"].items():
-        lines.append(
-            f"| {name} | {value['images_per_second']:.1f} | {100 * value['box']['AP']:.2f} |"
-        )
-    return "\n".join(lines)
+    return "\n\n".join(
+        [
+            f"## Evaluation: the figures of {result['images']} images with 100 detections each",
+            table(["implementation", "seconds"], seconds, left=1),
+            f"Largest difference between the twelve figures: {result['largest_difference']:.1e}.",
+            table(["detection", "images a second, figures included", "box AP"], variants, left=1),
+        ]
+    )

@@ -13,7 +13,7 @@ from step import PARTS, split_steps, tapped
 
 from fgd.precision import Precision
 from fgd.suite import Suite
-from fgd.train.step import Trainable
+from fgd.training.step import Trainable
 
 IMAGES = 2
 _WARM, _ROUNDS = 2, 8

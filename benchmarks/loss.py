@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fgd.loss import FGDLoss, PyramidLoss, paper
+from fgd.markdown import table
 
 CHANNELS = 256
 HEIGHT, WIDTH = 800, 1344
@@ -245,35 +246,31 @@ def measure(device: str, rounds: int, published: Path | None) -> dict:
 def report(result: dict) -> str:
     """Markdown."""
     losses, reference = result["losses"], list(result["losses"])[-1]
+    bound = result["floor"]
+    floor = f"floor: bytes over {bound['bytes_a_second'] / 1e9:.1f} GB/s of a copy"
+    header = ["loss", "fastest ms", "median ms", "peak MB", f"time of {reference}'s", "memory"]
     lines = [
+        [
+            name,
+            f"{1e3 * row['seconds']:.1f}",
+            f"{1e3 * row['median_seconds']:.1f}",
+            f"{row['peak_bytes'] / 1e6:.0f}",
+            f"{row['seconds'] / losses[reference]['seconds']:.3f}",
+            f"{row['peak_bytes'] / losses[reference]['peak_bytes']:.2f}",
+        ]
+        for name, row in losses.items()
+    ]
+    parts = [
         f"## The loss, forward and backward: {len(LEVELS)} levels of a {WIDTH}x{HEIGHT} image, "
         f"{CHANNELS} channels, batch {result['batch']}, {result['boxes_an_image']} boxes an image",
-        "",
-        f"| loss | fastest ms | median ms | peak MB | time of {reference}'s | memory |",
-        "|---|--:|--:|--:|--:|--:|",
+        table(header, [*lines, [floor, f"{1e3 * bound['seconds']:.1f}", "", "", "", ""]], left=1),
     ]
-    for name, row in losses.items():
-        time_ratio = row["seconds"] / losses[reference]["seconds"]
-        memory_ratio = row["peak_bytes"] / losses[reference]["peak_bytes"]
-        lines.append(
-            f"| {name} | {1e3 * row['seconds']:.1f} | {1e3 * row['median_seconds']:.1f} | "
-            f"{row['peak_bytes'] / 1e6:.0f} | {time_ratio:.3f} | {memory_ratio:.2f} |"
-        )
-    bound = result["floor"]
-    lines.append(
-        f"| floor: bytes over {bound['bytes_a_second'] / 1e9:.1f} GB/s of a copy | "
-        f"{1e3 * bound['seconds']:.1f} | | | | |"
-    )
     for title, key in (
         ("boxes an image", "by_boxes"),
         ("batch", "by_batch"),
         ("image size", "by_size"),
     ):
         rows = result[key]
-        lines += [
-            "",
-            f"| {title} | {' | '.join(str(n) for n in rows)} |",
-            "|---|" + "--:|" * len(rows),
-            "| ms | " + " | ".join(f"{1e3 * r['seconds']:.1f}" for r in rows.values()) + " |",
-        ]
-    return "\n".join(lines)
+        times = ["ms", *(f"{1e3 * row['seconds']:.1f}" for row in rows.values())]
+        parts.append(table([title, *map(str, rows)], [times], left=1))
+    return "\n\n".join(parts)

@@ -3,9 +3,9 @@
     python benchmarks/make_kit.py --out results/gpu-kit [--published CHECKOUT]
 
 The folder travels as it is. On a machine with Linux on x86-64, Python 3.12, torch, torchvision,
-Triton, NumPy, SciPy, OpenCV, a C++ compiler and nvcc, `results/gpu-kit/run.sh` unpacks it, compiles mmcv's
-operators for the machine's card and measures. For the mini training --mini names a checkout in
-which these are made: the row's config, and its teacher (checked.json).
+Triton, NumPy, SciPy, OpenCV, a C++ compiler and nvcc, `results/gpu-kit/run.sh` unpacks it, compiles
+mmcv's operators for the machine's card and measures. For the mini training --mini names a checkout
+in which these are made: the row's config, its backbone, and its teacher (checked.json).
 """
 
 import argparse

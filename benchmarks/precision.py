@@ -17,6 +17,7 @@ from pathlib import Path
 from mmcv import Config
 
 from fgd.files import write_json, write_text
+from fgd.markdown import table
 from fgd.recipe.config_text import config_text
 
 FGD = [sys.executable, "-c", "from fgd.cli import main; main()"]  # installed or not
@@ -56,10 +57,10 @@ def _fgd(*arguments: object) -> None:
 def report(runs: list[dict]) -> str:
     """A table of the runs."""
     lines = [
-        f"| {run['precision']} | {run['seed']} | {run['box AP']:.2f} | {run['seconds']:.0f} |"
+        [run["precision"], str(run["seed"]), f"{run['box AP']:.2f}", f"{run['seconds']:.0f}"]
         for run in runs
     ]
-    return "\n".join(["| precision | seed | box AP | seconds |", "|---|--:|--:|--:|", *lines])
+    return table(["precision", "seed", "box AP", "seconds"], lines, left=1)
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ import torch.multiprocessing as multiprocessing
 from detectors import SIZES, batch_of, distiller, for_detector, suite_of
 from loss import device_name, synchronize
 
-from fgd.train.step import Trainable
+from fgd.markdown import table
+from fgd.training.step import Trainable
 
 ROW = "retinanet_r50"
 
@@ -78,15 +79,9 @@ def report(result: dict) -> str:
     """Markdown."""
     ranks = result["ranks"]
     alone = ranks[min(ranks)]["seconds"]
-    return "\n".join(
-        [
-            f"## Processes: a step of {ROW}, {result['batch_a_process']} images a process",
-            "",
-            "| processes | ms | efficiency |",
-            "|--:|--:|--:|",
-            *(
-                f"| {count} | {1e3 * value['seconds']:.1f} | {alone / value['seconds']:.2f} |"
-                for count, value in ranks.items()
-            ),
-        ]
-    )
+    lines = [
+        [str(count), f"{1e3 * value['seconds']:.1f}", f"{alone / value['seconds']:.2f}"]
+        for count, value in ranks.items()
+    ]
+    title = f"## Processes: a step of {ROW}, {result['batch_a_process']} images a process"
+    return f"{title}\n\n{table(['processes', 'ms', 'efficiency'], lines, left=0)}"

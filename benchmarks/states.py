@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from fgd.train.background import Snapshot
-from fgd.train.space import content_bytes
-from fgd.train.state import write_state
+from fgd.training.background import Snapshot
+from fgd.training.space import content_bytes
+from fgd.training.state import write_state
 
 PARAMETERS = 38_407_678  # trained by retinanet_r50, its losses included; SGD keeps as many
 

@@ -16,8 +16,8 @@ from fgd import recipe
 from fgd.data.batches import Collate
 from fgd.precision import PRECISIONS, Precision
 from fgd.suite import Suite
-from fgd.train.sampling import SampleKey, SeededDataset
-from fgd.train.step import Trainable
+from fgd.training.sampling import SampleKey, SeededDataset
+from fgd.training.step import Trainable
 
 PARTS = ("data", "teacher", "student", "loss", "backward", "optimizer")
 OPTION_ROW = "retinanet_r50"

@@ -18,7 +18,8 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgd.checkout import root
-from fgd.train.step import Trainable
+from fgd.markdown import table
+from fgd.training.step import Trainable
 
 
 class _Reads(TorchDispatchMode):
@@ -80,9 +81,14 @@ def synchronising_calls(iteration: Callable[[], None], device: str) -> dict[str,
 def report(result: dict[str, int]) -> str:
     """Markdown."""
     ours = sum(count for line, count in result.items() if line.startswith("fgd/"))
-    lines = ["## Waits of the host in one iteration", "", "| line | times |", "|---|--:|"]
-    lines += [f"| `{line}` | {count} |" for line, count in result.items()]
-    return "\n".join([*lines, "", f"Of these in our own code: {ours}."])
+    lines = [[f"`{line}`", str(count)] for line, count in result.items()]
+    return "\n\n".join(
+        [
+            "## Waits of the host in one iteration",
+            table(["line", "times"], lines, left=1),
+            f"Of these in our own code: {ours}.",
+        ]
+    )
 
 
 if __name__ == "__main__":

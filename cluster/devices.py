@@ -1,7 +1,8 @@
 """Which GPUs of this machine a training gets: each is lent to one training at a time.
 
 A file stands for each GPU, and the process that computes on it holds the file's lock. Locks end
-with their processes, killed or not, and outlive the launcher that chose the GPUs.
+with their processes, killed or not, and outlive the launcher that chose the GPUs. They are flock's
+own: filelock's end with the object that holds them, and its shared kind is a database.
 """
 
 import fcntl

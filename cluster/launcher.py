@@ -108,7 +108,7 @@ def _until_done(
             attempt.end = record.COMPLETED
             log.save(training.jobs)
             return
-        verdict = failure.judge(training.jobs, attempt.job_id, state, attempt.settings)
+        verdict = failure.judge(training.jobs, attempt.submitted_id, state, attempt.known_settings)
         attempt.end = verdict.summary
         log.save(training.jobs)
         if not verdict.worth_another_try or not restarts_left:
@@ -144,7 +144,7 @@ def _attach(training: Training, place: Executor, log: Record) -> Attempt | None:
         return None
     if state.is_final and state.state != "COMPLETED":
         # Its failure was told to nobody, so it is told now, and the training goes on.
-        verdict = failure.judge(training.jobs, attempt.job_id, state, attempt.settings)
+        verdict = failure.judge(training.jobs, attempt.submitted_id, state, attempt.known_settings)
         attempt.end = verdict.summary
         logger.warning("it ended unwatched: %s", verdict.text)
         return None
@@ -217,8 +217,9 @@ def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> No
 
 def _state(training: Training, place: Executor, attempt: Attempt) -> JobState:
     """A job's state; COMPLETED if all ranks had finished, though one was killed while it exited."""
-    job_id, tasks = attempt.job_id, attempt.settings.tasks
+    job_id = attempt.submitted_id
     state = place.state(job_id, attempt.name, training.jobs)
+    tasks = attempt.known_settings.tasks
     if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, tasks):
         return replace(state, state="COMPLETED")
     return state
@@ -230,8 +231,9 @@ def _follow(training: Training, poll_s: float, place: Executor, log: Record) -> 
     Raises:
         FGDError: it will never start.
     """
-    attempt, previous = log.current, None
-    with closing(Follower(training.name, attempt.job_id, training.work_dir)) as follower:
+    attempt = log.newest
+    previous: JobState | None = None
+    with closing(Follower(training.name, attempt.submitted_id, training.work_dir)) as follower:
         while True:
             state = _state(training, place, attempt)
             follower.report(state)
@@ -246,17 +248,18 @@ def _follow(training: Training, poll_s: float, place: Executor, log: Record) -> 
 
 
 def _refuse_endless_wait(training: Training, place: Executor, log: Record, state: JobState) -> None:
-    attempt = log.current
-    if held := failure.held(attempt.job_id, state):
-        raise FGDError(f"{training.name}: job {attempt.job_id} {held}")
-    if hopeless := failure.hopeless(state, attempt.settings):
-        if not place.cancel(attempt.job_id, attempt.name):
-            hopeless += f". {_not_cancelled(place, attempt.job_id)}"
+    attempt = log.newest
+    job_id = attempt.submitted_id
+    if held := failure.held(job_id, state):
+        raise FGDError(f"{training.name}: job {job_id} {held}")
+    if hopeless := failure.hopeless(state, attempt.known_settings):
+        if not place.cancel(job_id, attempt.name):
+            hopeless += f". {_not_cancelled(place, job_id)}"
         else:
             attempt.end = "refused"
             log.save(training.jobs)
-            _wait_for_end(training, place, attempt.job_id, attempt.name)
-        raise FGDError(f"{training.name}: job {attempt.job_id} {hopeless}")
+            _wait_for_end(training, place, job_id, attempt.name)
+        raise FGDError(f"{training.name}: job {job_id} {hopeless}")
 
 
 def _not_cancelled(place: Executor, job_id: str) -> str:
@@ -362,7 +365,7 @@ class _termination_leaves_the_job:
 
 def _fingerprint(config: Path) -> str:
     """Of the training, in a process of its own: it needs mmcv, and a launcher waits for days."""
-    command = [Path(sys.executable).with_name("fgd"), "fingerprint", config]
+    command = [str(Path(sys.executable).with_name("fgd")), "fingerprint", str(config)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise FGDError(done.stderr.strip().removeprefix("error: "))

@@ -4,7 +4,6 @@ A launcher that is killed leaves this record. The next one finds the job that is
 finished, instead of training a second time.
 """
 
-import fcntl
 import json
 import secrets
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from cluster.settings import ClusterSettings
 from fgd.errors import FGDError
@@ -39,6 +40,18 @@ class Attempt:
     job_id: str | None = None
     end: str | None = None
 
+    @property
+    def submitted_id(self) -> str:
+        """The id of a job that was submitted."""
+        assert self.job_id is not None
+        return self.job_id
+
+    @property
+    def known_settings(self) -> ClusterSettings:
+        """The settings, once the launcher has filled in what an old record lacks."""
+        assert self.settings is not None
+        return self.settings
+
 
 @dataclass
 class Record:
@@ -52,6 +65,11 @@ class Record:
     def current(self) -> Attempt | None:
         """The job that may still be there."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def newest(self) -> Attempt:
+        """The newest job, of a record that has one."""
+        return self.attempts[-1]
 
     def begin(self, name: str, settings: ClusterSettings) -> Attempt:
         """A new attempt with a unique name; `save` it before submitting."""
@@ -97,15 +115,19 @@ def only_launcher(folder: Path) -> Iterator[None]:
         FGDError: another launcher watches it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FGDError(
-                f"{folder}: another launcher watches this training's job. Wait for it, or stop it "
-                f"with Ctrl-C; `fuser {folder / '.lock'}` tells which process it is"
-            ) from None
+    # A file system without flock is an error: filelock's other kind outlives a killed process.
+    lock = FileLock(folder / ".lock", fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FGDError(
+            f"{folder}: another launcher watches this training's job. Wait for it, or stop it "
+            f"with Ctrl-C; `fuser {folder / '.lock'}` tells which process it is"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _attempt(entry: dict[str, Any]) -> Attempt:

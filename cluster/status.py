@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tabulate import tabulate
+
 from cluster import record
 from cluster.executors import EXECUTORS
 from cluster.slurm import JobState
@@ -83,10 +85,11 @@ def as_table(found: list[Line], width: int = 80) -> str:
         column = _HEAD.index(name)
         excess = sum(widths) + 2 * (len(widths) - 1) - width
         widths[column] = min(widths[column], max(least, widths[column] - excess))
-    return "\n".join(
-        "  ".join(_fit(cell, size) for cell, size in zip(row, widths, strict=True) if size).rstrip()
-        for row in cells
-    )
+    fitted = [
+        [_fit(cell, size) for cell, size in zip(row, widths, strict=True) if size] for row in cells
+    ]
+    lines = tabulate(fitted, tablefmt="plain", disable_numparse=True).splitlines()
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _line(name: str, arm: str, folder: Path, evaluation: Path) -> Line:
@@ -170,4 +173,4 @@ def _clock(seconds: float) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    return text.ljust(width) if len(text) <= width else text[: width - 1] + "~"
+    return text if len(text) <= width else text[: width - 1] + "~"

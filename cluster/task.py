@@ -55,7 +55,7 @@ class TrainingTask:
         from fgd.errors import FGDError
         from fgd.fingerprint import fingerprint
         from fgd.progress import log_to
-        from fgd.train import train
+        from fgd.training import train
 
         compat.quiet()
         log_to(sys.stdout)

@@ -23,6 +23,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import torch
+from mmcv.runner import BaseModule
 from torch import Tensor, nn
 
 from fgd.checkpoint import read_checkpoint
@@ -60,7 +61,7 @@ def own_values(detector: nn.Module) -> dict[str, Tensor]:
             not initialised. It is used up.
     """
     # Not the distiller's init_weights: that it does as the row says is what the audit shows.
-    student = _student(detector)
+    student: BaseModule = _student(detector)
     student.init_weights()
     return student.state_dict()
 
@@ -203,7 +204,7 @@ def _report(
         counts["tensors"][sources[name]] += 1
         if isinstance(tensor, nn.Parameter):
             counts["parameters"][sources[name]] += tensor.numel()
-    described = {
+    described: dict[str, dict[str, Any]] = {
         source: {"path": file.path, "sha256": sha256(file.path)[:8]}
         for source, file in files.items()
     }

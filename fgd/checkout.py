@@ -1,12 +1,20 @@
-"""Where the configs and schemas lie: the tool is run from a clone of its repository."""
+"""Where the configs and schemas lie: in a clone of the repository, or in the installed package."""
 
 import shlex
 from pathlib import Path
 
+_PACKAGE = Path(__file__).resolve().parent
+_SHIPPED = _PACKAGE / "shipped"  # what pyproject.toml puts into a wheel
+
 
 def root() -> Path:
-    """The folder of the checkout: the parent of the package."""
-    return Path(__file__).resolve().parent.parent
+    """The folder of `configs/`: the checkout, or of an installed package the copy in it."""
+    return _SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent
+
+
+def is_checkout() -> bool:
+    """Whether this is a clone of the repository, and no installed package."""
+    return not _SHIPPED.is_dir()
 
 
 def workflow_command(suite: str) -> str:

@@ -75,7 +75,7 @@ def content_hash(value: Any) -> str:
         if isinstance(item, Tensor):
             digest.update(f"tensor {item.dtype} {tuple(item.shape)}\n".encode())
             flat = item.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy())
+            digest.update(flat.view(torch.uint8).numpy().data)
         elif isinstance(item, dict | list | tuple):
             digest.update(f"{_kind(item)} {len(item)}\n".encode())
         else:

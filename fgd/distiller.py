@@ -1,5 +1,6 @@
 """A detector that learns from another one: mmdet's side of FGD."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -184,7 +185,7 @@ def loss_name(level: int) -> str:
 
 def tapped_modules(
     detector: nn.Module, taps: str, levels: list[int], role: str
-) -> dict[int, nn.Module]:
+) -> dict[int, nn.Conv2d]:
     """The convolutions whose outputs are distilled, by level.
 
     Args:
@@ -194,7 +195,7 @@ def tapped_modules(
     Raises:
         FGDError: the detector has no such level.
     """
-    modules = dict(detector.named_modules())
+    modules: dict[str, Any] = dict(detector.named_modules())
     known = [level for level in range(len(modules)) if taps.format(level=level) in modules]
     if not known:
         raise FGDError(
@@ -217,11 +218,11 @@ def _has_plain_convolutions(module: nn.Module) -> bool:
     return all(type(each) in (nn.Conv2d, Conv2d, Conv2dAdaptivePadding) for each in convolutions)
 
 
-def _record_outputs(modules: dict[int, nn.Module]) -> dict[int, Tensor]:
+def _record_outputs(modules: dict[int, nn.Conv2d]) -> dict[int, Tensor]:
     """Keep each module's latest output in the returned dictionary, by level."""
     outputs: dict[int, Tensor] = {}
 
-    def recorder(level: int):
+    def recorder(level: int) -> Callable[..., None]:
         def record(module: nn.Module, inputs: tuple, output: Tensor) -> None:
             outputs[level] = output
 

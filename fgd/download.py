@@ -251,6 +251,7 @@ def _verify(file: Path, hash8: str, name: str) -> None:
 @contextmanager
 def _one_at_a_time(cached: Path) -> Iterator[None]:
     """Let one process download a file; the others say so, wait, and find it."""
+    # Not filelock's: that takes no file which another user has made and only lets us read.
     with _open_lock(cached.with_name(f".{cached.name}.lock")) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,14 @@ class FGDError(Exception):
     """
 
 
+def not_installed(needing: str, error: ModuleNotFoundError) -> str:
+    """The text for those who have installed the loss alone and ask for more."""
+    return (
+        f"{needing} needs {error.name}, which is not installed: say `make setup` in a clone, or "
+        "install fgd[detection]"
+    )
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the known names that look like it."""
     close = get_close_matches(name, list(known), n=3, cutoff=0.5)

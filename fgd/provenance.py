@@ -7,7 +7,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from fgd.checkout import root
+from fgd.checkout import is_checkout, root
 from fgd.errors import FGDError
 from fgd.files import sha256, write_json
 from fgd.method import method_id
@@ -18,7 +18,7 @@ FILE = "provenance.json"
 
 def software() -> dict[str, Any]:
     """Versions of what computes, and the checkout's commit; None where it is no git checkout."""
-    versions = {"python": python_version()}
+    versions: dict[str, str | None] = {"python": python_version()}
     for name in _PACKAGES:
         try:
             versions[name] = version(name)
@@ -121,6 +121,8 @@ def _difference(file: Path, digest: str) -> str | None:
 
 def _commit() -> str | None:
     """The commit, with `-dirty` if files of it are changed."""
+    if not is_checkout():  # a repository around an installed package is another project's
+        return None
     command = ["git", "-C", str(root()), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)

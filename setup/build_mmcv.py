@@ -9,7 +9,6 @@ Usage (in the project's environment, with setup/requirements.txt installed):
 """
 
 import argparse
-import fcntl
 import os
 import re
 import shutil
@@ -18,11 +17,12 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from mmcv_operators import keep_operators
 
 SDIST = Path(__file__).with_name("mmcv.txt")
@@ -199,13 +199,8 @@ def cached_wheel(operators: str, only: Collection[str] = ()) -> Path:
     """
     cache = cache_folder("-".join([operators, *sorted(only)]))
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        # Two set-ups at once, on one machine or one home directory, compile once.
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another set-up is compiling mmcv-full: waiting for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    # Two set-ups at once, on one machine or one home directory, compile once.
+    with _one_at_a_time(cache / "lock"):
         wheels = list(cache.glob("*.whl"))
         if wheels:
             return wheels[0]
@@ -224,6 +219,20 @@ def cached_wheel(operators: str, only: Collection[str] = ()) -> Path:
             join_sources(source / "mmcv/ops/csrc/pytorch/cpu", but=COMPILED_ALONE)
             wheel = compile_wheel(source, Path(part), operators, cache / "build.log")
             return wheel.rename(cache / wheel.name)
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    lock = FileLock(path, fallback_to_soft=False)  # the other kind outlives a killed process
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say("Another set-up is compiling mmcv-full: waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def main() -> None:

@@ -72,6 +72,6 @@ install --quiet --no-deps --no-build-isolation "$wheel" --editable .
 # Quietly, but for errors: mmcv greets every import with a page of warnings. Python keeps what it
 # compiles here, also where PYTHONDONTWRITEBYTECODE would make every later start compile it again.
 unset PYTHONDONTWRITEBYTECODE
-words=$(.venv/bin/python -c 'import fgd.train, fgd.evaluation.evaluate, fgd.mini.backbone, snakemake.cli' 2>&1) ||
+words=$(.venv/bin/python -c 'import fgd.training, fgd.evaluation.evaluate, fgd.mini.backbone, snakemake.cli' 2>&1) ||
     fail "the set-up does not work: $words"
 echo "Set-up is complete."

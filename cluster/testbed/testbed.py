@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import settings
@@ -67,14 +68,15 @@ def main() -> None:
         if name != "restart-controller":
             command.add_argument("node")
     arguments = vars(parser.parse_args())
-    action = {
+    actions: dict[str, Callable[..., None]] = {
         "up": up,
         "down": down,
         "status": status,
         "kill-node": kill_node,
         "start-node": start_node,
         "restart-controller": restart_controller,
-    }[arguments.pop("command")]
+    }
+    action = actions[arguments.pop("command")]
     try:
         action(**arguments)
     except MachineLacks as error:
@@ -206,8 +208,8 @@ def _foreign(daemon: str) -> set[int]:
 
 
 def _install() -> None:
-    binaries = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
-    binaries += ("my_print_defaults", "pgrep")
+    binaries = ["slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd"]
+    binaries += ["my_print_defaults", "pgrep"]
     if all(shutil.which(binary, path=_PATH) for binary in binaries):
         return
     if shutil.which("apt-get") is None:
@@ -482,7 +484,7 @@ def _state() -> dict:
     return json.loads(settings.STATE.read_text())
 
 
-def _wait_for(what: str, condition, seconds: float) -> None:
+def _wait_for(what: str, condition: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

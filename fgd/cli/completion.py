@@ -14,4 +14,6 @@ def completion(ctx: click.Context, shell: str) -> None:
     | source.
     """
     program = ctx.find_root().command
-    click.echo(get_completion_class(shell)(program, {}, "fgd", "_FGD_COMPLETE").source())
+    complete = get_completion_class(shell)
+    assert complete is not None  # click has all that the argument allows
+    click.echo(complete(program, {}, "fgd", "_FGD_COMPLETE").source())

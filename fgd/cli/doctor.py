@@ -2,8 +2,12 @@
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from fgd.doctor import Check
 
 
 @click.command()
@@ -30,7 +34,7 @@ def doctor(topics: tuple[str, ...], as_json: bool) -> None:
     sys.exit(any(check.status == FAIL for check in checks))
 
 
-def _tell(check) -> None:
+def _tell(check: "Check") -> None:
     colour = {"ok": "green", "warn": "yellow", "fail": "red"}[check.status]
     indent = " " * 24
     click.echo(click.style(f"{check.status:<6}", fg=colour), nl=False)

@@ -3,13 +3,26 @@
 import errno
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fgd.errors import FGDError
+from fgd.errors import FGDError, not_installed
 
-# Arguments: a file that has to be there, and a path to write to.
+
+class _Suite(click.Path):
+    """A suite's file, or the name of one of configs/suites, which an installed package has, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path of the file."""
+        from fgd.suite import suite_file
+
+        return super().convert(str(suite_file(value)), param, ctx)
+
+
+# Arguments: a file that has to be there, a suite, and a path to write to.
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+SUITE = _Suite(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(path_type=Path)
 
 _ROOM = "Make room and run the same again"
@@ -29,12 +42,17 @@ class Group(click.Group):
         """In the order in which they were added."""
         return list(self.commands)
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
             return super().invoke(ctx)
         except FGDError as error:
             click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] in ("fgd", "cluster"):
+                raise
+            click.echo(f"error: {not_installed('this command', error)}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.group import FILE, OUT, SUITE
 
 
 @click.command()
-@click.argument("suite", type=FILE)
+@click.argument("suite", type=SUITE)
 @click.argument("row", required=False)
 @click.option(
     "--arm",
@@ -36,15 +36,14 @@ def compose(
     from fgd import recipe
     from fgd.suite import load_suite
 
-    if (row is None) == (teacher is None) or (row is not None and arm is None):
+    if row is not None and arm is not None and teacher is None:
+        click.echo(recipe.write_row(load_suite(suite), row, arm, out, seed))
+        return
+    if row is not None or teacher is None:
         raise click.UsageError("give a ROW with --arm, or --teacher NAME")
-    if teacher is not None and (arm is not None or seed is not None):
+    if arm is not None or seed is not None:
         raise click.UsageError("--arm and --seed go with a ROW; a teacher is trained once")
-    loaded = load_suite(suite)
-    if teacher is not None:
-        click.echo(recipe.write_teacher(loaded, teacher, out))
-    else:
-        click.echo(recipe.write_row(loaded, row, arm, out, seed))
+    click.echo(recipe.write_teacher(load_suite(suite), teacher, out))
 
 
 @click.command()
@@ -112,9 +111,9 @@ def check_teacher(
     log_to(sys.stdout)
     model = zoo.find(name, index) if ap is None else None  # an unknown name is told at once
     figures = measure(config, checkpoint, again=False)
-    if model is None:
-        report = gate.check_own(figures, name, ap, tolerance)
-    else:
+    if model is not None:
         report = gate.check_teacher(figures, model, tolerance)
+    elif ap is not None:
+        report = gate.check_own(figures, name, ap, tolerance)
     click.echo(gate.summary(report))
     write_json(out, report)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.group import OUT, SUITE
 
 
 @click.command()
-@click.argument("suites", type=FILE, nargs=-1, required=True)
+@click.argument("suites", type=SUITE, nargs=-1, required=True)
 @click.option("--row", "rows", multiple=True, help="Only this row; can be given several times.")
 @click.option(
     "--size",
@@ -44,7 +44,7 @@ def prove(
     for name in rows:
         if name not in known:
             raise click.UsageError(f"no row {name!r}: these suites have {', '.join(sorted(known))}")
-    proofs = {}
+    proofs: dict[str, list[proof.Proof]] = {}
     for suite in loaded:
         for name in suite.rows:
             if rows and name not in rows:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.group import OUT, SUITE
 
 _RESULTS = click.option(
     "--results",
@@ -16,7 +16,7 @@ _RESULTS = click.option(
 
 
 @click.command()
-@click.argument("suite", type=FILE)
+@click.argument("suite", type=SUITE)
 @_RESULTS
 @click.option("--out", type=OUT, required=True, help="Path without its ending.")
 def table(suite: Path, results: Path, out: Path) -> None:
@@ -28,7 +28,7 @@ def table(suite: Path, results: Path, out: Path) -> None:
 
 
 @click.command()
-@click.argument("suite", type=FILE)
+@click.argument("suite", type=SUITE)
 @_RESULTS
 @click.option("--out", type=OUT, required=True, help="Folder for the figures.")
 def plot(suite: Path, results: Path, out: Path) -> None:
@@ -45,7 +45,7 @@ def plot(suite: Path, results: Path, out: Path) -> None:
 
 
 @click.command()
-@click.argument("suite", type=FILE)
+@click.argument("suite", type=SUITE)
 @_RESULTS
 @click.option("--row", "rows", multiple=True, help="This row alone; can be repeated.")
 @click.option("--out", type=OUT, required=True, help="The page, HTML.")
@@ -60,7 +60,7 @@ def report(suite: Path, results: Path, rows: tuple[str, ...], out: Path) -> None
 
 
 @click.command()
-@click.argument("suite", type=FILE)
+@click.argument("suite", type=SUITE)
 @_RESULTS
 @click.option("--out", type=OUT, required=True, help="The page, Markdown; its plot is beside it.")
 @click.option(

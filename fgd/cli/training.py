@@ -20,7 +20,7 @@ def train(config: Path, work_dir: Path, out: Path) -> None:
     """
     from fgd.configs import read_training
     from fgd.progress import log_to
-    from fgd.train import train as run
+    from fgd.training import train as run
 
     read_training(config)  # before a process group and a work folder are made
     log_to(sys.stdout)
@@ -45,7 +45,7 @@ def transfer(checkpoint: Path, name: str, out: Path) -> None:
 
     Takes the published FGD code's checkpoints too.
     """
-    from fgd.transfer import transfer as run
+    from fgd.transferring import transfer as run
 
     click.echo(run(checkpoint, out, name))
 

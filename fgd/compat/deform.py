@@ -4,6 +4,8 @@ mmcv's CPU operator adds up the gradient of its input in a serial scan, which ta
 of a training step: 0.56 s for one layer on (16, 64, 16, 16), against 0.06 s here (one thread).
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,7 +35,8 @@ def deform_conv2d(
     images, channels, height, width = x.shape
     rows, columns = offset.shape[2:]
     taps = weight.shape[2] * weight.shape[3]
-    y, x_ = _tap_positions(offset, weight.shape[2:], _pair(stride), _pair(padding), _pair(dilation))
+    kernel = weight.shape[2], weight.shape[3]
+    y, x_ = _tap_positions(offset, kernel, _pair(stride), _pair(padding), _pair(dilation))
     # grid_sample measures from -1 to 1, from the outer edges of the border pixels.
     grid = torch.stack(((2 * x_ + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
     patches = F.grid_sample(
@@ -58,7 +61,7 @@ def _tap_positions(
     """y and x (N * deform_groups, taps, H', W') of what each tap reads, in pixels of the input."""
     rows, columns = offset.shape[2:]
     offset = offset.reshape(-1, kernel[0] * kernel[1], 2, rows, columns)
-    like = dict(device=offset.device, dtype=offset.dtype)
+    like: dict[str, Any] = dict(device=offset.device, dtype=offset.dtype)
     tap_y = torch.arange(kernel[0], **like) * dilation[0] - padding[0]
     tap_x = torch.arange(kernel[1], **like) * dilation[1] - padding[1]
     tap_y, tap_x = torch.meshgrid(tap_y, tap_x, indexing="ij")
@@ -73,7 +76,7 @@ def use_on_cpu() -> None:
 
     operator = deform_conv.DeformConv2dFunction.apply
 
-    def dispatch(x, offset, weight, *settings):
+    def dispatch(x: Tensor, offset: Tensor, weight: Tensor, *settings: Any) -> Tensor:
         if x.is_cuda:
             return operator(x, offset, weight, *settings)
         # mmcv's further settings, `bias` and `im2col_step`, tune its own operator.

@@ -23,8 +23,8 @@ def read_any() -> None:
         for value in vars(sys.modules[name]).values():
             is_own = getattr(value, "__module__", None) == name  # not one that it imports
             if is_own and isinstance(value, type) and issubclass(value, Function):
-                value.forward = staticmethod(_contiguous(value.forward))
-                value.backward = staticmethod(_contiguous(value.backward))
+                for way in ("forward", "backward"):
+                    setattr(value, way, staticmethod(_contiguous(getattr(value, way))))
 
 
 def _contiguous(function: Callable) -> Callable:

@@ -1,13 +1,14 @@
 """What mmcv 1.7 and mmdet 2.28 need on a current torch: one function a patch, with its reason.
 
 What we simply do not use is not patched: mmcv's data-parallel wrappers (they rely on internals
-that torch 2.0 and 2.1 removed) are replaced by `fgd.train.step`. Operators have modules of their
+that torch 2.0 and 2.1 removed) are replaced by `fgd.training.step`. Operators have modules of their
 own: `fgd.compat.deform` replaces one, `fgd.compat.layout` mends what all of them get.
 """
 
 import functools
 import logging
 import warnings
+from typing import Any, NoReturn
 
 
 @functools.cache
@@ -45,7 +46,7 @@ def reppoints_valid_flags_on_the_features_device() -> None:
     from mmdet.models.dense_heads import RepPointsHead
 
     @functools.wraps(RepPointsHead.get_points)
-    def get_points(self, featmap_sizes, img_metas, device):
+    def get_points(self: Any, featmap_sizes: list, img_metas: list[dict], device: Any) -> tuple:
         points = self.prior_generator.grid_priors(featmap_sizes, device=device, with_stride=True)
         flags = [
             self.prior_generator.valid_flags(featmap_sizes, meta["pad_shape"], device=device)
@@ -68,10 +69,10 @@ def checkpoints_are_data() -> None:
     from fgd.checkpoint import read_checkpoint
     from fgd.errors import FGDError
 
-    def load_from_file(filename, map_location=None):
+    def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
         return read_checkpoint(filename)
 
-    def load_from_nowhere(filename, map_location=None):
+    def load_from_nowhere(filename: str, map_location: Any = None) -> NoReturn:
         raise FGDError(
             f"{filename}: an address is not loaded unverified; fetch it with `fgd download` and "
             "name the file in the config"

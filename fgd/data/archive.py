@@ -5,7 +5,6 @@ an image or annotation file, sizes and numbers are bounded before a byte is writ
 gets its name only when all of it is there and its checksums were right.
 """
 
-import fcntl
 import os
 import shutil
 import stat
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from filelock import FileLock
 from tqdm import tqdm
 
 from fgd.download import receive
@@ -73,8 +73,7 @@ def download_coco(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     made = []
-    with (out / ".download.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(out / ".download.lock", fallback_to_soft=False):
         for archive in archives:
             if not (out / archive.folder).exists():
                 _bring(f"{address.rstrip('/')}/{archive.path}", out, archive)

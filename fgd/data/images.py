@@ -93,7 +93,7 @@ def _findings(
             )
     elif turned != 1:
         yield Finding(TURNED_AS_STATED, f"has the EXIF orientation {turned}")
-    if path.suffix.lower() not in _FORMATS[image.format]:
+    if path.suffix.lower() not in _FORMATS[image.format or ""]:
         yield Finding(NAMED_WRONG, f"is a {image.format} named {path.suffix}")
     if image.mode in _MODES:
         yield Finding(_MODES[image.mode], f"has the mode {image.mode}")

@@ -76,7 +76,7 @@ def _python() -> list[Check]:
 
 def _packages() -> list[Check]:
     """Every installed version against the one that is locked."""
-    others = {True: [], False: []}
+    others: dict[bool, list[str]] = {True: [], False: []}
     locked = _locked()
     for name, wanted in locked.items():
         try:

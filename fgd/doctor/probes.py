@@ -5,8 +5,13 @@ Each function prints one line, or raises. The last line of the traceback is what
 
 import os
 import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from fgd import compat
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def torchvision() -> None:
@@ -70,7 +75,7 @@ def nccl() -> None:
     print(f"{'.'.join(map(str, torch.cuda.nccl.version()))} reduces on GPU 0")
 
 
-def _boxes(torch):
+def _boxes(torch: ModuleType) -> "Tensor":
     return torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30]])
 
 

@@ -89,7 +89,7 @@ def measure(
     key = measured.key(cfg, model.state_dict(), settings)
     figures = None if again else measured.find(key)
     if figures is None:
-        figures = _figures(cfg, model, pycocotools, **settings)
+        figures = _figures(cfg, model, pycocotools, batch, precision)
         measured.keep(key, figures)
     return {
         "checkpoint": Path(checkpoint).resolve().name,

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from mmcv import Config
 from mmdet.core import encode_mask_results
-from mmdet.datasets import build_dataset, replace_ImageToTensor
+from mmdet.datasets import CocoDataset, build_dataset, replace_ImageToTensor
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fgd.data.batches import Collate, on_device
@@ -28,7 +28,8 @@ METRICS = (
 def detect(model: nn.Module, loader: DataLoader, device: torch.device) -> list:
     """mmdet's results of every image, in the data set's order; masks are run-length encoded."""
     results: list = []
-    with tqdm(total=len(loader.sampler), unit="img", disable=None) as bar:
+    images = len(loader.sampler)  # type: ignore[arg-type]  # torch types any iterable; ours are sized
+    with tqdm(total=images, unit="img", disable=None) as bar:
         for batch in on_device(loader, device):
             detections = model(return_loss=False, rescale=True, **batch)
             results += [_encoded(detection) for detection in detections]
@@ -37,7 +38,7 @@ def detect(model: nn.Module, loader: DataLoader, device: torch.device) -> list:
 
 
 def coco_figures(
-    dataset: Dataset, results: list, pycocotools: bool, per_class: bool = False
+    dataset: CocoDataset, results: list, pycocotools: bool, per_class: bool = False
 ) -> dict[str, dict]:
     """The twelve COCO metrics by kind, "box" and "mask".
 
@@ -57,7 +58,7 @@ def coco_figures(
 
 
 def _summary(
-    dataset: Dataset, detections: str, kind: str, pycocotools: bool, per_class: bool
+    dataset: CocoDataset, detections: str, kind: str, pycocotools: bool, per_class: bool
 ) -> dict[str, Any]:
     if pycocotools:
         from pycocotools.coco import COCO
@@ -109,7 +110,7 @@ def _encoded(detection: Any) -> Any:
 
 def test_data(
     cfg: Config, batch: int | None = None, rank: int = 0, world_size: int = 1
-) -> tuple[Dataset, DataLoader]:
+) -> tuple[CocoDataset, DataLoader]:
     """A config's test set, and a loader of every `world_size`-th of its images from `rank` on."""
     settings = cfg.data.get("test_dataloader", {})
     batch_size = batch or settings.get("samples_per_gpu", 1)

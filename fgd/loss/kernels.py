@@ -6,6 +6,7 @@ ends. A small kernel then merges what the programs found. All arithmetic is in f
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import triton
@@ -28,7 +29,7 @@ def reduce(
     """As `fgd.loss.plain.reduce`; in place of the softmaxes, what they are computed from again."""
     count, channels, pixels = student.shape
     tile, tiles, programs = _walk(count, channels, pixels)
-    new = dict(device=student.device, dtype=torch.float32)
+    new: dict[str, Any] = dict(device=student.device, dtype=torch.float32)
     rows = torch.empty(4, count, pixels, **new)
     partial = torch.empty(count, programs, 8, channels, **new)
     softmaxes = torch.empty(count, programs, 6, **new)

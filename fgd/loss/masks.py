@@ -1,6 +1,7 @@
 """Which cells of a feature map belong to objects, and how much each counts: equations 2 to 4."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ _BOXES = 32
 def scale_masks(
     gt_bboxes: Sequence[Tensor],
     img_shapes: Sequence[tuple[int, int]],
-    sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[Sequence[int]],
 ) -> list[Tensor]:
     """Foreground and background scale masks M*S and (1-M)*S of feature maps of several sizes.
 
@@ -57,7 +58,7 @@ def scale_masks(
 def _covered(
     gt_bboxes: Sequence[Tensor],
     img_shapes: Sequence[tuple[int, int]],
-    sizes: Sequence[tuple[int, int]],
+    sizes: Sequence[Sequence[int]],
 ) -> tuple[Tensor, Tensor]:
     """The first and last cell of each box in x and y, both (N, L, K, 2) for L sizes."""
     # No comparison with NaN is true, so the boxes that fill up the shorter lists cover no cell. One
@@ -73,13 +74,11 @@ def _covered(
 
 def _painted(rows: Tensor, columns: Tensor) -> Tensor:
     """The largest value at each cell, (N, H, W): rows (N, K, H) of values, columns (N, K, W)."""
-    painted = None
-    for some_rows, some_columns in zip(
-        rows.split(_BOXES, dim=1), columns.split(_BOXES, dim=1), strict=True
-    ):
-        of_these = (some_rows[..., None] * some_columns[:, :, None]).amax(dim=1)
-        painted = of_these if painted is None else torch.maximum(painted, of_these)
-    return painted
+    some_at_once = zip(rows.split(_BOXES, dim=1), columns.split(_BOXES, dim=1), strict=True)
+    return reduce(
+        torch.maximum,
+        ((some[..., None] * others[:, :, None]).amax(dim=1) for some, others in some_at_once),
+    )
 
 
 def on_device(values: Sequence, like: Tensor) -> Tensor:

@@ -18,10 +18,11 @@ import functools
 import importlib.util
 import warnings
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from fgd.loss import plain
 from fgd.loss.plain import Reductions
@@ -51,7 +52,7 @@ def reduce_features(
 class _ReduceFeatures(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         student: Tensor,
         teacher: Tensor,
         masks: Tensor,
@@ -66,7 +67,7 @@ class _ReduceFeatures(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         student, teacher, masks, mask_s, sums, *softmaxes = ctx.saved_tensors
         grad_student, grad_mask_s, grad_mask_t = ctx.passes.gradient(
             student, teacher, masks, mask_s, sums, softmaxes, ctx.scale, Reductions(*gradients)
@@ -127,11 +128,11 @@ def _agree(
     masks = torch.rand(count, 2, pixels, generator=generator).to(device)
     mask_s, mask_t = torch.randn(2, channels, generator=generator).to(device)
     inputs = (*maps, masks, mask_s, mask_t)
-    exact = [tensor.double() for tensor in inputs]
+    s, t, m, w_s, w_t = (tensor.double() for tensor in inputs)
 
-    expected, softmaxes = plain.reduce(*exact, 0.1)
+    expected, softmaxes = plain.reduce(s, t, m, w_s, w_t, 0.1)
     grad = Reductions(*(value.cos() for value in expected))
-    expected_gradients = plain.gradient(*exact[:4], expected.sums, softmaxes, 0.1, grad)
+    expected_gradients = plain.gradient(s, t, m, w_s, expected.sums, softmaxes, 0.1, grad)
     reduced, softmaxes = passes.reduce(*inputs, 0.1)
     grad = Reductions(*(value.float() for value in grad))
     gradients = passes.gradient(*inputs[:4], reduced.sums, softmaxes, 0.1, grad)

@@ -5,7 +5,7 @@ of the published code, so that its checkpoints load.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -115,8 +115,8 @@ class FGDLoss(nn.Module):
         """The student's features with the teacher's number of channels."""
         if self.align is None:
             return student
-        weight, bias = self.align.weight.to(student.dtype), self.align.bias.to(student.dtype)
-        return F.conv2d(student, weight, bias)
+        weight, bias = self.align.weight, _bias(self.align)
+        return F.conv2d(student, weight.to(student.dtype), bias.to(student.dtype))
 
     def _check(self, student: Tensor, teacher: Tensor) -> None:
         shapes = f"student {tuple(student.shape)}, teacher {tuple(teacher.shape)}"
@@ -159,17 +159,24 @@ class PyramidLoss(nn.ModuleDict):
         Args:
             students, teachers: features of each level, by the names of the losses.
         """
-        for name, loss in self.items():
+        # nn.ModuleDict has no type for what is in it.
+        losses = cast("dict[str, FGDLoss]", dict(self.items()))
+        for name, loss in losses.items():
             loss._check(students[name], teachers[name])
         sizes = [students[name].shape[2:] for name in self]
         masks = dict(zip(self, scale_masks(gt_bboxes, img_shapes, sizes), strict=True))
         alike: dict[int, list[str]] = {}  # in an FPN all levels are as wide
-        for name, loss in self.items():
+        for name, loss in losses.items():
             alike.setdefault(loss.teacher_channels, []).append(name)
         values: dict[str, Tensor] = {}
         for names in alike.values():
-            levels = ([of[name] for name in names] for of in (self, students, teachers, masks))
-            values |= zip(names, _values(*levels), strict=True)
+            computed = _values(
+                [losses[name] for name in names],
+                [students[name] for name in names],
+                [teachers[name] for name in names],
+                [masks[name] for name in names],
+            )
+            values |= zip(names, computed, strict=True)
         return {name: values[name] for name in self}
 
 
@@ -278,10 +285,10 @@ def _added(losses: Sequence[FGDLoss], contexts: Tensor) -> Tensor:
     transforms += [loss.channel_add_conv_t for loss in losses]
     first, norm, _, last = zip(*transforms, strict=True)
 
-    def matrices(modules: Sequence[nn.Module]) -> Tensor:
+    def matrices(modules: Sequence[Any]) -> Tensor:
         return torch.stack([module.weight.flatten(1) for module in modules]).mT
 
-    def rows(modules: Sequence[nn.Module], name: str = "bias") -> Tensor:
+    def rows(modules: Sequence[Any], name: str = "bias") -> Tensor:
         return torch.stack([getattr(module, name).flatten() for module in modules])[:, None]
 
     # The bias of the logits cancels in their softmax. Published checkpoints hold it; with a
@@ -299,18 +306,21 @@ def _context_mask(channels: int) -> nn.Conv2d:
     """W_k of equation 12: one logit for each pixel."""
     mask = nn.Conv2d(channels, 1, kernel_size=1)
     nn.init.kaiming_normal_(mask.weight, mode="fan_in", nonlinearity="relu")
-    nn.init.zeros_(mask.bias)
+    nn.init.zeros_(_bias(mask))
     return mask
 
 
 def _context_transform(channels: int) -> nn.Sequential:
     """W_v2 ReLU(LN(W_v1 .)) of equation 12; zero at the start, so that R(F) = F."""
-    transform = nn.Sequential(
-        nn.Conv2d(channels, channels // 2, kernel_size=1),
-        nn.LayerNorm([channels // 2, 1, 1]),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(channels // 2, channels, kernel_size=1),
-    )
-    nn.init.zeros_(transform[-1].weight)
-    nn.init.zeros_(transform[-1].bias)
-    return transform
+    first = nn.Conv2d(channels, channels // 2, kernel_size=1)
+    last = nn.Conv2d(channels // 2, channels, kernel_size=1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(_bias(last))
+    norm = nn.LayerNorm([channels // 2, 1, 1])
+    return nn.Sequential(first, norm, nn.ReLU(inplace=True), last)
+
+
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    """The bias of a convolution that has one, as all of this module have."""
+    assert convolution.bias is not None
+    return convolution.bias

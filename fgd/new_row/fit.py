@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from mmcv import Config
-from mmdet.models import build_detector
+from mmdet.models import BaseDetector, build_detector
 from torch import nn
 
 from fgd import compat, recipe
@@ -95,6 +95,7 @@ def _build(config: Config) -> nn.Module:
 
 def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]:
     """Prove that the teacher's checkpoint is its config's, and that it means the same classes."""
+    assert wish.checkpoint is not None  # or there is nothing to load
     checkpoint = read_checkpoint(wish.checkpoint)
     load_strictly(teacher, checkpoint["state_dict"], str(wish.checkpoint))
     known = tuple(checkpoint.get("meta", {}).get("CLASSES") or ())
@@ -109,7 +110,7 @@ def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]
 
 
 @torch.no_grad()
-def _feature_maps(detector: nn.Module, role: str) -> list[tuple[int, int, int]]:
+def _feature_maps(detector: BaseDetector, role: str) -> list[tuple[int, int, int]]:
     """Channels, height and width of every FPN level that can be distilled, of a small image."""
     convs = getattr(getattr(detector, "neck", None), "fpn_convs", None)
     if convs is None:

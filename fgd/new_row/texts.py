@@ -92,6 +92,7 @@ def _literal(value: Any) -> str:
 
 def dataset_text(wish: Wish, classes: tuple[str, ...]) -> str:
     scale = "" if wish.img_scale is None else f"img_scale={wish.img_scale}"
+    assert wish.train is not None and wish.val is not None  # of a new suite
     parts = {"train": wish.train, "val": wish.val, "test": wish.val}
     splits = "".join(
         f"    {name}=dict(\n        type='CocoDataset',\n        classes=classes,\n"

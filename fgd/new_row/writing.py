@@ -120,18 +120,16 @@ def _words(setting: int | tuple[int, ...] | None) -> str:
 
 def _check_splits(wish: Wish) -> tuple[dict, dict]:
     """`fgd.data.coco.check`'s reports of both splits, whose classes are the same."""
+    first, second = wish.train, wish.val
+    assert first is not None and second is not None  # as `_check_names` asks of a new suite
     masks = splits_with_masks(wish)
-    train = check_data(
-        wish.train.annotations, wish.train.images, strict=True, masks="train" in masks
-    )
+    train = check_data(first.annotations, first.images, strict=True, masks="train" in masks)
     classes = list(train["per_class"])
-    val = check_data(
-        wish.val.annotations, wish.val.images, classes, strict=True, masks="val" in masks
-    )
+    val = check_data(second.annotations, second.images, classes, strict=True, masks="val" in masks)
     if val["other_classes"]:
         raise FGDError(
-            f"{wish.val.annotations}: has {val['other_classes']} objects of categories that "
-            f"{wish.train.annotations} does not have"
+            f"{second.annotations}: has {val['other_classes']} objects of categories that "
+            f"{first.annotations} does not have"
         )
     return train, val
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-from mmdet.models import build_detector
-from torch import Tensor, nn
+from mmdet.models import BaseDetector, build_detector
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 # An image of 1333x800 as the pipelines pad it, to multiples of 32.
@@ -42,7 +42,7 @@ def complexity(model: dict, image: tuple[int, int] = IMAGE) -> Complexity:
     )
 
 
-def _predict(detector: nn.Module, pixels: Tensor) -> None:
+def _predict(detector: BaseDetector, pixels: Tensor) -> None:
     """Everything up to the heads' outputs."""
     features = detector.extract_feat(pixels)
     for name in ("rpn_head", "bbox_head", "mask_head"):

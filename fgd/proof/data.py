@@ -17,7 +17,7 @@ from fgd.download import fetch
 from fgd.files import write_json, write_text
 from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
-from fgd.transfer import write_hashed
+from fgd.transferring import write_hashed
 from fgd.zoo.publish import publish
 
 IMAGES = 2
@@ -66,7 +66,8 @@ def write_images(folder: Path, classes: tuple[str, ...], size: int) -> None:
     """Two noisy images with squares of many sizes and classes, in COCO format, with masks."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for image in range(IMAGES):
         pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
         for fraction in _SIDES:

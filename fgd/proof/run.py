@@ -22,7 +22,7 @@ from fgd.proof.complexity import IMAGE, Complexity, complexity
 from fgd.proof.data import make_backbone, make_teacher, rehearsal_suite
 from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
-from fgd.train import train
+from fgd.training import train
 
 _LISTED = 8  # tensors named in a message
 
@@ -70,7 +70,7 @@ def prove(suite: Suite, name: str, size: int = 256, measured: tuple[int, int] = 
 
     Student and teacher are built as large as the suite has them, from the row's own recipe. Two
     images and checkpoints of random weights, in the model zoo's format, are made in a temporary
-    folder; on them `fgd.train` trains one step, audit of the starting weights included.
+    folder; on them `fgd.training` trains one step, audit of the starting weights included.
 
     Args:
         size: of the images, in pixels; a multiple of the coarsest level's stride.
@@ -118,12 +118,13 @@ def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]
     Raises:
         FGDError: a level has another shape.
     """
-    strides = {role: level_strides(model[role]) for role in ("student", "teacher")}
+    strides = {role: _strides(role, model[role]) for role in ("student", "teacher")}
     levels = []
     for level, features in _features(distiller, size).items():
-        shapes = {}
+        shapes: dict[str, tuple[int, int, int]] = {}
         for role, feature in zip(("student", "teacher"), features, strict=True):
-            shapes[role] = tuple(feature.shape[1:])
+            channels, height, width = feature.shape[1:]
+            shapes[role] = channels, height, width
             side = size // strides[role][level]
             expected = (model[role]["neck"]["out_channels"], side, side)
             if shapes[role] != expected:
@@ -131,8 +132,19 @@ def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]
                     f"FPN level {level} of the {role}: expected features of {_shape(expected)} on "
                     f"a {size}x{size} image, got {_shape(shapes[role])}: check distill.taps"
                 )
-        levels.append(Level(level, strides["student"][level], **shapes))
+        stride = strides["student"][level]
+        levels.append(Level(level, stride, student=shapes["student"], teacher=shapes["teacher"]))
     return levels
+
+
+def _strides(role: str, model: dict) -> list[int]:
+    strides = level_strides(model)
+    if strides is None:
+        raise FGDError(
+            f"the {role}'s neck is a {model['neck']['type']}, whose strides `fgd prove` does not "
+            "know: it rehearses detectors with FPN or YOLOXPAFPN"
+        )
+    return strides
 
 
 def check_gradients(

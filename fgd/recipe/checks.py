@@ -39,11 +39,11 @@ def _check_classes(suite: Suite, row: Row, student: dict, teacher: dict) -> None
 
 
 def _check_levels(row: Row, student: dict, teacher: dict) -> None:
-    strides = [level_strides(model) for model in (student, teacher)]
-    if None in strides:
+    ours, theirs = level_strides(student), level_strides(teacher)
+    if ours is None or theirs is None:
         return  # the distiller runs both necks on an image before it trains
     for role, name, known in zip(
-        ("student", "teacher"), (row.student, row.teacher), strides, strict=True
+        ("student", "teacher"), (row.student, row.teacher), (ours, theirs), strict=True
     ):
         beyond = [level for level in row.distill["levels"] if level >= len(known)]
         if beyond:
@@ -51,10 +51,10 @@ def _check_levels(row: Row, student: dict, teacher: dict) -> None:
                 f"row {row.name}: distill.levels has {beyond[0]}, but the {role} {name} has the "
                 f"FPN levels 0 to {len(known) - 1}"
             )
-    if strides[0][0] != strides[1][0]:
+    if ours[0] != theirs[0]:
         raise FGDError(
-            f"row {row.name}: FPN level 0 has stride {strides[0][0]} in the student {row.student} "
-            f"and {strides[1][0]} in the teacher {row.teacher}: their features differ in height "
+            f"row {row.name}: FPN level 0 has stride {ours[0]} in the student {row.student} "
+            f"and {theirs[0]} in the teacher {row.teacher}: their features differ in height "
             "and width"
         )
 

@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmcv import Config
 
@@ -83,7 +83,7 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
     suite's batch.
     """
     teacher = load_teacher(suite, name, own_detectors(suite))
-    recipe = dict(suite=suite.name, teacher=name)
+    recipe: dict[str, Any] = dict(suite=suite.name, teacher=name)
     schedule = own_schedule(suite, name, "teacher")
     if schedule is None:
         schedule = {key: teacher[key] for key in SCHEDULE}
@@ -177,7 +177,7 @@ def _imports(*configs: Config) -> dict:
     found = [config.custom_imports for config in configs if config.get("custom_imports")]
     if not found:
         return {}
-    modules = []
+    modules: list[str] = []
     for each in found:
         named = each["imports"]
         modules += [named] if isinstance(named, str) else named

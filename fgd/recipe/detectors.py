@@ -71,7 +71,7 @@ def mini_detector(suite: Suite, name: str) -> dict:
     Raises:
         FGDError: it says nothing.
     """
-    sizes = suite.mini["detectors"]
+    sizes = (suite.mini or {})["detectors"]
     if name not in sizes:
         raise FGDError(
             f"suite {suite.name}: mini.detectors has no entry for {name!r}; add its depth and "

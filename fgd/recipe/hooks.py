@@ -7,8 +7,8 @@ from fgd.errors import FGDError
 # Not run, for what they do is done here otherwise.
 _DONE_OTHERWISE = {
     "NumClassCheckHook": "plans and trainings compare the classes of heads and data",
-    "CheckInvalidLossHook": "fgd.train.watch looks at every loss",
-    "YOLOXModeSwitchHook": "fgd.train.yolox ends with plain images",
+    "CheckInvalidLossHook": "fgd.training.watch looks at every loss",
+    "YOLOXModeSwitchHook": "fgd.training.yolox ends with plain images",
     "SyncNormHook": "DistributedDataParallel hands out the first process's statistics",
 }
 
@@ -21,7 +21,7 @@ def moving_average(name: str, config: Config) -> dict | None:
         config: its mmdet config.
 
     Returns:
-        Arguments of `fgd.train.ema.MovingAverage`.
+        Arguments of `fgd.training.ema.MovingAverage`.
 
     Raises:
         FGDError: the config asks for a hook that is neither run here nor replaced. Left out in

@@ -10,7 +10,7 @@ from typing import Any
 
 # Where a zoo config leaves to its class's default what depends on size, that default (mmdet 2.28.2:
 # RetinaHead, FCOSHead, GFLHead, SingleRoIExtractor): it has to be written down to be changed.
-_DEFAULTS = {
+_DEFAULTS: dict[str, dict[str, Any]] = {
     # Its convolutions have no norm. Drawn with 0.01, as for 256 channels, a narrow head passes a
     # ten-thousandth of its input on, and learns where objects are but not which; so they are drawn
     # for ReLU (arXiv 1502.01852).
@@ -116,7 +116,7 @@ def narrow_backbone(backbone: dict, depth: int, base_channels: int) -> dict:
 def _shrink(node: Any, size: Size) -> Any:
     """Apply the rules to every key of a config, however deep."""
     if isinstance(node, dict):
-        node = _DEFAULTS.get(node.get("type"), {}) | node
+        node = _DEFAULTS.get(str(node.get("type")), {}) | node
         return {key: _shrink_value(key, value, size) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return type(node)(_shrink(item, size) for item in node)

@@ -93,9 +93,8 @@ def merge(groups: list[dict[str, OwnDetector]], place: str) -> dict[str, OwnDete
 
 def name_of(detector: str | dict[str, Any]) -> str:
     """What a row's `student` or `teacher` is called: a name of the zoo, or a config's own."""
-    if isinstance(detector, dict):
-        detector = detector["config"]
-    return Path(detector).stem if detector.endswith(".py") else detector
+    config: str = detector["config"] if isinstance(detector, dict) else detector
+    return Path(config).stem if config.endswith(".py") else config
 
 
 def load_config(detector: OwnDetector) -> Config:
@@ -112,8 +111,8 @@ def load_config(detector: OwnDetector) -> Config:
             "one that mmdet writes into the folder of a training"
         )
     init = config.model.backbone.get("init_cfg")
-    if isinstance(init, dict) and "://" not in init.get("checkpoint", "://"):
-        init.checkpoint = str(_existing(detector.config, "init_cfg.checkpoint", init.checkpoint))
+    if isinstance(init, dict) and "://" not in (checkpoint := init.get("checkpoint", "://")):
+        init["checkpoint"] = str(_existing(detector.config, "init_cfg.checkpoint", checkpoint))
     return config
 
 

@@ -88,7 +88,10 @@ def plan(suite: Suite) -> Plan:
         FGDError: a row is unknown or does not fit together.
     """
     owned = own_detectors(suite)
-    rows, teachers, backbones, masks = {}, {}, {}, set()
+    rows: dict[str, RowPlan] = {}
+    teachers: dict[str, TeacherPlan] = {}
+    backbones: dict[str, str] = {}
+    masks: set[str] = set()
     check_stated_rates(suite)
     for name in suite.rows:
         row = load_row(name, suite)
@@ -106,7 +109,9 @@ def plan(suite: Suite) -> Plan:
             masks |= splits_with_masks(model, learns)
         keys = [_add_backbone(backbones, checkpoint) for checkpoint in needed]
         teachers[row.teacher] = TeacherPlan(
-            suite.trains(row.teacher), *keys[1:], own=owned.get(row.teacher)
+            suite.trains(row.teacher),
+            backbone=keys[1] if suite.trains(row.teacher) else None,
+            own=owned.get(row.teacher),
         )
         rows[name] = RowPlan(
             name=name,

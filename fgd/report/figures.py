@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
@@ -25,7 +26,7 @@ from fgd.table import Table
 PAGE = Style(ink="#010203", grid="#040506")
 _THEME = {PAGE.ink: "currentColor", PAGE.grid: "var(--line)"}
 # Type 42: text stays text in a PDF, as many journals ask. The salt makes equal figures equal files.
-_SETTINGS = {"pdf.fonttype": 42, "svg.hashsalt": "fgd"}
+_SETTINGS: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "fgd"}
 
 _SVG = "http://www.w3.org/2000/svg"
 ElementTree.register_namespace("", _SVG)

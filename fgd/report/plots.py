@@ -13,6 +13,7 @@ import matplotlib
 
 matplotlib.use("agg")
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
@@ -27,6 +28,9 @@ NAMES = {"teacher": "teacher", "baseline": "baseline", "fgd": "FGD"}
 _WORDS = 8  # points of AP that a gain's number covers
 _WIDTH = 4.8  # inches, of a figure that stands beside another
 _TERMS = ("#2f7fd6", "#e8973a", "#3aa86b", "#b45fc4", "#d1495b", "#7a8b2a", "#4fb3bf", "#a0714f")
+
+
+_FROM_TO = ("teacher", "baseline", "fgd")
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,10 @@ def ap_figure(table: Table, style: Style) -> Figure:
     for place, (_, figures) in enumerate(lines):
         _from_to(axes, place, figures.teacher_ap, figures.baseline_ap, figures.fgd_ap)
         if figures.gain is not None:
-            right = max(figures.fgd_ap, figures.baseline_ap)
-            if right <= (figures.teacher_ap or 0) < right + _WORDS:
-                right = figures.teacher_ap
+            right = max(figures.fgd_ap or 0, figures.baseline_ap or 0)
+            teacher = figures.teacher_ap or 0
+            if right <= teacher < right + _WORDS:
+                right = teacher
             words = f"{figures.gain:+.1f}".replace("-", "\u2212")  # a minus
             axes.annotate(
                 words, (right, place), (7, 0), textcoords="offset points", va="center",
@@ -93,14 +98,14 @@ def classes_figure(row: Row, style: Style) -> Figure | None:
         return None
 
     def gain(name: str) -> float:
-        pair = by_class["fgd"].get(name), by_class["baseline"].get(name)
-        return -math.inf if None in pair else pair[0] - pair[1]
+        fgd, baseline = by_class["fgd"].get(name), by_class["baseline"].get(name)
+        return -math.inf if fgd is None or baseline is None else fgd - baseline
 
     names.sort(key=gain, reverse=True)
     figure, axes = _new(style, _WIDTH, 0.19 * len(names) + 0.9)
     for place, name in enumerate(names):
-        values = (by_class[who].get(name) for who in ("teacher", "baseline", "fgd"))
-        _from_to(axes, place, *values, size=22)
+        teacher, baseline, fgd = (by_class[who].get(name) for who in _FROM_TO)
+        _from_to(axes, place, teacher, baseline, fgd, size=22)
     _name_lines(axes, names)
     axes.set_xlabel("AP")
     _legend_above(axes, style)
@@ -191,7 +196,7 @@ def _draw_terms(axes: Axes, run: Run, style: Style) -> None:
     number = 0
     for name, values in terms.items():
         if name == "loss":
-            look = dict(color=style.ink, lw=1.6)
+            look: dict[str, Any] = dict(color=style.ink, lw=1.6)
         else:
             look = dict(
                 color=_TERMS[number % len(_TERMS)], lw=1,
@@ -260,13 +265,14 @@ def _grid(table: Table, style: Style, draw: Callable[[Axes, Row], None]) -> Figu
         axes.remove()
     handles, labels = _distinct(figure.axes)
     if handles:
-        place = "outside upper center"
-        figure.legend(handles, labels, loc=place, ncols=3, fontsize=7, frameon=False)
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=3, fontsize=7, frameon=False
+        )
     return figure
 
 
-def _distinct(axes: list[Axes]) -> tuple[list, list[str]]:
-    found = {}
+def _distinct(axes: list[Axes]) -> tuple[list[Artist], list[str]]:
+    found: dict[str, Artist] = {}
     for place in axes:
         for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)

@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 from statistics import fmean
 
-from fgd import recipe
+from fgd import markdown, recipe
 from fgd.errors import FGDError
 from fgd.files import write_text
 from fgd.provenance import software
@@ -12,7 +12,7 @@ from fgd.report.figures import write_figure
 from fgd.report.plots import PAPER, gains_figure, main_kind
 from fgd.report.runs import device_hours, read_run
 from fgd.suite import Suite
-from fgd.table import Table, aligned, collect, main_table
+from fgd.table import Table, collect, main_table
 
 
 def write_study(suite: Suite, results: Path, out: Path, command: str) -> None:
@@ -41,7 +41,8 @@ def _page(
     table: Table, schedule: list[str], hours: dict[str, float], command: str, plot: str
 ) -> str:
     versions = software()["versions"]
-    images = {report["images"] for row in table.rows for report in row.measured.values()}
+    reports = (report for row in table.rows for report in row.measured.values())
+    images = {report["images"] for report in reports if report is not None}
     parts = [
         f"# What FGD gains, suite {table.suite}",
         _wrapped(
@@ -111,7 +112,7 @@ def _by_epoch(suite: Suite, table: Table, results: Path) -> list[str]:
     ]
     return [
         "AP on the way, mean over the seeds. What still rises at the end had more to learn:",
-        aligned(["Row", "Arm", *(f"epoch {epoch}" for epoch in epochs)], lines, left=2),
+        markdown.table(["Row", "Arm", *(f"epoch {epoch}" for epoch in epochs)], lines, left=2),
     ]
 
 
@@ -143,7 +144,7 @@ def _by_seed(table: Table) -> str:
         for row in table.rows
         for kind, figures in row.figures.items()
     ]
-    return aligned(header, lines, left=1)
+    return markdown.table(header, lines, left=1)
 
 
 def _signed(points: float | None) -> str:
@@ -156,7 +157,7 @@ def _verdict(table: Table) -> str:
     groups: dict[str, list[str]] = {"every": [], "some": [], "no": []}
     for row in table.rows:
         for kind, figures in row.figures.items():
-            above = sum(gain > 0 for gain in figures.gains)
+            above = sum(gain is not None and gain > 0 for gain in figures.gains)
             which = "every" if above == len(figures.gains) else "some" if above else "no"
             groups[which].append(f"{row.name} ({kind})")
     words = {"every": "with every seed", "some": "with some seeds only", "no": "with no seed"}

@@ -4,6 +4,6 @@
 be for its total batch.
 """
 
-from fgd.suite.suite import ARMS, Suite, load_suite, row_file
+from fgd.suite.suite import ARMS, Suite, load_suite, row_file, suite_file
 
-__all__ = ["ARMS", "Suite", "load_suite", "row_file"]
+__all__ = ["ARMS", "Suite", "load_suite", "row_file", "suite_file"]

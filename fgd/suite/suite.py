@@ -103,13 +103,23 @@ class Suite:
         return f"{self.results}/backbones/{key}.pth"
 
 
-def load_suite(path: str | Path) -> Suite:
-    """Read and check a suite file.
+def suite_file(chosen: str | Path) -> Path:
+    """The path of a suite that is chosen by its path, or one of configs/suites by its name."""
+    path = Path(chosen)
+    known = root() / "configs" / "suites" / f"{path.name}.yaml"
+    return known if path.name == str(chosen) and not path.is_file() and known.is_file() else path
+
+
+def load_suite(chosen: str | Path) -> Suite:
+    """Read and check a suite.
+
+    Args:
+        chosen: as of `suite_file`.
 
     Raises:
         FGDError: no such file, a key that the schema refuses, or an unknown row.
     """
-    path = Path(path)
+    path = suite_file(chosen)
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in (root() / "configs" / "suites").glob("*.yaml")))
         raise FGDError(f"{path}: no such suite file; configs/suites has {names}")

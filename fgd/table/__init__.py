@@ -6,7 +6,7 @@
 from fgd.table.collecting import collect
 from fgd.table.data import to_csv, to_json
 from fgd.table.latex import to_latex
-from fgd.table.markdown import aligned, main_table, to_markdown
+from fgd.table.markdown import main_table, to_markdown
 from fgd.table.model import Detector, Figures, Row, Table
 from fgd.table.writing import write_table
 
@@ -15,7 +15,6 @@ __all__ = [
     "Figures",
     "Row",
     "Table",
-    "aligned",
     "collect",
     "main_table",
     "to_csv",

@@ -69,11 +69,15 @@ def _figures(kind: str, suite: Suite, measured: dict[str, dict | None], publishe
     }
     gains = [difference(aps["fgd"][seed], aps["baseline"][seed]) for seed in suite.seeds]
     suffix = "" if kind == "box" else f"_{kind}"
+    fgd, baseline = (list(aps[arm].values()) for arm in ("fgd", "baseline"))
     return Figures(
         teacher_ap=mean([_ap(measured["teacher"], kind)]),
-        **{f"{arm}_ap": mean(by_seed.values()) for arm, by_seed in aps.items()},
-        **{f"{arm}_std": deviation(by_seed.values()) for arm, by_seed in aps.items()},
-        **{f"{arm}_runs": len(there(by_seed.values())) for arm, by_seed in aps.items()},
+        baseline_ap=mean(baseline),
+        baseline_std=deviation(baseline),
+        baseline_runs=len(there(baseline)),
+        fgd_ap=mean(fgd),
+        fgd_std=deviation(fgd),
+        fgd_runs=len(there(fgd)),
         gain_std=deviation(gains),
         gains=tuple(None if gain is None else round(gain, 1) for gain in gains),
         published_baseline=published.get(f"baseline{suffix}"),

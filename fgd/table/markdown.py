@@ -1,5 +1,6 @@
 """The table as a page that reads well in a terminal and rendered."""
 
+from fgd import markdown
 from fgd.checkout import workflow_command
 from fgd.table.model import Figures, Table
 
@@ -29,7 +30,7 @@ def to_markdown(table: Table) -> str:
 
 def main_table(table: Table) -> str:
     """The results as a Markdown table, a line a row and kind of AP."""
-    return aligned(_main_header(table), _main_lines(table), left=3)
+    return markdown.table(_main_header(table), _main_lines(table), left=3)
 
 
 def _seeds(table: Table) -> list[str]:
@@ -100,25 +101,11 @@ def _checkpoints(table: Table) -> list[str]:
     if not lines:
         return []
     header = ["Row", "Teacher", "Baseline", "FGD"]
-    return ["## Checkpoints", "First digits of their SHA-256.", aligned(header, lines, left=4)]
-
-
-def aligned(header: list[str], lines: list[list[str]], left: int) -> str:
-    """A Markdown table whose columns line up; the first `left` ones are flush left."""
-    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-
-    def line(cells: list[str]) -> str:
-        padded = [
-            cell.ljust(width) if number < left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    rule = [
-        "-" * width if number < left else "-" * (width - 1) + ":"
-        for number, width in enumerate(widths)
+    return [
+        "## Checkpoints",
+        "First digits of their SHA-256.",
+        markdown.table(header, lines, left=4),
     ]
-    return "\n".join([line(header), line(rule), *map(line, lines)])
 
 
 def _points(value: float | None, deviation: float | None = None, sign: str = "") -> str:

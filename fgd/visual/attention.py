@@ -17,8 +17,8 @@ from fgd.checkpoint import read_checkpoint
 from fgd.distiller import FGDDistiller, loss_name
 from fgd.errors import FGDError
 from fgd.loss import FGDLoss, paper, scale_masks
-from fgd.train.sampling import derive_seed, seed_everything
-from fgd.visual.images import Picture, network_input
+from fgd.training.sampling import derive_seed, seed_everything
+from fgd.visual.images import NetworkInput, Picture, network_input
 from fgd.weights import load_strictly
 
 
@@ -109,9 +109,11 @@ def _attentions(distiller: FGDDistiller, img: Tensor) -> dict[int, tuple[Attenti
     """Attention of student and teacher by level."""
     found = {}
     for level, (student, teacher) in distiller.features(img).items():
-        loss: FGDLoss = distiller.distill_losses[loss_name(level)]
-        found[level] = tuple(
-            _attention(features, loss.temperature) for features in (loss.aligned(student), teacher)
+        loss = distiller.distill_losses[loss_name(level)]
+        assert isinstance(loss, FGDLoss)
+        found[level] = (
+            _attention(loss.aligned(student), loss.temperature),
+            _attention(teacher, loss.temperature),
         )
     return found
 
@@ -122,8 +124,12 @@ def _attention(features: Tensor, temperature: float) -> Attention:
     return Attention(spatial[0, 0].numpy(), channel[0, :, 0, 0].numpy())
 
 
-def _masks(picture: Picture, item, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _masks(
+    picture: Picture, item: NetworkInput, size: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    assert picture.truth is not None  # as `fgd_views` says
     boxes = torch.as_tensor(picture.truth.boxes * item.scale, dtype=torch.float32).view(-1, 4)
-    (masks,) = scale_masks([boxes], [item.shape], [size])
+    height, width = size
+    (masks,) = scale_masks([boxes], [item.shape], [(height, width)])
     foreground, background = masks[0].numpy()
     return foreground, background

@@ -9,7 +9,7 @@ from mmdet.datasets import DATASETS
 from mmdet.models import build_detector
 
 from fgd import compat
-from fgd.transfer import plain_checkpoint
+from fgd.transferring import plain_checkpoint
 from fgd.visual.images import Objects, Picture, network_input
 from fgd.weights import load_strictly
 

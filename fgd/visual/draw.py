@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,6 +11,7 @@ matplotlib.use("agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from fgd.files import atomic_path
@@ -43,8 +45,8 @@ def detections_figure(pictures: list[Picture], columns: dict[str, list[Objects]]
     colours = _colours(columns)
     heights = [_TILE * _aspect(picture) for picture in pictures]
     size = (_TILE * len(columns), sum(heights) + _LINE * (1 + len(pictures)))
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
+    figure = Figure(figsize=size, layout=layout)
     axes = figure.subplots(len(pictures), len(columns), squeeze=False, height_ratios=heights)
     for place, title in zip(axes[0], columns, strict=True):
         place.set_title(title, fontsize=10, color=_INK, parse_math=False)
@@ -60,8 +62,8 @@ def attention_figure(pictures: list[Picture], views: list[list[LevelView]]) -> F
     """FGD's view of every image: a column for each level, a row for each thing that is weighted."""
     levels = max(map(len, views))
     heights = [5 * (_MAP * _aspect(p) + _LINE) + _BAR_HEIGHT + 3 * _LINE for p in pictures]
-    figure = Figure(figsize=(_LABELS + 1.1 * _MAP * levels, sum(heights)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    figure = Figure(figsize=(_LABELS + 1.1 * _MAP * levels, sum(heights)), layout=layout)
     blocks = figure.subfigures(len(pictures), 1, squeeze=False, height_ratios=heights)[:, 0]
     for block, picture, view in zip(blocks, pictures, views, strict=True):
         _block(block, picture, view)
@@ -141,7 +143,7 @@ def _mean_distance(student: Attention, teacher: Attention) -> float:
     return float(np.abs(student.channel - teacher.channel).mean())
 
 
-def _show(place: Axes, pixels: np.ndarray, **settings) -> None:
+def _show(place: Axes, pixels: np.ndarray, **settings: Any) -> None:
     place.imshow(pixels, **settings)
     _frame(place, pixels)
 

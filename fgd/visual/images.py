@@ -12,6 +12,7 @@ import numpy as np
 from mmcv import Config
 from mmdet.datasets import replace_ImageToTensor
 from mmdet.datasets.pipelines import Compose
+from pycocotools.coco import COCO
 from torch import Tensor
 
 from fgd.data.batches import Collate
@@ -114,8 +115,6 @@ def _read_annotations(path: Path) -> dict:
 
 
 def _truths(paths: list[Path], annotations: Path) -> list[Objects]:
-    from pycocotools.coco import COCO
-
     content = _read_annotations(annotations)
     coco = COCO()
     coco.dataset = content
@@ -137,7 +136,7 @@ def _image_id(path: Path, ids: dict[str, int], annotations: Path) -> int:
     )
 
 
-def _truth(coco, image: int) -> Objects:
+def _truth(coco: COCO, image: int) -> Objects:
     found = [a for a in coco.imgToAnns[image] if not a.get("iscrowd")]
     corners = [(x, y, x + w, y + h) for x, y, w, h in (a["bbox"] for a in found)]
     masks = [coco.annToMask(a).astype(bool) for a in found] if _segmented(found) else None

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from mmcv.utils import get_logger
 
 from fgd.visual.attention import fgd_views
 from fgd.visual.detect import Detector
 from fgd.visual.draw import attention_figure, detections_figure, save
-from fgd.visual.images import choose_images, read_pictures
+from fgd.visual.images import Objects, choose_images, read_pictures
 
 TRUTH = "Ground truth"
 
@@ -39,10 +40,13 @@ def draw(
     """
     for name in ("mmcv", "root"):  # they announce every tensor and every layer of a new detector
         get_logger(name).setLevel("ERROR")
-    paths = list(images) or choose_images(annotations, folder, number)
+    paths = list(images)
+    if not paths:
+        assert annotations is not None and folder is not None  # what to choose from
+        paths = choose_images(annotations, folder, number)
     pictures = read_pictures(paths, annotations)
     if models:
-        columns = {} if annotations is None else {TRUTH: [p.truth for p in pictures]}
+        columns = {} if annotations is None else {TRUTH: [p.truth or Objects() for p in pictures]}
         for name, config, checkpoint in models:
             detector = Detector(config, checkpoint)
             columns[name] = [detector(picture, score) for picture in pictures]
@@ -52,7 +56,7 @@ def draw(
         yield _write(attention_figure(pictures, views), out, "attention")
 
 
-def _write(figure, out: Path, kind: str) -> Path:
+def _write(figure: Figure, out: Path, kind: str) -> Path:
     path = out.with_name(f"{out.name}_{kind}.png")
     save(figure, path)
     return path

@@ -130,7 +130,7 @@ def _zoo() -> dict[str, tuple[dict, Path]]:
 
 def _read(metafiles: list[Path], root: Path) -> dict[str, tuple[dict, Path]]:
     """Every model's entry by name, with the folder that its `Config:` is relative to."""
-    models = {}
+    models: dict[str, tuple[dict, Path]] = {}
     for metafile in metafiles:
         content = yaml.load(metafile.read_text(encoding="utf-8"), yaml.CSafeLoader)
         # Some metafiles are a bare list of models, most have it beside the list of collections.
@@ -140,7 +140,7 @@ def _read(metafiles: list[Path], root: Path) -> dict[str, tuple[dict, Path]]:
 
 
 def _model(entry: dict, root: Path) -> ZooModel:
-    metrics = {}
+    metrics: dict[str, float | str] = {}
     for result in entry.get("Results", ()):
         metrics |= result["Metrics"]
     if "Weights" not in entry:
@@ -162,6 +162,6 @@ def _points(value: float | str | None) -> float | None:
 
 def _package(name: str) -> Path:
     spec = find_spec(name)
-    if spec is None:
+    if spec is None or spec.submodule_search_locations is None:
         raise FGDError(f"the package {name} is not installed; `make setup` installs it")
     return Path(spec.submodule_search_locations[0])

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fgd.errors import FGDError
 from fgd.files import write_text
-from fgd.transfer import plain_checkpoint, write_hashed
+from fgd.transferring import plain_checkpoint, write_hashed
 
 
 def publish(
@@ -45,7 +46,7 @@ def publish(
             "(mini.schedule, or `lr` of this detector); if it was still falling, raise its `epochs`"
         )
     weights = write_hashed(plain_checkpoint(checkpoint), index, name)
-    entry = {"Name": name, "Weights": weights.resolve().as_uri()}
+    entry: dict[str, Any] = {"Name": name, "Weights": weights.resolve().as_uri()}
     if config is not None:
         entry["Config"] = config
     if metrics:

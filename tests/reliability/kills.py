@@ -23,7 +23,7 @@ def count(folder: Path, suite: Any, wanted: int, seed: int = 0) -> dict[str, int
     """
     from detectors import training_config
 
-    import fgd.train  # noqa: F401  before the fork: a run then starts at once
+    import fgd.training  # noqa: F401  before the fork: a run then starts at once
 
     torch.set_num_threads(1)
     config = folder / "config.py"
@@ -60,7 +60,7 @@ def _train(config: Path, run: Path) -> int:
         log = os.open(run.with_suffix(".log"), os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        from fgd.train import train
+        from fgd.training import train
 
         train(config, run, run.with_suffix(".pth"))
         status = 0

@@ -34,14 +34,14 @@ class _Detector(nn.Module):
 
 def tiny_loop(folder: Path, steps: int, log_interval: int, state_interval: int):
     """A loop of at least `steps` iterations, in epochs of ten."""
-    from fgd.train.background import Background
-    from fgd.train.log import Log
-    from fgd.train.loop import Loop
-    from fgd.train.runner import Runner
-    from fgd.train.sampling import BatchPlan, SeededDataset
-    from fgd.train.state import Meta, States
-    from fgd.train.step import Trainable
-    from fgd.train.watch import Incidents, Policy, Watch
+    from fgd.training.background import Background
+    from fgd.training.log import Log
+    from fgd.training.loop import Loop
+    from fgd.training.runner import Runner
+    from fgd.training.sampling import BatchPlan, SeededDataset
+    from fgd.training.state import Meta, States
+    from fgd.training.step import Trainable
+    from fgd.training.watch import Incidents, Policy, Watch
 
     folder.mkdir(parents=True)
     detector = _Detector()

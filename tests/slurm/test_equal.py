@@ -8,9 +8,9 @@ from mmcv import Config
 from slurm_project import Project
 
 from fgd import progress
-from fgd.train import run as training
-from fgd.train import train
-from fgd.train.step import Trainable
+from fgd.training import run as training
+from fgd.training import train
+from fgd.training.step import Trainable
 
 
 class InTurn(Trainable):

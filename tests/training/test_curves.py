@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fgd import progress, recipe
 from fgd.errors import FGDError
-from fgd.train import curves, train
-from fgd.train.curves import TensorBoardHook
+from fgd.training import curves, train
+from fgd.training.curves import TensorBoardHook
 
 
 def read(work_dir, tag) -> dict[int, float]:

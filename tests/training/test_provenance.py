@@ -10,8 +10,8 @@ from fgd.errors import FGDError
 from fgd.evaluation.evaluate import evaluate
 from fgd.fingerprint import fingerprint
 from fgd.method import method_id
-from fgd.train import train
-from fgd.transfer import transfer
+from fgd.training import train
+from fgd.transferring import transfer
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.precision import Precision, usual
-from fgd.train import state, train
-from fgd.train.background import Background, Snapshot
-from fgd.train.run import _optimizer
-from fgd.train.step import Trainable, update
+from fgd.training import state, train
+from fgd.training.background import Background, Snapshot
+from fgd.training.run import _optimizer
+from fgd.training.step import Trainable, update
 
 
 @pytest.fixture
@@ -118,10 +118,10 @@ def test_a_first_step_that_overflows_leaves_no_trace(optimizer):
 def test_a_run_goes_on_in_the_precision_that_it_began_with(config_of, tmp_path, monkeypatch):
     """On another kind of GPU than before."""
     config = config_of(precision="auto")
-    monkeypatch.setattr("fgd.train.run.usual", lambda device: "bf16")
+    monkeypatch.setattr("fgd.training.run.usual", lambda device: "bf16")
     train(config, tmp_path / "run", tmp_path / "whole.pth")
     max((tmp_path / "run").glob("iter_*.pth")).unlink()
-    monkeypatch.setattr("fgd.train.run.usual", lambda device: "fp32")
+    monkeypatch.setattr("fgd.training.run.usual", lambda device: "fp32")
     train(config, tmp_path / "run", tmp_path / "resumed.pth")
     whole, resumed = final(tmp_path / "whole.pth"), final(tmp_path / "resumed.pth")
     assert whole["meta"]["precision"] == resumed["meta"]["precision"] == "bf16"

@@ -18,9 +18,9 @@ from detectors import training_config
 from mmcv import Config
 
 from fgd.errors import FGDError
-from fgd.train import train
-from fgd.train.sampling import BatchPlan
-from fgd.train.state import exclusive, find_state
+from fgd.training import train
+from fgd.training.sampling import BatchPlan
+from fgd.training.state import exclusive, find_state
 
 FGD = Path(sys.executable).with_name("fgd")
 
@@ -211,7 +211,7 @@ def test_processes_that_find_different_states_do_not_train_together(
     max((tmp_path / "run_as_it_was").glob("iter_*.pth")).unlink()
     script = """if True:
         import os, sys
-        from fgd.train import train
+        from fgd.training import train
         config, folder, out = sys.argv[1:]
         train(config, folder if os.environ["RANK"] == "0" else f"{folder}_as_it_was", out)
     """

@@ -18,10 +18,10 @@ from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
 from fgd.evaluation.scores import METRICS
 from fgd.recipe import compose, load_row
-from fgd.train import train
-from fgd.train import validation as validation_module
-from fgd.train.validation import Collapse, Validation
-from fgd.transfer import transfer
+from fgd.training import train
+from fgd.training import validation as validation_module
+from fgd.training.validation import Collapse, Validation
+from fgd.transferring import transfer
 
 FGD = Path(sys.executable).with_name("fgd")
 
@@ -110,7 +110,7 @@ def test_two_processes_evaluate_the_same_detector(config, tmp_path, two_processe
         import os, sys
         from pathlib import Path
         from fgd.checkpoint import content_hash
-        from fgd.train import train, validation
+        from fgd.training import train, validation
         detect = validation.detect
         def noted(model, *rest):
             tensors = dict(model.student.state_dict())

@@ -11,7 +11,7 @@ from mmcv import Config
 from fgd.audit import check_start
 from fgd.cli import main
 from fgd.errors import FGDError
-from fgd.train import run, train
+from fgd.training import run, train
 from fgd.visual.attention import distiller_at_start, fgd_views
 from fgd.visual.detect import _objects
 from fgd.visual.images import choose_images, read_pictures

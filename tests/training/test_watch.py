@@ -11,8 +11,8 @@ from fgd import progress
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError
 from fgd.loss import PyramidLoss
-from fgd.train import train
-from fgd.train.sampling import derive_seed
+from fgd.training import train
+from fgd.training.sampling import derive_seed
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_batches_are_left_out_only_so_often(config, break_at, tmp_path):
 
 
 def test_a_spike_is_told_and_training_goes_on(config, break_at, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("fgd.train.watch._FEWEST", 3)
+    monkeypatch.setattr("fgd.training.watch._FEWEST", 3)
     break_at(6, 1e7)
     with caplog.at_level("INFO", logger="fgd"):
         train(config(), tmp_path / "run", tmp_path / "out.pth")
@@ -142,7 +142,7 @@ def test_a_run_that_was_stopped_goes_on_with_another_policy(config, break_at, tm
 
 
 def test_a_spike_that_stopped_a_run_may_be_reported_alone(config, break_at, tmp_path, monkeypatch):
-    monkeypatch.setattr("fgd.train.watch._FEWEST", 3)
+    monkeypatch.setattr("fgd.training.watch._FEWEST", 3)
     break_at(6, 1e7)
     with pytest.raises(FGDError, match=r"iteration 7: loss is .* times its recent median"):
         train(config(watch=dict(spike="stop")), tmp_path / "run", tmp_path / "out.pth")

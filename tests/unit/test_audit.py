@@ -16,7 +16,7 @@ from fgd.audit import BACKBONE, OWN, TEACHER, check_start, own_values, summary
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError
 from fgd.files import sha256
-from fgd.train import train
+from fgd.training import train
 from fgd.weights import inherit
 
 COUNTER = ".num_batches_tracked"

@@ -17,7 +17,7 @@ FAILED = JobState("FAILED", reason="NonZeroExitCode", exit_code="1:0")
 KILLED = JobState("FAILED", reason="NonZeroExitCode", exit_code="137:0")
 
 TRACEBACK = """Traceback (most recent call last):
-  File "/fgd/train/run.py", line 35, in train
+  File "/fgd/training/run.py", line 35, in train
     _run(Path(config), work_dir, Path(out), rank, world_size, device)
 {}
 """
@@ -28,7 +28,7 @@ LOST_PEER = TRACEBACK.format(
     "Read error [127.0.0.1]:18829: Connection reset by peer"
 )
 NO_GROUP = """Traceback (most recent call last):
-  File "/fgd/train/run.py", line 300, in _process_group
+  File "/fgd/training/run.py", line 300, in _process_group
     dist.init_process_group("nccl" if on_gpu else "gloo")
   File "/torch/distributed/c10d_logger.py", line 83, in wrapper
     return func(*args, **kwargs)

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 import fgd.fingerprint
-import fgd.train
+import fgd.training
 from cluster.executors import task_paths
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
@@ -28,7 +28,7 @@ def seen_gpus(monkeypatch, tmp_path):
     def train(*_, **__):
         seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
-    monkeypatch.setattr(fgd.train, "train", train)
+    monkeypatch.setattr(fgd.training, "train", train)
     monkeypatch.setattr(fgd.fingerprint, "fingerprint", lambda config: "abc")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the GPUs' locks are
     monkeypatch.setattr("fgd.progress.log_to", lambda stream: None)
@@ -72,7 +72,7 @@ def test_a_training_that_is_no_longer_the_one_that_was_submitted_is_refused(seen
 RANK = """
 import os, signal
 import fgd.fingerprint
-import fgd.train
+import fgd.training
 from cluster.task import TrainingTask
 
 class Late:
@@ -80,7 +80,7 @@ class Late:
         os.kill(os.getpid(), signal.SIGUSR2)
 
 signal.signal(signal.SIGUSR2, lambda *_: None)
-fgd.train.train = lambda *_, **__: print("trained")
+fgd.training.train = lambda *_, **__: print("trained")
 fgd.fingerprint.fingerprint = lambda config: "abc"
 late = Late()
 TrainingTask("config.py", "run", "final.pth", "abc")()

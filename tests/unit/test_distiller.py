@@ -13,7 +13,7 @@ import fgd.distiller
 from fgd import recipe
 from fgd.errors import FGDError
 from fgd.precision import Precision
-from fgd.train.step import TrainStep
+from fgd.training.step import TrainStep
 
 
 def distiller_of(suite, row) -> fgd.distiller.FGDDistiller:

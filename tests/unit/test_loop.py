@@ -8,8 +8,8 @@ from mmcv.runner.hooks import Hook
 from reliability.steps import tiny_loop
 
 from fgd.checkpoint import read_checkpoint
-from fgd.train.state import Meta, saved_states
-from fgd.train.watch import GoBack
+from fgd.training.state import Meta, saved_states
+from fgd.training.watch import GoBack
 
 
 @pytest.fixture

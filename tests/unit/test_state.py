@@ -9,9 +9,9 @@ import torch
 
 from fgd.checkpoint import read_checkpoint, seal
 from fgd.errors import FGDError
-from fgd.train import space
-from fgd.train.run import _finish
-from fgd.train.state import find_state, tidy, write_state
+from fgd.training import space
+from fgd.training.run import _finish
+from fgd.training.state import find_state, tidy, write_state
 
 LOGGER = logging.getLogger("test")
 

@@ -11,10 +11,10 @@ from fgd.checkout import root
 from fgd.distiller import FGDDistiller
 from fgd.fingerprint import training_annotations
 from fgd.suite import load_suite
-from fgd.train.state import Meta
-from fgd.train.step import Trainable
-from fgd.train.watch import Incidents, Policy, Watch
-from fgd.train.yolox import InputSizeHook, yolox_hooks
+from fgd.training.state import Meta
+from fgd.training.step import Trainable
+from fgd.training.watch import Incidents, Policy, Watch
+from fgd.training.yolox import InputSizeHook, yolox_hooks
 
 SUITE = load_suite(root() / "configs" / "suites" / "yolox.yaml")
 

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
-from fgd.train import ranks
-from fgd.train.diagnosis import diagnose, not_finite_in, summary
-from fgd.train.state import Meta
-from fgd.train.step import Trainable
+from fgd.training import ranks
+from fgd.training.diagnosis import diagnose, not_finite_in, summary
+from fgd.training.state import Meta
+from fgd.training.step import Trainable
 
 _LOGGER = logging.getLogger(__name__)
 RECENT = 100  # iterations whose median loss a spike is measured by

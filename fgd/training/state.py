@@ -17,10 +17,10 @@ import torch.distributed as dist
 from fgd.checkpoint import is_sealed, read_checkpoint, seal
 from fgd.errors import FGDError
 from fgd.files import atomic_path
-from fgd.train import ranks, space
-from fgd.train.background import Background, Snapshot
-from fgd.train.ema import MovingAverage
-from fgd.train.step import Trainable
+from fgd.training import ranks, space
+from fgd.training.background import Background, Snapshot
+from fgd.training.ema import MovingAverage
+from fgd.training.step import Trainable
 from fgd.weights import load_strictly
 
 _NAME = "iter_{:07d}.pth"
@@ -235,8 +235,10 @@ def tidy(folder: Path, state: dict[str, Any] | None) -> None:
     """
     for path in folder.glob(".iter_*.part"):
         path.unlink()
-    for path in saved_states(folder) if state is not None else ():
-        if int(_PATTERN.fullmatch(path.name)[1]) > state["meta"]["iter"]:
+    if state is None:
+        return
+    for path in saved_states(folder):
+        if int(path.stem.removeprefix("iter_")) > state["meta"]["iter"]:
             path.rename(path.with_suffix(".damaged"))
 
 

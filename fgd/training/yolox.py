@@ -11,7 +11,7 @@ from mmcv.runner.hooks import Hook
 from mmdet.models.detectors import YOLOX
 from torch import nn
 
-from fgd.train.runner import Runner
+from fgd.training.runner import Runner
 
 # What mixes or distorts images; YOLOX's last epochs see them as they are.
 _MIXING = ("Mosaic", "RandomAffine", "MixUp")
@@ -63,5 +63,6 @@ class LastEpochsHook(Hook):
         """Called by the runner, before the workers of an epoch start."""
         # As mmdet counts them: the epoch before the last ones is one of them.
         if runner.epoch + 1 >= runner.max_epochs - self._last_epochs:
-            runner.data_loader.dataset.dataset.update_skip_type_keys(_MIXING)
+            seeded: Any = runner.data_loader.dataset  # a SeededDataset
+            seeded.dataset.update_skip_type_keys(_MIXING)
             self._student.bbox_head.use_l1 = True

@@ -1,6 +1,6 @@
 """One training step: from a batch to the losses of the detector."""
 
-from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -74,11 +74,11 @@ class Trainable:
         """Training mode."""
         self._step.train()
 
-    def parameters(self):
+    def parameters(self) -> Iterator[nn.Parameter]:
         """The detector's parameters, for gradient clipping."""
         return self.module.parameters()
 
-    def state_dict(self) -> OrderedDict:
+    def state_dict(self) -> dict[str, Any]:
         """The detector's own state, without any wrapper's prefix."""
         return self.module.state_dict()
 

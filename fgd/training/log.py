@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fgd import progress
-from fgd.train import ranks
+from fgd.training import ranks
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import torch.distributed as dist
 from mmcv import Config
-from torch.utils.data import DataLoader, Dataset
+from mmdet.datasets import CocoDataset
+from torch.utils.data import DataLoader
 
 from fgd import progress
 from fgd.errors import FGDError
 from fgd.evaluation.scores import coco_figures, detect, test_data
 from fgd.heads import heads
-from fgd.train import ranks
-from fgd.train.ema import MovingAverage
-from fgd.train.step import Trainable
+from fgd.training import ranks
+from fgd.training.ema import MovingAverage
+from fgd.training.step import Trainable
 
 _LOGGER = logging.getLogger(__name__)
 _LEAST = 0.01  # AP, as a fraction; what has not been above it cannot collapse
@@ -64,7 +65,7 @@ class Validation:
     policy: Collapse
 
     def __post_init__(self) -> None:
-        self._data: tuple[Dataset, DataLoader] | None = None
+        self._data: tuple[CocoDataset, DataLoader] | None = None
 
     def catch_up(self, iteration: int) -> dict[str, float]:
         """Drop what a killed run wrote after its state; make up for what it did not come to.
@@ -117,7 +118,7 @@ class Validation:
         return {} if shares is None else self._write(done, dataset, _together(shares), started)
 
     def _write(
-        self, done: int, dataset: Dataset, results: list, started: float
+        self, done: int, dataset: CocoDataset, results: list, started: float
     ) -> dict[str, float]:
         detector = self.cfg.model.get("student", self.cfg.model)
         figures = coco_figures(dataset, results, pycocotools=False)
@@ -151,9 +152,10 @@ class Validation:
 
     def _collapse(self) -> str | None:
         """An AP that has collapsed, in words."""
-        *earlier, last = progress.read(self.folder, progress.VALIDATION) or [None]
-        if not earlier:
+        entries = progress.read(self.folder, progress.VALIDATION)
+        if len(entries) < 2:
             return None
+        *earlier, last = entries
         kind = next(iter(progress.points_of(last)))
         best = max(earlier, key=lambda entry: entry[kind]["AP"])
         before, now = best[kind]["AP"], last[kind]["AP"]

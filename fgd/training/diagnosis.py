@@ -2,14 +2,14 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from fgd.train import ranks
-from fgd.train.sampling import seed_iteration
-from fgd.train.step import Trainable
+from fgd.training import ranks
+from fgd.training.sampling import seed_iteration
+from fgd.training.step import Trainable
 
 _LISTED = 20  # tensors named in a diagnosis
 
@@ -85,7 +85,7 @@ def _by_level(losses: dict[str, Any]) -> Iterator[tuple[str, float]]:
                 yield f"{name}, level {level}", item.mean().item()
 
 
-def _not_finite(tensors: dict[str, Tensor]) -> list[str]:
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for name, t in tensors.items() if not t.isfinite().all()][:_LISTED]
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 
 from fgd.data.batches import on_device
-from fgd.train.ema import MovingAverage
-from fgd.train.log import Log
-from fgd.train.runner import Runner
-from fgd.train.sampling import seed_iteration
-from fgd.train.state import Meta, States
-from fgd.train.step import Trainable, update
-from fgd.train.validation import Validation
-from fgd.train.watch import Watch
+from fgd.training.ema import MovingAverage
+from fgd.training.log import Log
+from fgd.training.runner import Runner
+from fgd.training.sampling import BatchPlan, seed_iteration
+from fgd.training.state import Meta, States
+from fgd.training.step import Trainable, update
+from fgd.training.validation import Validation
+from fgd.training.watch import Watch
 
 
 @dataclass
@@ -66,7 +66,9 @@ class Loop:
         """Train what is left of the current epoch, and validate."""
         runner = self.runner
         self.model.train()
-        runner.data_loader.batch_sampler.begin(runner.epoch, runner.inner_iter)
+        plan = runner.data_loader.batch_sampler
+        assert isinstance(plan, BatchPlan)
+        plan.begin(runner.epoch, runner.inner_iter)
         runner.call_hook("before_train_epoch")  # YOLOX's last epochs, before the workers start
         self.log.start_clock()
         for batch in on_device(runner.data_loader, self.model.device):

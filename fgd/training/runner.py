@@ -1,4 +1,4 @@
-"""What mmcv's and mmdet's hooks take for their runner; the training itself is `fgd.train.loop`."""
+"""What mmcv's and mmdet's hooks take for their runner; `fgd.training.loop` trains."""
 
 import logging
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 from mmcv.runner import EpochBasedRunner
 from torch.utils.data import DataLoader
 
-from fgd.train.step import Trainable
+from fgd.training.step import Trainable
 
 
 class Runner(EpochBasedRunner):

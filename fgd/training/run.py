@@ -16,6 +16,7 @@ from mmcv.runner import build_optimizer
 from mmcv.utils import get_logger
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
+from mmdet.models.detectors import BaseDetector
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -29,15 +30,15 @@ from fgd.fingerprint import fingerprint, starting_weights, training_annotations
 from fgd.precision import AUTO, Precision, usual
 from fgd.provenance import of_training
 from fgd.suite import rate
-from fgd.train import curves, ranks
-from fgd.train.background import Background
-from fgd.train.ema import MovingAverage
-from fgd.train.log import Log
-from fgd.train.loop import Loop
-from fgd.train.runner import Runner
-from fgd.train.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
-from fgd.train.space import check_space, state_bytes, told_when_full
-from fgd.train.state import (
+from fgd.training import curves, ranks
+from fgd.training.background import Background
+from fgd.training.ema import MovingAverage
+from fgd.training.log import Log
+from fgd.training.loop import Loop
+from fgd.training.runner import Runner
+from fgd.training.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
+from fgd.training.space import check_space, state_bytes, told_when_full
+from fgd.training.state import (
     KEPT,
     Meta,
     States,
@@ -48,10 +49,10 @@ from fgd.train.state import (
     set_aside,
     tidy,
 )
-from fgd.train.step import Trainable
-from fgd.train.validation import Collapse, Validation
-from fgd.train.watch import GoBack, Incidents, Policy, Watch
-from fgd.train.yolox import yolox_hooks
+from fgd.training.step import Trainable
+from fgd.training.validation import Collapse, Validation
+from fgd.training.watch import GoBack, Incidents, Policy, Watch
+from fgd.training.yolox import yolox_hooks
 
 
 def train(config: str | Path, work_dir: str | Path, out: str | Path, patience_s: float = 0) -> None:
@@ -195,7 +196,7 @@ def _earlier_state(
     return state if matches else None
 
 
-def _build(cfg: Config, classes: tuple[str, ...]) -> nn.Module:
+def _build(cfg: Config, classes: tuple[str, ...]) -> BaseDetector:
     # Seeded here, so that the audit can build the same detector again.
     seed_everything(derive_seed(cfg.seed))
     detector = build_detector(cfg.model)
@@ -206,7 +207,7 @@ def _build(cfg: Config, classes: tuple[str, ...]) -> nn.Module:
 
 
 def _audit(
-    detector: nn.Module, cfg: Config, work_dir: Path, rank: int, logger: logging.Logger
+    detector: BaseDetector, cfg: Config, work_dir: Path, rank: int, logger: logging.Logger
 ) -> None:
     # Every rank checks what it starts from, so that all of them stop and tell the reason.
     own = own_values(_build(cfg, detector.CLASSES))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from fgd.errors import FGDError
-from fgd.train.ema import MovingAverage
+from fgd.training.ema import MovingAverage
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from fgd.train import ranks
+from fgd.training import ranks
 
 
 class SampleKey(NamedTuple):
     """What the sampler hands to the dataset: an index and the seed of its augmentations."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     seed: int
 
 
@@ -78,7 +78,7 @@ class BatchPlan(Sampler[list[SampleKey]]):
 class SeededDataset(Dataset):
     """A dataset whose augmentations depend on the key's seed alone."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
