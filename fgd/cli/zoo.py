@@ -44,7 +44,8 @@ def zoo_show(name: str, as_json: bool) -> None:
     Builds the model to count its parameters.
     """
     from fgd.download import cached_file
-    from fgd.heads import heads, level_strides
+    from fgd.heads import heads
+    from fgd.pair import level_strides
     from fgd.recipe import known_config
     from fgd.zoo import find
 

@@ -5,7 +5,6 @@ from mmcv import Config, ConfigDict
 from fgd.checkout import root
 from fgd.configs import read_config
 from fgd.errors import FGDError
-from fgd.heads import heads
 from fgd.recipe import own
 from fgd.recipe.asked import check_asked
 from fgd.recipe.data import data_classes, replaced
@@ -89,8 +88,3 @@ def backbone_checkpoint(model: dict) -> str | None:
 def backbone_key(checkpoint: str) -> str:
     """File name of a backbone: `open-mmlab://detectron2/resnet50_caffe` is `resnet50_caffe`."""
     return checkpoint.rsplit("/", 1)[-1].removesuffix(".pth")
-
-
-def number_of_classes(model: dict) -> int:
-    """How many classes a model's heads tell apart."""
-    return next(iter(heads(model).values()))["num_classes"]
