@@ -15,6 +15,6 @@ def heads(model: dict) -> dict[str, dict]:
     return {kind: head[0] if isinstance(head, list) else head for kind, head in found.items()}
 
 
-def number_of_classes(model: dict) -> int:
-    """How many classes a model's heads tell apart."""
-    return next(iter(heads(model).values()))["num_classes"]
+def number_of_classes(model: dict) -> int | None:
+    """How many classes a model's heads tell apart; None for one without, such as an RPN alone."""
+    return next(iter(heads(model).values()), {}).get("num_classes")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmcv import Config
-from mmdet.models import build_detector
 from torch import nn
 
 from fgd import compat, recipe
@@ -14,7 +13,8 @@ from fgd.new_row.wish import Wish
 from fgd.pair import Pair
 from fgd.pair.taps import built
 from fgd.recipe import own
-from fgd.recipe.asked import check_asked, repeats
+from fgd.recipe.asked import check_asked, repeats, without_teacher
+from fgd.recipe.building import build
 from fgd.recipe.own import OwnDetector
 from fgd.weights import load_strictly
 
@@ -57,15 +57,16 @@ def fit(wish: Wish, classes: tuple[str, ...]) -> Fit:
         config.model = recipe.with_classes(config.model, len(classes))
         if wish.train_teacher:
             theirs.model = recipe.with_classes(theirs.model, len(classes))
-    student, teacher = _build(config), _build(theirs)
+    names = own.name_of(wish.student), own.name_of(wish.teacher)
+    student, teacher = build(names[0], config.model).eval(), build(names[1], theirs.model).eval()
     notes = []
     if (times := repeats(config.data.train)) > 1:
         notes.append(f"epochs    the student's config repeats its data {times} times; each counts")
     if wish.checkpoint is not None:
         notes += _load(wish, teacher, classes)
     pair = Pair(
-        built("student", own.name_of(wish.student), config.model, student),
-        built("teacher", own.name_of(wish.teacher), theirs.model, teacher),
+        built("student", names[0], config.model, student),
+        built("teacher", names[1], theirs.model, teacher),
     )
     levels = list(pair.common_levels() if wish.levels is None else wish.levels)
     pair.check_levels(levels)
@@ -88,13 +89,9 @@ def _config(detector: str, learns: bool) -> Config:
         config = recipe.known_config(detector)
     if learns:
         check_asked(own.name_of(detector), config)
+    else:
+        config.model = without_teacher(config.model)
     return config
-
-
-def _build(config: Config) -> nn.Module:
-    model = config.model.copy()
-    model.backbone = dict(model.backbone, init_cfg=None)
-    return build_detector(model).eval()
 
 
 def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]:

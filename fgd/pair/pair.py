@@ -7,8 +7,9 @@ from functools import cached_property
 
 from fgd.errors import FGDError, listing
 from fgd.heads import number_of_classes
+from fgd.pair.meaning import differences
 from fgd.pair.normalisation import Normalisation, alike
-from fgd.pair.strides import level_strides
+from fgd.pair.strides import level_channels, level_strides
 
 Shape = tuple[int, ...]
 
@@ -57,9 +58,8 @@ class Member:
         strides = level_strides(self.model)
         if strides is None:
             return None
-        neck = self.model["neck"]
-        channels = (neck[-1] if isinstance(neck, list) else neck).get("out_channels")
-        return {index: Level(stride, channels) for index, stride in enumerate(strides)}
+        channels = level_channels(self.model, len(strides))
+        return dict(enumerate(map(Level, strides, channels)))
 
     @property
     def inheritable(self) -> dict[str, Shape]:
@@ -89,16 +89,21 @@ class Pair:
     def _refused(self, reason: str) -> FGDError:
         return FGDError(f"{self.place}: {reason}" if self.place else reason)
 
-    def check_classes(self, number: int, data: str) -> None:
+    def check_classes(self, number: int | None, data: str) -> None:
         """Whether both tell as many classes apart as the data have.
 
         Args:
-            number: of classes.
+            number: of classes; None where the data leave it to the detectors.
             data: the data set, for an error.
         """
         for member in self._members:
             known = number_of_classes(member.model)
-            if known != number:
+            if known is None:
+                raise self._refused(
+                    f"{member} tells no classes apart: expected a detector with a bbox_head or a "
+                    "mask_head of num_classes, whose AP can be measured; choose one"
+                )
+            if number not in (None, known):
                 raise self._refused(
                     f"{member} tells {known} classes apart, and the data set {data} has {number}. "
                     "A teacher has to be trained on the data: give your own checkpoint, or let the "
@@ -231,17 +236,14 @@ class Pair:
 
 
 def _config_obstacles(student: dict, teacher: dict, exceptions: list[str]) -> list[str]:
-    facts = [
-        ("type", student["type"], teacher["type"]),
-        ("number of classes", number_of_classes(student), number_of_classes(teacher)),
-    ]
-    if not any(pattern.startswith(("neck.", "*")) for pattern in exceptions):
-        facts.append(("neck.in_channels", *(_in_channels(model) for model in (student, teacher))))
-    return [
-        f"{what} is {ours} in the student, {theirs} in the teacher"
-        for what, ours, theirs in facts
-        if ours != theirs
-    ]
+    found = list(differences(student, teacher, exceptions))
+    ours, theirs = (_in_channels(model) for model in (student, teacher))
+    if ours != theirs and not any(pattern.startswith(("neck.", "*")) for pattern in exceptions):
+        found.append(
+            f"neck.in_channels is {ours} in the student, {theirs} in the teacher (in a mini suite "
+            "they follow from mini.detectors, depth and base_channels)"
+        )
+    return found
 
 
 def _tensor_obstacles(
@@ -267,9 +269,11 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _in_channels(model: dict) -> list[int]:
-    """Of a neck, which are its backbone's: in a mini suite, `mini.detectors` says them."""
-    return model["neck"]["in_channels"]
+def _in_channels(model: dict) -> list[int] | None:
+    """Of the neck, or the first of several, which are its backbone's."""
+    neck = model.get("neck")
+    neck = neck[0] if isinstance(neck, list) else neck
+    return neck and neck.get("in_channels")
 
 
 def _or_raw(normalisation: Normalisation | None) -> str:

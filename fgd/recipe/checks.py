@@ -23,8 +23,8 @@ def check_fit(suite: Suite, row: Row, student: Config, teacher: Config) -> None:
         _member("teacher", row.teacher, teacher.model, split_of(suite, teacher, "test")),
         place=f"row {row.name}",
     )
-    if classes := data_classes(suite):
-        pair.check_classes(len(classes), suite.dataset)
+    classes = data_classes(suite)
+    pair.check_classes(len(classes) if classes else None, suite.dataset)
     pair.check_levels(row.distill["levels"])
     if row.distill["inherit"]:
         pair.check_inheritance(row.distill.get("inherit_except", ()))
