@@ -163,7 +163,7 @@ class Pair:
                 )
 
     def check_features(self, shapes: Mapping[int, tuple[Shape, Shape]], size: int) -> None:
-        """Whether the features that are distilled are those that the necks' configs describe.
+        """Whether the features that are distilled are those that the configs tell, if they do.
 
         Args:
             shapes: (channels, height, width) in the student and in the teacher, by level.
@@ -171,9 +171,11 @@ class Pair:
         """
         for level, pair in shapes.items():
             for member, shape in zip(self._members, pair, strict=True):
+                if member.levels is None:
+                    continue
                 known = member.levels[level]
                 side = int(size / known.stride)
-                expected = (known.channels, side, side)
+                expected = (known.channels or shape[0], side, side)
                 if shape != expected:
                     raise self._refused(
                         f"FPN level {level} of {member}: expected features of {_shape(expected)} "

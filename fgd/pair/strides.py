@@ -79,7 +79,7 @@ def _backbone_strides(backbone: dict) -> list[int] | None:
         indices = backbone.get("out_indices", default)
     else:
         return None
-    return [outputs[index] for index in indices]
+    return [outputs[index] for index in indices] if max(indices) < len(outputs) else None
 
 
 def _neck_strides(neck: dict, inputs: list[int]) -> list[int] | None:
@@ -92,10 +92,8 @@ def _neck_strides(neck: dict, inputs: list[int]) -> list[int] | None:
         return [inputs[0] * 2**level for level in range(neck.get("num_outs", 5))]
     if kind not in _PYRAMIDS:
         return None
-    last = neck.get("end_level", -1)
-    strides = inputs[neck.get("start_level", _PYRAMIDS[kind]) :]
-    if last not in (-1, len(inputs) - 1):
-        strides = inputs[neck.get("start_level", _PYRAMIDS[kind]) : last + 1]
-    while len(strides) < neck.get("num_outs", 0):
+    first, last = neck.get("start_level", _PYRAMIDS[kind]), neck.get("end_level", -1)
+    strides = inputs[first : last % len(inputs) + 1]
+    while strides and len(strides) < neck.get("num_outs", 0):
         strides = [*strides, 2 * strides[-1]]
-    return strides
+    return strides or None

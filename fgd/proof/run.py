@@ -169,8 +169,9 @@ def _check_size(suite: Suite, row: recipe.Row, size: int) -> None:
     strides = level_strides(model)
     if strides is None:
         raise FGDError(
-            f"row {row.name}: the strides of a neck of type {model.neck.type} are not known: add "
-            "them to fgd/pair/strides.py"
+            f"row {row.name}: the strides of {row.student} are not known, for its backbone "
+            f"({model.backbone.type}) or its neck is of another kind than those in "
+            "fgd/pair/strides.py: add it there"
         )
     if size % max(strides):
         raise FGDError(
