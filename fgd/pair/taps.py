@@ -1,5 +1,7 @@
 """Where features are taken from a built detector, and what they are like there."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,7 @@ from fgd.pair.pair import Level, Member, Shape
 
 FPN_TAPS = "neck.fpn_convs.{level}.conv"  # where the published code takes features of an FPN
 _IMAGE = 128  # pixels; every level of an FPN still has one
+_NO_OPERATOR = "implementation for device cpu not found"  # what mmcv says
 
 
 def tapped_modules(detector: nn.Module, taps: str, role: str) -> dict[int, nn.Module]:
@@ -67,8 +70,18 @@ def built(role: str, name: str, model: dict, detector: nn.Module, taps: str = FP
         taps: as in `tapped_modules`.
 
     Raises:
-        FGDError: it has no module of such a name.
+        FGDError: it has no module of such a name, or an operator that mmcv has for GPUs alone.
     """
     outputs = record_outputs(tapped_modules(detector, taps, role))
-    detector.extract_feat(torch.zeros(1, 3, _IMAGE, _IMAGE))
-    return Member(role, model, name, measured=measured(outputs, _IMAGE), tensors=shapes(detector))
+    member = Member(role, model, name, tensors=shapes(detector))
+    try:
+        detector.extract_feat(torch.zeros(1, 3, _IMAGE, _IMAGE))
+    except RuntimeError as error:
+        if _NO_OPERATOR not in str(error):
+            raise
+        raise FGDError(
+            f"{member}: cannot be run on the CPU, as it is to be here, for mmcv has an operator of "
+            f"it for GPUs alone ({str(error).strip()}). Choose another detector, or write the row "
+            "by hand"
+        ) from error
+    return replace(member, measured=measured(outputs, _IMAGE))

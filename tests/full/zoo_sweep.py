@@ -136,6 +136,8 @@ def _ask(question: Callable[[str], tuple[str, str]], name: str) -> tuple[str, st
     except FGDError as error:
         return "refused", str(error)
     except Exception as error:
+        if "implementation for device cpu not found" in str(error):
+            return "needs a GPU", ""
         place = traceback.extract_tb(error.__traceback__)[-1]
         return TRACEBACK, f"{type(error).__name__}: {error} ({Path(place.filename).name})"
 

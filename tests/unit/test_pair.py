@@ -107,6 +107,18 @@ def test_a_detector_without_the_tapped_modules_is_refused(tiny_suite):
     assert torch.is_grad_enabled()
 
 
+def test_an_operator_that_a_cpu_lacks_is_told(tiny_suite, monkeypatch):
+    model = training_config(tiny_suite, "retinanet_r50", "fgd").model.student
+    detector = build_detector(model).eval()
+
+    def carafe(images):
+        raise RuntimeError("carafe_forward_impl: implementation for device cpu not found.\n")
+
+    monkeypatch.setattr(detector, "extract_feat", carafe)
+    with pytest.raises(FGDError, match=r"the student mine: .* for GPUs alone \(carafe_forward"):
+        built("student", "mine", model, detector)
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "key"),
     [
