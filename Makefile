@@ -17,7 +17,7 @@ $(INSTALLED): always
 endif
 
 .PHONY: help setup demo mini study full test test-slurm test-full lint docs tutorial bench reliability
-.PHONY: audit lock wheelhouse gpu-kit always
+.PHONY: audit lock wheelhouse gpu-kit zoo-sweep always
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -81,6 +81,9 @@ wheelhouse: setup ## gather set-up's packages for a machine without a network
 
 reliability: setup ## count kills, wrong input, faults: docs/reliability.md
 	PYTHONPATH=tests .venv/bin/python -W ignore -m reliability $(COUNTS)
+
+zoo-sweep: setup ## ask all of the zoo's models, count answers (hours, resumes; WHAT=show: minutes)
+	OMP_NUM_THREADS=1 .venv/bin/python -W ignore tests/full/zoo_sweep.py $(WHAT)
 
 audit: setup ## licences, known vulnerabilities (offline: DATABASE=clone)
 	.venv/bin/python setup/audit.py $(DATABASE)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmcv import Config
+from mmcv import Config, ConfigDict
 
 from fgd.errors import FGDError
 
@@ -17,7 +17,7 @@ def read_config(path: str | Path) -> Config:
         FGDError: it is missing or cannot be read.
     """
     try:
-        return Config.fromfile(str(path))
+        return _with_init_cfg(Config.fromfile(str(path)))
     except Exception as error:
         # It is a program: anything can be raised.
         reason = str(error).removeprefix(f"There are syntax errors in config file {path}: ")
@@ -25,6 +25,19 @@ def read_config(path: str | Path) -> Config:
             f"{path}: cannot be read as a config ({type(error).__name__}"
             f"{f': {reason}' if reason else ', perhaps of what its custom_imports name'})"
         ) from error
+
+
+def _with_init_cfg(config: Config) -> Config:
+    """The weights of a backbone in its `init_cfg`, where all others have them.
+
+    Older configs say model.pretrained, which mmdet hands on as it builds. Three of the zoo's say
+    both; of them mmdet builds none.
+    """
+    model = config.get("model")
+    if isinstance(model, dict) and model.get("pretrained"):
+        checkpoint = model.pop("pretrained")
+        model.backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=checkpoint)
+    return config
 
 
 def read_training(path: str | Path) -> Config:

@@ -1,6 +1,5 @@
 """A detector that learns from another one: mmdet's side of FGD."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,13 +11,12 @@ from torch import Tensor, nn
 
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
-from fgd.errors import FGDError
 from fgd.loss import FGDLoss, PyramidLoss
+from fgd.pair import Level, Member, Pair
+from fgd.pair.taps import FPN_TAPS, measured, record_outputs, shapes, tapped_modules
 from fgd.weights import inherit, load_strictly
 
 compat.apply()
-
-FPN_TAPS = "neck.fpn_convs.{level}.conv"  # where the published code takes features of an FPN
 
 
 @DETECTORS.register_module()
@@ -69,10 +67,17 @@ class FGDDistiller(BaseDetector):
         # A plain list hides the teacher from nn.Module, which registers every module attribute.
         self._unregistered = [frozen]
 
-        student_taps = tapped_modules(self.student, taps, self.levels, "student")
-        teacher_taps = tapped_modules(frozen, taps, self.levels, "teacher")
-        self._student_features = _record_outputs(student_taps)
-        self._teacher_features = _record_outputs(teacher_taps)
+        student_taps = tapped_modules(self.student, taps, "student")
+        teacher_taps = tapped_modules(frozen, taps, "teacher")
+        self.pair = Pair(
+            _member("student", student, self.student, student_taps),
+            _member("teacher", teacher, frozen, teacher_taps),
+        )
+        self.pair.check_levels(self.levels)
+        if self.inherit:
+            self.pair.check_inheritance(self.inherit_except)
+        self._student_features = record_outputs({n: student_taps[n] for n in self.levels})
+        self._teacher_features = record_outputs({n: teacher_taps[n] for n in self.levels})
         self.distill_losses = PyramidLoss(
             {
                 loss_name(level): FGDLoss(
@@ -142,22 +147,18 @@ class FGDDistiller(BaseDetector):
         }
 
     @torch.no_grad()
-    def check_levels(self, size: int = 64) -> None:
+    def check_levels(self, size: int = 128) -> None:
         """Run both backbones and necks on one small image, before anything expensive starts.
 
         Raises:
             FGDError: student and teacher features of a level differ in height or width.
         """
         features = self.features(next(self.student.parameters()).new_zeros(1, 3, size, size))
-        for level, (student, teacher) in features.items():
-            ours, theirs = student.shape[-2:], teacher.shape[-2:]
-            if ours != theirs:
-                raise FGDError(
-                    f"FPN level {level}: the student's feature map is {ours[0]}x{ours[1]}, the "
-                    f"teacher's {theirs[0]}x{theirs[1]} on a {size}x{size} image. A level can be "
-                    "distilled only between maps of the same stride; check the necks' "
-                    "start_level and strides, or leave the level out of distill.levels"
-                )
+        ours, theirs = (
+            measured({level: maps[member] for level, maps in features.items()}, size)
+            for member in range(2)
+        )
+        self.pair.with_levels(ours, theirs).check_levels(self.levels)
 
     # Inference is the student's.
     def extract_feat(self, imgs: Tensor) -> Any:
@@ -183,32 +184,9 @@ def loss_name(level: int) -> str:
     return f"loss_fgd_fpn_{level}"
 
 
-def tapped_modules(
-    detector: nn.Module, taps: str, levels: list[int], role: str
-) -> dict[int, nn.Conv2d]:
-    """The convolutions whose outputs are distilled, by level.
-
-    Args:
-        taps: their name in the detector, `{level}` in place of the level.
-        role: what an error calls the detector.
-
-    Raises:
-        FGDError: the detector has no such level.
-    """
-    modules: dict[str, Any] = dict(detector.named_modules())
-    known = [level for level in range(len(modules)) if taps.format(level=level) in modules]
-    if not known:
-        raise FGDError(
-            f"the {role} has no module {taps.format(level=0)}: set distill.taps to where its "
-            "neck's features come from, for example neck.out_convs.{level}"
-        )
-    for level in levels:
-        if level not in known:
-            raise FGDError(
-                f"distill.levels: {level} is not an FPN level of the {role}, which has the levels "
-                f"{known[0]} to {known[-1]} ({taps})"
-            )
-    return {level: modules[taps.format(level=level)] for level in levels}
+def _member(role: str, model: dict, detector: nn.Module, taps: dict[int, nn.Module]) -> Member:
+    levels = {level: Level(channels=module.out_channels) for level, module in taps.items()}
+    return Member(role, model, measured=levels, tensors=shapes(detector))
 
 
 def _has_plain_convolutions(module: nn.Module) -> bool:
@@ -216,18 +194,3 @@ def _has_plain_convolutions(module: nn.Module) -> bool:
     # norm can be folded then: ConvAWS2d of DetectoRS standardises them. EfficientNet's only pads.
     convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
     return all(type(each) in (nn.Conv2d, Conv2d, Conv2dAdaptivePadding) for each in convolutions)
-
-
-def _record_outputs(modules: dict[int, nn.Conv2d]) -> dict[int, Tensor]:
-    """Keep each module's latest output in the returned dictionary, by level."""
-    outputs: dict[int, Tensor] = {}
-
-    def recorder(level: int) -> Callable[..., None]:
-        def record(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            outputs[level] = output
-
-        return record
-
-    for level, module in modules.items():
-        module.register_forward_hook(recorder(level))
-    return outputs

@@ -1,7 +1,9 @@
-"""The one exception that is meant for the user's eyes."""
+"""The one exception that is meant for the user's eyes, and the ends of its sentences."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_LISTED = 8  # faults named in a message; a wrong checkpoint has hundreds
 
 
 class FGDError(Exception):
@@ -24,3 +26,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the known names that look like it."""
     close = get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def listing(faults: list[str]) -> str:
+    """The first faults of a list, and how many more there are."""
+    more = len(faults) - _LISTED
+    return "; ".join(faults[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -15,14 +15,6 @@ def heads(model: dict) -> dict[str, dict]:
     return {kind: head[0] if isinstance(head, list) else head for kind, head in found.items()}
 
 
-def level_strides(model: dict) -> list[int] | None:
-    """Pixels of the image between two places of each neck output, from the finest level.
-
-    None for a neck that this function does not know.
-    """
-    neck = model["neck"]
-    if neck["type"] == "FPN":
-        return [4 * 2 ** (neck.get("start_level", 0) + level) for level in range(neck["num_outs"])]
-    if neck["type"] == "YOLOXPAFPN":
-        return [8 * 2**level for level in range(len(neck["in_channels"]))]
-    return None
+def number_of_classes(model: dict) -> int | None:
+    """How many classes a model's heads tell apart; None for one without, such as an RPN alone."""
+    return next(iter(heads(model).values()), {}).get("num_classes")

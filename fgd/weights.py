@@ -1,14 +1,13 @@
 """Weights on their way into a model: fitted strictly, inherited by name."""
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
-from fgd.errors import FGDError
-
-_LISTED = 8  # tensors named in a message; a wrong checkpoint has hundreds
+from fgd.errors import FGDError, listing
+from fgd.pair import Member, Pair
+from fgd.pair.taps import shapes
 
 
 def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
@@ -34,7 +33,7 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> N
     ]
     if faults:
         raise FGDError(
-            f"{source}: does not fit the model that its config describes ({_listing(faults)}). "
+            f"{source}: does not fit the model that its config describes ({listing(faults)}). "
             "Give the checkpoint that belongs to this config"
         )
     module.load_state_dict(state)
@@ -54,43 +53,18 @@ def inherit(student: nn.Module, teacher: nn.Module, exceptions: Iterable[str] = 
         FGDError: a student tensor outside the backbone and the exceptions has no teacher tensor of
             its name and shape, or the other way round.
     """
-    theirs = {name: t for name, t in teacher.state_dict().items() if not _in_backbone(name)}
-    ours = {name: t for name, t in student.state_dict().items() if not _in_backbone(name)}
-    excepted = {name for name in ours if any(fnmatchcase(name, e) for e in exceptions)}
-    faults = []
-    for name in ours.keys() | theirs.keys():
-        if name not in ours:
-            faults.append(f"{name} is in the teacher alone")
-        elif name in excepted:
-            continue
-        elif name not in theirs:
-            faults.append(f"{name} is in the student alone")
-        elif ours[name].shape != theirs[name].shape:
-            faults.append(
-                f"{name} is {_shape(theirs[name])} in the teacher, {_shape(ours[name])} in the "
-                "student"
-            )
-    if faults:
-        raise FGDError(
-            "the student cannot inherit the teacher's neck and head: "
-            f"{_listing(sorted(faults))}. Choose a teacher of the same head, or set "
-            "distill.inherit to False"
-        )
-    inherited = [name for name in ours if name not in excepted]
+    exceptions = list(exceptions)
+    pair = Pair(
+        Member("student", tensors=shapes(student)), Member("teacher", tensors=shapes(teacher))
+    )
+    pair.check_inheritance(exceptions)
+    inherited = pair.inherited(exceptions)
+    ours, theirs = student.state_dict(), teacher.state_dict()
     with torch.no_grad():
         for name in inherited:
             ours[name].copy_(theirs[name])
     return inherited
 
 
-def _in_backbone(name: str) -> bool:
-    return name.startswith("backbone.")
-
-
 def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "a scalar"
-
-
-def _listing(faults: list[str]) -> str:
-    more = len(faults) - _LISTED
-    return "; ".join(faults[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -44,21 +44,24 @@ def zoo_show(name: str, as_json: bool) -> None:
     Builds the model to count its parameters.
     """
     from fgd.download import cached_file
-    from fgd.heads import heads, level_strides
+    from fgd.heads import number_of_classes
+    from fgd.pair import Member
     from fgd.recipe import known_config
     from fgd.zoo import find
 
     model = find(name)
     config = known_config(name).model
-    head = next(iter(heads(config).values()), {})
+    levels = Member("teacher", config).levels if config.get("neck") else None
+    levels = (levels or {}).values()
+    channels = {level.channels for level in levels}
     cached = cached_file(model.address)
     entry = _entry(model) | {
         "detector": config.type,
         "backbone": config.backbone.type,
-        "parameters": _parameters(config),
-        "classes": head.get("num_classes"),
-        "fpn_strides": level_strides(config) if config.get("neck") else None,
-        "fpn_channels": (config.get("neck") or {}).get("out_channels"),
+        "parameters": _parameters(name, config),
+        "classes": number_of_classes(config),
+        "fpn_strides": [level.stride for level in levels] or None,
+        "fpn_channels": channels.pop() if len(channels) == 1 else None,
         "cached": str(cached) if cached.exists() else None,
     }
     if as_json:
@@ -82,15 +85,22 @@ def _entry(model: Any) -> dict[str, Any]:
     }
 
 
-def _parameters(config: Any) -> int:
-    """Of the whole detector; nothing is downloaded for it."""
+def _parameters(name: str, model: Any) -> int:
+    """Of the whole detector; nothing is downloaded for it, and no memory taken."""
     import torch
-    from mmdet.models import build_detector
+    from torch.overrides import TorchFunctionMode
 
-    config = config.copy()
-    config.backbone = dict(config.backbone, init_cfg=None)
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_detector(config).parameters())
+    from fgd.recipe.building import build
+
+    class RealLinspace(TorchFunctionMode):
+        """Transformers of mmdet read the rates of their dropped paths off a linspace."""
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            device = {"device": "cpu"} if func is torch.linspace else {}
+            return func(*args, **device | (kwargs or {}))
+
+    with torch.device("meta"), RealLinspace():
+        return sum(parameter.numel() for parameter in build(name, model).parameters())
 
 
 def _points(value: float | None) -> str:

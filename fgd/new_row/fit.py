@@ -3,23 +3,22 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from mmcv import Config
-from mmdet.models import BaseDetector, build_detector
 from torch import nn
 
 from fgd import compat, recipe
 from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
 from fgd.new_row.wish import Wish
+from fgd.pair import Pair
+from fgd.pair.taps import built
 from fgd.recipe import own
-from fgd.recipe.asked import check_asked, repeats
+from fgd.recipe.asked import check_asked, repeats, without_teacher
+from fgd.recipe.building import build
 from fgd.recipe.own import OwnDetector
-from fgd.weights import inherit, load_strictly
+from fgd.weights import load_strictly
 
 compat.apply()
-
-_IMAGE = 128  # pixels; every level of an FPN still has one
 
 
 @dataclass(frozen=True)
@@ -58,20 +57,26 @@ def fit(wish: Wish, classes: tuple[str, ...]) -> Fit:
         config.model = recipe.with_classes(config.model, len(classes))
         if wish.train_teacher:
             theirs.model = recipe.with_classes(theirs.model, len(classes))
-    student, teacher = _build(config), _build(theirs)
+    names = own.name_of(wish.student), own.name_of(wish.teacher)
+    student, teacher = build(names[0], config.model).eval(), build(names[1], theirs.model).eval()
     notes = []
     if (times := repeats(config.data.train)) > 1:
         notes.append(f"epochs    the student's config repeats its data {times} times; each counts")
     if wish.checkpoint is not None:
         notes += _load(wish, teacher, classes)
-    ours, maps = _feature_maps(student, "student"), _feature_maps(teacher, "teacher")
-    levels = _levels(wish, ours, maps)
-    strides = ", ".join(str(_IMAGE // ours[level][1]) for level in levels)
+    pair = Pair(
+        built("student", names[0], config.model, student),
+        built("teacher", names[1], theirs.model, teacher),
+    )
+    levels = list(pair.common_levels() if wish.levels is None else wish.levels)
+    pair.check_levels(levels)
+    ours, maps = (member.levels[levels[0]] for member in (pair.student, pair.teacher))
+    strides = ", ".join(f"{pair.student.levels[level].stride:g}" for level in levels)
     notes.append(
         f"levels    {', '.join(map(str, levels))} with strides {strides}; "
-        f"{ours[levels[0]][0]} channels in the student, {maps[levels[0]][0]} in the teacher"
+        f"{ours.channels} channels in the student, {maps.channels} in the teacher"
     )
-    inherits, others, reason = _inherits(wish, student, teacher)
+    inherits, others, reason = _inherits(wish, pair)
     notes.append(f"inherit   {reason}")
     return Fit(config, levels, inherits, others, notes)
 
@@ -84,13 +89,9 @@ def _config(detector: str, learns: bool) -> Config:
         config = recipe.known_config(detector)
     if learns:
         check_asked(own.name_of(detector), config)
+    else:
+        config.model = without_teacher(config.model)
     return config
-
-
-def _build(config: Config) -> nn.Module:
-    model = config.model.copy()
-    model.backbone = dict(model.backbone, init_cfg=None)
-    return build_detector(model).eval()
 
 
 def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]:
@@ -109,64 +110,15 @@ def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]
     return [f"classes   the teacher calls them {', '.join(known)}"]
 
 
-@torch.no_grad()
-def _feature_maps(detector: BaseDetector, role: str) -> list[tuple[int, int, int]]:
-    """Channels, height and width of every FPN level that can be distilled, of a small image."""
-    convs = getattr(getattr(detector, "neck", None), "fpn_convs", None)
-    if convs is None:
-        raise FGDError(
-            f"the {role} has no neck.fpn_convs, where an FPN's features come from. For another "
-            "pyramid write the row by hand, with distill.taps: configs/distillers/yolox_m.py is one"
-        )
-    features = detector.extract_feat(torch.zeros(1, 3, _IMAGE, _IMAGE))
-    return [tuple(feature.shape[1:]) for feature, _ in zip(features, convs, strict=False)]
-
-
-def _levels(wish: Wish, ours: list[tuple], theirs: list[tuple]) -> list[int]:
-    """The wished levels, or all that both have; their maps are equally large."""
-    common = range(min(len(ours), len(theirs)))
-    levels = list(common if wish.levels is None else wish.levels)
-    for level in levels:
-        if level not in common:
-            raise FGDError(
-                f"level {level}: student and teacher have the FPN levels 0 to {common[-1]} in "
-                "common that can be distilled"
-            )
-        if ours[level][1:] != theirs[level][1:]:
-            strides = [_IMAGE // maps[level][1] for maps in (ours, theirs)]
-            raise FGDError(
-                f"level {level} has stride {strides[0]} in the student {wish.student} and "
-                f"{strides[1]} in the teacher {wish.teacher}: their features differ in height and "
-                "width. Choose detectors whose FPNs start alike (one-stage ones at stride 8, "
-                "two-stage ones at 4)"
-            )
-    return levels
-
-
-def _inherits(wish: Wish, student: nn.Module, teacher: nn.Module) -> tuple[bool, list[str], str]:
+def _inherits(wish: Wish, pair: Pair) -> tuple[bool, list[str], str]:
     """Whether the student starts with the teacher's neck and head, but for which, and why."""
     if wish.inherit is False:
         return False, [], "no, as you say"
-    others = _neck_of_other_shape(student, teacher)
-    try:
-        inherit(student, teacher, others)
-    except FGDError as error:
-        if wish.inherit:
-            raise
-        return False, [], "no, neck and head are not the teacher's (" + _first(str(error)) + ")"
+    # The neck's tensors of other shapes follow from backbones of other widths.
+    others = pair.other_shapes("neck.")
+    if wish.inherit:
+        pair.check_inheritance(others)
+    elif obstacles := pair.obstacles(others):
+        return False, [], f"no, neck and head are not the teacher's ({obstacles[0]})"
     but = f", but for {', '.join(others)}" if others else ""
     return True, others, f"the student starts with the teacher's neck and head{but}"
-
-
-def _neck_of_other_shape(student: nn.Module, teacher: nn.Module) -> list[str]:
-    """The neck's tensors that follow from the channels of backbones of different widths."""
-    theirs = teacher.state_dict()
-    return [
-        name
-        for name, tensor in student.state_dict().items()
-        if name.startswith("neck.") and name in theirs and theirs[name].shape != tensor.shape
-    ]
-
-
-def _first(listing: str) -> str:
-    return listing.split(": ", 1)[1].split(";")[0]

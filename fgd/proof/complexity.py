@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from mmdet.models import BaseDetector, build_detector
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+
+from fgd.recipe.building import build
 
 # An image of 1333x800 as the pipelines pad it, to multiples of 32.
 IMAGE = (800, 1344)
@@ -31,7 +32,7 @@ def complexity(model: dict, image: tuple[int, int] = IMAGE) -> Complexity:
     Two-stage detectors count 1,000 proposals and 100 masks, as mmdet's tool does. Detections are
     not selected.
     """
-    detector = build_detector(dict(model, backbone=dict(model["backbone"], init_cfg=None))).eval()
+    detector = build("the detector", model).eval()
     pixels = torch.zeros(1, 3, *image)
     with FlopCounterMode(display=False) as counter:
         _predict(detector, pixels)

@@ -15,16 +15,14 @@ from torch import Tensor
 from fgd import progress, recipe
 from fgd.checkpoint import read_checkpoint
 from fgd.distiller import FGDDistiller
-from fgd.errors import FGDError
+from fgd.errors import FGDError, listing
 from fgd.files import write_text
-from fgd.heads import level_strides
+from fgd.pair import Member, Pair, level_strides
 from fgd.proof.complexity import IMAGE, Complexity, complexity
 from fgd.proof.data import make_backbone, make_teacher, rehearsal_suite
 from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
 from fgd.training import train
-
-_LISTED = 8  # tensors named in a message
 
 
 @dataclass(frozen=True)
@@ -118,33 +116,14 @@ def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]
     Raises:
         FGDError: a level has another shape.
     """
-    strides = {role: _strides(role, model[role]) for role in ("student", "teacher")}
-    levels = []
-    for level, features in _features(distiller, size).items():
-        shapes: dict[str, tuple[int, int, int]] = {}
-        for role, feature in zip(("student", "teacher"), features, strict=True):
-            channels, height, width = feature.shape[1:]
-            shapes[role] = channels, height, width
-            side = size // strides[role][level]
-            expected = (model[role]["neck"]["out_channels"], side, side)
-            if shapes[role] != expected:
-                raise FGDError(
-                    f"FPN level {level} of the {role}: expected features of {_shape(expected)} on "
-                    f"a {size}x{size} image, got {_shape(shapes[role])}: check distill.taps"
-                )
-        stride = strides["student"][level]
-        levels.append(Level(level, stride, student=shapes["student"], teacher=shapes["teacher"]))
-    return levels
-
-
-def _strides(role: str, model: dict) -> list[int]:
-    strides = level_strides(model)
-    if strides is None:
-        raise FGDError(
-            f"the {role}'s neck is a {model['neck']['type']}, whose strides `fgd prove` does not "
-            "know: it rehearses detectors with FPN or YOLOXPAFPN"
-        )
-    return strides
+    pair = Pair(Member("student", model["student"]), Member("teacher", model["teacher"]))
+    shapes = {
+        level: (tuple(ours.shape[1:]), tuple(theirs.shape[1:]))
+        for level, (ours, theirs) in _features(distiller, size).items()
+    }
+    pair.check_features(shapes, size)
+    strides = {level: features.stride for level, features in pair.student.levels.items()}
+    return [Level(level, strides[level], *both) for level, both in shapes.items()]
 
 
 def check_gradients(
@@ -178,10 +157,9 @@ def check_gradients(
         (wrong, "got a gradient that is not finite"),
     ):
         if found:
-            more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
             raise FGDError(
                 f"{len(found)} of {len(students)} parameters of the student {fault}: "
-                f"{', '.join(found[:_LISTED])}{more}"
+                f"{listing(found)}"
             )
     return len(students) - len(frozen), frozen
 
@@ -191,8 +169,9 @@ def _check_size(suite: Suite, row: recipe.Row, size: int) -> None:
     strides = level_strides(model)
     if strides is None:
         raise FGDError(
-            f"row {row.name}: the strides of a neck of type {model.neck.type} are not known: add "
-            "them to fgd/heads.py"
+            f"row {row.name}: the strides of {row.student} are not known, for its backbone "
+            f"({model.backbone.type}) or its neck is of another kind than those in "
+            "fgd/pair/strides.py: add it there"
         )
     if size % max(strides):
         raise FGDError(
@@ -228,7 +207,3 @@ def _sources(work_dir: Path) -> dict[str, int]:
 def _finite(state: dict[str, Any]) -> bool:
     tensors = (value for value in state.values() if isinstance(value, Tensor))
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

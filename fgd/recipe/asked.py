@@ -5,7 +5,7 @@ Left out in silence, it would make another training than the one that was asked 
 
 from typing import Any
 
-from mmcv import Config
+from mmcv import Config, ConfigDict
 
 from fgd.errors import FGDError
 from fgd.recipe.hooks import moving_average
@@ -21,6 +21,9 @@ _REFUSED = {
 _REFUSED_DATA = ("proposal_file", "seg_prefix")
 _MIX = "MultiImageMixDataset"
 _REPEAT = "RepeatDataset"
+# mmdet's detectors that learn from a teacher of their own, and what they call its parts.
+_DISTILLERS = ("KnowledgeDistillationSingleStageDetector", "LAD")
+_OF_ITS_TEACHER = ("teacher_", "eval_teacher")
 _COPY = "Take it out of the config, or of a copy of it, and name that"
 
 
@@ -34,6 +37,11 @@ def check_asked(name: str, config: Config) -> None:
     Raises:
         FGDError: it asks for what is not done here.
     """
+    if config.model.type in _DISTILLERS:
+        raise FGDError(
+            f"{name}: its model is a {config.model.type}, which learns from a teacher of its own, "
+            "and a student here learns from its row's teacher. Choose the detector without it"
+        )
     moving_average(name, config)
     if config.runner.type != "EpochBasedRunner":
         raise FGDError(
@@ -58,6 +66,17 @@ def check_asked(name: str, config: Config) -> None:
             f"image once an epoch. {_COPY}"
         )
     _check_data(name, config.data.train)
+
+
+def without_teacher(model: ConfigDict) -> ConfigDict:
+    """The model config of a detector as it detects, without a teacher that it once learned from.
+
+    mmdet builds that teacher, too, and LAD's would be downloaded for it.
+    """
+    if model["type"] not in _DISTILLERS:
+        return model
+    kept = {key: value for key, value in model.items() if not key.startswith(_OF_ITS_TEACHER)}
+    return ConfigDict(kept, type="SingleStageDetector")
 
 
 def repeats(train: Any) -> int:

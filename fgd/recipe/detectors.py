@@ -5,9 +5,8 @@ from mmcv import Config, ConfigDict
 from fgd.checkout import root
 from fgd.configs import read_config
 from fgd.errors import FGDError
-from fgd.heads import heads
 from fgd.recipe import own
-from fgd.recipe.asked import check_asked
+from fgd.recipe.asked import check_asked, without_teacher
 from fgd.recipe.data import data_classes, replaced
 from fgd.recipe.narrow import Size, narrow
 from fgd.recipe.own import OwnDetector
@@ -51,6 +50,8 @@ def load_detector(suite: Suite, name: str, owned: dict[str, OwnDetector], learns
     config = own.load_config(owned[name]) if name in owned else known_config(name)
     if learns:
         check_asked(name, config)
+    else:
+        config.model = without_teacher(config.model)
     if suite.mini is not None:
         mini = mini_detector(suite, name)
         if "dcn" in config.model.backbone and mini["depth"] < 50:
@@ -89,8 +90,3 @@ def backbone_checkpoint(model: dict) -> str | None:
 def backbone_key(checkpoint: str) -> str:
     """File name of a backbone: `open-mmlab://detectron2/resnet50_caffe` is `resnet50_caffe`."""
     return checkpoint.rsplit("/", 1)[-1].removesuffix(".pth")
-
-
-def number_of_classes(model: dict) -> int:
-    """How many classes a model's heads tell apart."""
-    return next(iter(heads(model).values()))["num_classes"]

@@ -5,6 +5,7 @@ would see other sizes and, resumed in the last epochs, mosaics to its end.
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 from mmcv.runner.hooks import Hook

@@ -120,3 +120,27 @@ def test_a_teacher_that_is_downloaded_may_have_been_trained_in_any_way():
         "tood_r101_fpn_mstrain_2x_coco",  # with a hook that trainings here do not know
     ):
         recipe.compose_teacher(COCO, name)
+
+
+def test_a_student_with_a_teacher_of_its_own_is_refused():
+    name = "ld_r18_gflv1_r101_fpn_coco_1x"
+    row = dataclasses.replace(recipe.load_row("retinanet_r50"), student=name)
+    with pytest.raises(FGDError, match=rf"{name}: .* learns from a teacher of its own"):
+        recipe.compose(COCO, row, "baseline")
+
+
+def test_a_teacher_that_was_distilled_is_composed_without_its_own_teacher():
+    row = recipe.load_row("retinanet_r50")
+    distill = row.distill | {"inherit": False}
+    row = dataclasses.replace(row, teacher="lad_r50_paa_r101_fpn_coco_1x", distill=distill)
+    teacher = recipe.compose(COCO, row, "fgd").training.model.teacher
+    assert teacher.type == "SingleStageDetector"
+    assert not [key for key in teacher if "teacher" in key]
+
+
+def test_weights_that_an_older_config_names_beside_the_backbone_are_its_own():
+    row = dataclasses.replace(recipe.load_row("retinanet_r101"), student=REPEATED, lr_config={})
+    row = dataclasses.replace(row, runner=dict(max_epochs=30))
+    model = recipe.compose(COCO, row, "baseline").detector.model
+    assert "pretrained" not in model
+    assert model.backbone.init_cfg.checkpoint == COCO.backbone_checkpoint("resnet101")

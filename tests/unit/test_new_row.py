@@ -88,6 +88,23 @@ def test_a_student_of_another_width_inherits_what_fits(run, brought, tmp_path):
     recipe.plan(suite)
 
 
+def test_heads_of_another_meaning_are_left_out_and_the_reason_is_said(run, brought, tmp_path):
+    config = own_data.write_detector(
+        tmp_path / "alike.py", "retinanet_r50_fpn_1x_coco", 24, backbone=str(brought / "b.pth")
+    )
+    own_data.write_checkpoint(brought / "b.pth", config, part="backbone")
+    config.model.bbox_head.bbox_coder.target_stds = [0.1, 0.1, 0.2, 0.2]
+    config.dump(str(tmp_path / "alike.py"))
+    reason = "bbox_head.bbox_coder.target_stds is [0.1, 0.1, 0.2, 0.2] in the student, [1.0, 1.0,"
+    status, said = run(f"--student={tmp_path / 'alike.py'}", "--inherit")
+    assert status == 2
+    assert reason in " ".join(said.split())
+    status, said = run(f"--student={tmp_path / 'alike.py'}")
+    assert status == 0, said
+    assert f"no, neck and head are not the teacher's ({reason}" in " ".join(said.split())
+    assert not recipe.load_row("mine", load_suite("own/own.yaml")).distill["inherit"]
+
+
 def test_a_second_row_joins_the_suite(run):
     assert run()[0] == 0
     data = ("--train", "--train-images", "--val", "--val-images", "--img-scale", "--name")
@@ -120,9 +137,12 @@ def test_a_teacher_of_the_zoo_is_trained_on_the_users_classes(run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--levels=0,7"], "level 7: student and teacher have the FPN levels 0 to 4 in common"),
+        (
+            ["--levels=0,7"],
+            "levels has 7, but the student student has the FPN levels 0 to 4",
+        ),
         (["--levels=0,x"], "expected whole numbers with commas between them"),
-        (["--inherit"], "the student cannot inherit the teacher's neck and head"),
+        (["--inherit"], "cannot inherit the teacher's neck and head (of teacher): bbox_head."),
         (["--name=a b"], "'a b' may hold letters, digits, _ and - alone"),
         (["--out=coco"], "'coco' is a suite of configs/suites"),
         (["--student=retinanet_r50_fpn_1x"], "did you mean 'retinanet_r50_fpn_1x_coco'"),

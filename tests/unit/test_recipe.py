@@ -15,7 +15,7 @@ from mmdet.models import build_detector
 from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
-from fgd.recipe.normalisation import alike, normalisation_of
+from fgd.pair import alike, normalisation_of
 from fgd.suite import ARMS, load_suite
 
 FACTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "rows.yaml").read_text())
@@ -584,7 +584,7 @@ def _changed_row(**changes):
         ({"student": "retinanet_r50_fpn_2x"}, r"'retinanet_r50_fpn_2x'.*did you mean"),
         (
             {"teacher": "fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco"},
-            r"the detector of retinanet_r50_fpn_2x_coco is RetinaNet and of fcos_r101.* FCOS",
+            r"\(of fcos_r101.*: type is RetinaNet in the student, FCOS in the teacher",
         ),
         (
             {
@@ -645,7 +645,7 @@ def test_inheritance_needs_stages_of_the_same_width(tmp_path):
         content["mini"]["detectors"]["retinanet_r50_fpn_2x_coco"]["base_channels"] = 4
 
     suite = load_suite(write_suite(tmp_path, narrower))
-    with pytest.raises(FGDError, match=r"in_channels of .* is \[4, 8, 16, 32\] and of .* \[16,"):
+    with pytest.raises(FGDError, match=r"in_channels is \[4, 8, 16, 32\] in the student, \[16,"):
         recipe.plan(suite)
 
 
@@ -659,7 +659,9 @@ def test_inheritance_needs_the_same_classes(monkeypatch):
         return config
 
     monkeypatch.setattr("fgd.recipe.detectors.known_config", fewer_classes)
-    with pytest.raises(FGDError, match=r"number of classes of .* is 80 and of .* 20"):
+    with pytest.raises(
+        FGDError, match=r"number of classes is 80 in the student, 20 in the teacher"
+    ):
         recipe.compose(SUITES["coco"], recipe.load_row("retinanet_r50"), "fgd")
 
 

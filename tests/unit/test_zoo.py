@@ -114,3 +114,29 @@ def test_looking_up_names_imports_no_models():
         "sys.exit(sorted({'torch', 'mmcv', 'mmdet'} & set(sys.modules)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "strides"),
+    [
+        ("retinanet_r101_fpn_mstrain_640-800_3x_coco", 56.96, [8, 16, 32, 64, 128]),
+        ("mask_rcnn_swin-t-p4-w7_fpn_1x_coco", 47.79, [4, 8, 16, 32, 64]),
+        ("atss_r50_fpn_dyhead_1x_coco", 39.07, [8, 16, 32, 64, 128]),
+        # Distilled with a teacher of its own, which is not counted, and not looked for.
+        ("ld_r18_gflv1_r101_fpn_coco_1x", 19.42, [8, 16, 32, 64, 128]),
+        ("lad_r50_paa_r101_fpn_coco_1x", 32.30, [8, 16, 32, 64, 128]),
+    ],
+)
+def test_show_counts_whatever_the_detector_is_made_of(name, millions, strides):
+    shown = json.loads(CliRunner().invoke(main, ["zoo", "show", name, "--json"]).output)
+    assert shown["parameters"] / 1e6 == pytest.approx(millions, abs=0.01)
+    assert shown["fpn_strides"] == strides
+
+
+def test_a_config_that_mmdet_cannot_build_is_refused():
+    name = "retinanet_r50_fpn_syncbn_1350k_obj365v1"  # its config is half a Faster R-CNN's
+    result = CliRunner().invoke(main, ["zoo", "show", name])
+    assert result.exit_code == 2
+    assert (
+        f"error: {name}: mmdet cannot build what the config describes (TypeError" in result.output
+    )

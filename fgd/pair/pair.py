@@ -1,0 +1,286 @@
+"""The one class that answers whether a student and a teacher go together."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+from fgd.errors import FGDError, listing
+from fgd.heads import number_of_classes
+from fgd.pair.meaning import differences
+from fgd.pair.normalisation import Normalisation, alike
+from fgd.pair.strides import level_channels, level_strides
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level of a detector's pyramid.
+
+    Attributes:
+        stride: pixels of the image between two places of its feature map; None if nobody ran it.
+        channels: of its feature map; None if the config does not say.
+    """
+
+    stride: float | None = None
+    channels: int | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A student or a teacher, as far as it is known.
+
+    Attributes:
+        role: "student" or "teacher".
+        model: its mmdet model config.
+        name: what a row calls it; "" where there is no row.
+        normalisation: of the images that it sees; None for pixels as they are read.
+        measured: the levels of the built detector, by the index that `distill.levels` has.
+        tensors: shapes in the built detector's state dict, by name.
+    """
+
+    role: str
+    model: dict | None = None
+    name: str = ""
+    normalisation: Normalisation | None = None
+    measured: Mapping[int, Level] | None = None
+    tensors: Mapping[str, Shape] | None = None
+
+    def __str__(self) -> str:
+        return f"the {self.role} {self.name}".rstrip()
+
+    @cached_property
+    def levels(self) -> Mapping[int, Level] | None:
+        """Levels by index: as measured, or as the config says; None where neither tells."""
+        if self.measured is not None or self.model is None:
+            return self.measured
+        strides = level_strides(self.model)
+        if strides is None:
+            return None
+        channels = level_channels(self.model, len(strides))
+        return dict(enumerate(map(Level, strides, channels)))
+
+    @property
+    def inheritable(self) -> dict[str, Shape]:
+        """Shapes of everything but the backbone."""
+        return {name: s for name, s in self.tensors.items() if not name.startswith("backbone.")}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A student and the teacher that it is to learn from.
+
+    Every `check_...` raises an FGDError that names what does not fit and what to do.
+
+    Attributes:
+        student, teacher: what is known of them.
+        place: what an error begins with, for example "row retinanet_r50"; "" for nothing.
+    """
+
+    student: Member
+    teacher: Member
+    place: str = ""
+
+    @property
+    def _members(self) -> tuple[Member, Member]:
+        return self.student, self.teacher
+
+    def _refused(self, reason: str) -> FGDError:
+        return FGDError(f"{self.place}: {reason}" if self.place else reason)
+
+    def check_classes(self, number: int | None, data: str) -> None:
+        """Whether both tell as many classes apart as the data have.
+
+        Args:
+            number: of classes; None where the data leave it to the detectors.
+            data: the data set, for an error.
+        """
+        for member in self._members:
+            known = number_of_classes(member.model)
+            if known is None:
+                raise self._refused(
+                    f"{member} tells no classes apart: expected a detector with a bbox_head or a "
+                    "mask_head of num_classes, whose AP can be measured; choose one"
+                )
+            if number not in (None, known):
+                raise self._refused(
+                    f"{member} tells {known} classes apart, and the data set {data} has {number}. "
+                    "A teacher has to be trained on the data: give your own checkpoint, or let the "
+                    "suite train it (train_teachers); in a mini suite the number is "
+                    "mini.size.classes"
+                )
+
+    def check_normalisation(self) -> None:
+        """Whether the teacher sees in the student's images what it was trained on.
+
+        Its AP was that of its own test images, so a teacher of other numbers passes the gate, and
+        teaches noise.
+        """
+        ours, theirs = (member.normalisation for member in self._members)
+        if not alike(ours, theirs):
+            raise self._refused(
+                f"{self.student} gets its images as {_or_raw(ours)}, {self.teacher} as "
+                f"{_or_raw(theirs)}. In distillation the teacher sees the student's images, which "
+                "would be noise to it: choose detectors whose pipelines have the same Normalize, "
+                "or give the student the teacher's together with a backbone that was pretrained "
+                "with it"
+            )
+
+    def with_levels(self, student: Mapping[int, Level], teacher: Mapping[int, Level]) -> "Pair":
+        """The same pair with the levels that were measured of each."""
+        return replace(
+            self,
+            student=replace(self.student, measured=student),
+            teacher=replace(self.teacher, measured=teacher),
+        )
+
+    def common_levels(self) -> list[int]:
+        """The levels that both have, however large their feature maps are."""
+        return sorted(self.student.levels.keys() & self.teacher.levels.keys())
+
+    def check_levels(self, levels: Iterable[int]) -> None:
+        """Whether both have these levels, and feature maps of the same size there."""
+        levels = list(levels)
+        for member in self._members:
+            known = member.levels
+            absent = [] if known is None else [level for level in levels if level not in known]
+            if absent:
+                raise self._refused(
+                    f"distill.levels has {absent[0]}, but {member} has the FPN levels "
+                    f"{min(known)} to {max(known)}"
+                )
+        if self.student.levels is None or self.teacher.levels is None:
+            return  # the distiller measures both before it trains
+        for level in levels:
+            ours, theirs = (member.levels[level].stride for member in self._members)
+            if None not in (ours, theirs) and ours != theirs:
+                raise self._refused(
+                    f"FPN level {level} has stride {ours:g} in {self.student} and {theirs:g} in "
+                    f"{self.teacher}: their features differ in height and width. Choose detectors "
+                    "whose necks start alike (one-stage ones at stride 8, two-stage ones at 4), or "
+                    "leave the level out of distill.levels"
+                )
+
+    def check_features(self, shapes: Mapping[int, tuple[Shape, Shape]], size: int) -> None:
+        """Whether the features that are distilled are those that the configs tell, if they do.
+
+        Args:
+            shapes: (channels, height, width) in the student and in the teacher, by level.
+            size: of the square image that they are of, in pixels; a multiple of every stride.
+        """
+        for level, pair in shapes.items():
+            for member, shape in zip(self._members, pair, strict=True):
+                if member.levels is None:
+                    continue
+                known = member.levels[level]
+                side = int(size / known.stride)
+                expected = (known.channels or shape[0], side, side)
+                if shape != expected:
+                    raise self._refused(
+                        f"FPN level {level} of {member}: expected features of {_shape(expected)} "
+                        f"on a {size}x{size} image, got {_shape(shape)}: check distill.taps"
+                    )
+
+    def obstacles(self, exceptions: Iterable[str] = ()) -> list[str]:
+        """Why the student cannot start with the teacher's neck and head; empty if it can.
+
+        Args:
+            exceptions: shell patterns of the student's tensors that keep their own initialisation
+                (`distill.inherit_except`).
+        """
+        exceptions = list(exceptions)
+        found = []
+        if self.student.model is not None and self.teacher.model is not None:
+            found += _config_obstacles(self.student.model, self.teacher.model, exceptions)
+        if self.student.tensors is not None and self.teacher.tensors is not None:
+            found += _tensor_obstacles(
+                self.student.inheritable, self.teacher.inheritable, exceptions
+            )
+        return found
+
+    def check_inheritance(self, exceptions: Iterable[str] = ()) -> None:
+        """Whether the student can start with the teacher's neck and head.
+
+        Args:
+            exceptions: as in `obstacles`.
+        """
+        found = self.obstacles(exceptions)
+        if found:
+            of = f" (of {self.teacher.name})" if self.teacher.name else ""
+            raise self._refused(
+                f"{self.student} cannot inherit the teacher's neck and head{of}: {listing(found)}. "
+                "Set distill.inherit to False, leave out what differs (distill.inherit_except), or "
+                "choose a teacher of the same neck and head"
+            )
+
+    def inherited(self, exceptions: Iterable[str] = ()) -> list[str]:
+        """The student's tensors that start with the teacher's values, if there are no obstacles.
+
+        Args:
+            exceptions: as in `obstacles`.
+        """
+        exceptions = list(exceptions)
+        return [name for name in self.student.inheritable if not _fits(name, exceptions)]
+
+    def other_shapes(self, part: str) -> list[str]:
+        """Tensors that both have, in other shapes.
+
+        Args:
+            part: what their names begin with, for example "neck."
+        """
+        ours, theirs = self.student.inheritable, self.teacher.inheritable
+        return [
+            name
+            for name, shape in ours.items()
+            if name.startswith(part) and name in theirs and theirs[name] != shape
+        ]
+
+
+def _config_obstacles(student: dict, teacher: dict, exceptions: list[str]) -> list[str]:
+    found = list(differences(student, teacher, exceptions))
+    ours, theirs = (_in_channels(model) for model in (student, teacher))
+    if ours != theirs and not any(pattern.startswith(("neck.", "*")) for pattern in exceptions):
+        found.append(
+            f"neck.in_channels is {ours} in the student, {theirs} in the teacher (in a mini suite "
+            "they follow from mini.detectors, depth and base_channels)"
+        )
+    return found
+
+
+def _tensor_obstacles(
+    ours: dict[str, Shape], theirs: dict[str, Shape], exceptions: list[str]
+) -> list[str]:
+    found = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        if name not in ours:
+            found.append(f"{name} is in the teacher alone")
+        elif _fits(name, exceptions):
+            continue
+        elif name not in theirs:
+            found.append(f"{name} is in the student alone")
+        elif ours[name] != theirs[name]:
+            found.append(
+                f"{name} is {_shape(ours[name])} in the student, {_shape(theirs[name])} in the "
+                "teacher"
+            )
+    return found
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _in_channels(model: dict) -> list[int] | None:
+    """Of the neck, or the first of several, which are its backbone's."""
+    neck = model.get("neck")
+    neck = neck[0] if isinstance(neck, list) else neck
+    return neck and neck.get("in_channels")
+
+
+def _or_raw(normalisation: Normalisation | None) -> str:
+    return "BGR from 0 to 255 (no Normalize)" if normalisation is None else str(normalisation)
+
+
+def _shape(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
