@@ -64,7 +64,8 @@ def check(
         )
     if not annotations["id"]:
         raise FGDError(f"{file}: has no annotations; there is nothing to train on")
-    _check_classes(file, categories, classes)
+    if classes is not None:
+        check_classes(file, categories, classes)
     check_files(file, folder, images)
     if not open_images:
         check_ends(folder, images["file_name"])
@@ -101,11 +102,12 @@ def check(
     }
 
 
-def _check_classes(
-    file: Path, categories: dict[str, list[Any]], classes: Sequence[str] | None
-) -> None:
-    if classes is None:
-        return
+def check_classes(file: Path, categories: dict[str, list[Any]], classes: Sequence[str]) -> None:
+    """Whether an annotation file has these classes, in the order of the labels.
+
+    Raises:
+        FGDError: one is missing, or they stand in another order.
+    """
     missing = [name for name in classes if name not in categories["name"]]
     if missing:
         raise FGDError(
