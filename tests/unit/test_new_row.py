@@ -262,6 +262,36 @@ def test_classes_in_another_order_are_refused(run, brought):
     assert "trained with the classes in the order mixed, straight, round" in said
 
 
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"dataset_meta": {"classes": own_data.CLASSES[::-1]}}, "the order mixed, straight, round"),
+        ({"CLASSES": ("straight", "round", "other")}, "in the order straight, round, other"),
+        ({"CLASSES": ("a", "b", "c")}, "No name is the same"),
+        ({"CLASSES": "round"}, "These are 1 and 3 classes"),
+        ({"CLASSES": 3}, "meta.CLASSES is 3; expected the names of the classes"),
+    ],
+)
+def test_a_teacher_that_names_other_classes_is_refused(run, brought, meta, message):
+    state = torch.load(brought / "teacher.pth")
+    torch.save(state | {"meta": meta}, brought / "named.pth")
+    status, said = run(f"--teacher-checkpoint={brought / 'named.pth'}")
+    assert status == 2
+    assert message in " ".join(said.split())
+
+
+def test_classes_without_their_comma_are_refused(run, tmp_path):
+    assert run()[0] == 0
+    dataset = tmp_path / "own/dataset.py"
+    dataset.write_text(
+        dataset.read_text() + "classes = ('round')\nfor s in data: data[s]['classes'] = classes\n"
+    )
+    with pytest.raises(
+        FGDError, match=r"data\.train\.classes is the text 'round', .* with a comma"
+    ):
+        recipe.plan(load_suite("own/own.yaml"))
+
+
 def test_validation_data_of_other_classes_are_refused(run, brought):
     content = json.loads((brought / "data/test.json").read_text())
     content["categories"].append({"id": 99, "name": "else"})
