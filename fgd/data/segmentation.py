@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from pycocotools import mask
+
 
 def fault(segmentation: Any, height: int, width: int) -> str | None:
     """Why a segmentation cannot be used; None for a sound one, or none at all.
@@ -28,6 +30,23 @@ def fault(segmentation: Any, height: int, width: int) -> str | None:
         if not finite:
             return "a polygon has coordinates that are not finite numbers"
     return None
+
+
+def usable(segmentation: Any, height: int, width: int) -> list | dict:
+    """What can be used of a segmentation that has a `fault`: its sound polygons, or nothing."""
+    if not isinstance(segmentation, list):
+        return []
+    if all(isinstance(number, int | float) for number in segmentation):
+        segmentation = [segmentation]  # a single polygon, not in a list
+    return [polygon for polygon in segmentation if fault([polygon], height, width) is None]
+
+
+def area(segmentation: list | dict, height: int, width: int) -> float:
+    """Pixels of a sound segmentation."""
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
+        return float(mask.area(segmentation))
+    codes = mask.frPyObjects(segmentation, height, width)
+    return float(mask.area(mask.merge(codes) if isinstance(codes, list) else codes))
 
 
 def _rle_fault(code: dict[str, Any], height: int, width: int) -> str | None:
