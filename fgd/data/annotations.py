@@ -120,9 +120,9 @@ def _table(
                 )
     identity, count = Counter(table["id"]).most_common(1)[0] if entries else (None, 0)
     if count > 1:
-        cure = f": {MENDED}" if kind == "annotations" else ""
+        clear = "" if kind == "annotations" else ", where it is the same each time"
         raise FGDError(
-            f"{file}: id {identity} stands {count} times in {kind!r}; ids are unique{cure}"
+            f"{file}: id {identity} stands {count} times in {kind!r}; ids are unique: {MENDED}{clear}"
         )
     return table
 
