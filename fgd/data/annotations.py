@@ -122,7 +122,8 @@ def _table(
     if count > 1:
         clear = "" if kind == "annotations" else ", where it is the same each time"
         raise FGDError(
-            f"{file}: id {identity} stands {count} times in {kind!r}; ids are unique: {MENDED}{clear}"
+            f"{file}: id {identity} stands {count} times in {kind!r}; ids are unique: "
+            f"{MENDED}{clear}"
         )
     return table
 
