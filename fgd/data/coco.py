@@ -168,5 +168,5 @@ def check_classes(file: Path, categories: dict[str, list[Any]], classes: Sequenc
         raise FGDError(
             f"{file}: its categories stand in the order {', '.join(order)}, the class names in "
             f"the order {', '.join(classes)}; mmdet would mix them up: give them in the file's "
-            "order, or reorder the file's: `fgd data clean --classes`"
+            "order, or reorder the file's: `fgd data clean --like`, or `--classes`"
         )

@@ -17,6 +17,7 @@ from fgd.data.clean import CUT, clean
 from fgd.data.coco import check, remarks
 from fgd.errors import FGDError
 from fgd.evaluation.scores import coco_figures
+from fgd.visual.images import read_pictures
 
 CLASSES = ("cat", "dog")
 
@@ -288,6 +289,14 @@ def test_a_dry_run_says_all_and_writes_nothing(tmp_path):
         result = CliRunner().invoke(main, ["data", "clean", str(file), str(pictures), *options])
         assert result.exit_code == 2
         assert "give --out, or --dry-run" in result.output
+
+
+@pytest.mark.parametrize("form", ["an empty polygon", "a polygon in no list", "no segmentation"])
+def test_pictures_are_drawn_of_boxes_whatever_their_outlines(tmp_path, form):
+    file, pictures = export_forms.write(tmp_path, form)
+    (picture,) = read_pictures([pictures / "1.png"], file)
+    assert picture.truth.boxes.tolist() == [[8, 10, 28, 25], [36, 30, 56, 42]]
+    assert picture.truth.masks is None
 
 
 def test_an_image_of_more_pixels_than_pillow_likes_is_looked_at(tmp_path):
