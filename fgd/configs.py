@@ -10,6 +10,8 @@ from fgd.errors import FGDError
 # What the configs of mmdet 3 name, if they cannot be read: mmengine's loader and its scopes.
 _NEWER = re.compile(r"\bmmengine\b|['\"]mm\w+::")
 
+_KEYS_OF_3 = {"default_scope", "train_dataloader", "test_dataloader", "optim_wrapper"}
+
 # What `fgd compose` writes into config.py beside the model and the data.
 _TRAINING = ("total_batch", "log", "checkpoint", "seed")
 
@@ -31,11 +33,8 @@ def read_config(path: str | Path) -> Config:
             f"{path}: cannot be read as a config ({type(error).__name__}"
             f"{f': {reason}' if reason else ', perhaps of what its custom_imports name'})"
         ) from error
-    if "model" in config and (
-        "default_scope" in config
-        or any(key in config for key in ("train_dataloader", "test_dataloader", "optim_wrapper"))
-        or "data_preprocessor" in config.model
-    ):
+    model = config.get("model")
+    if isinstance(model, dict) and ("data_preprocessor" in model or _KEYS_OF_3 & config.keys()):
         raise FGDError(_of_mmdet_3(path))
     return config
 

@@ -9,6 +9,8 @@ import click
 
 from fgd.cli.group import FILE, OUT
 
+_LISTED = 20  # annotations that are left out; all of them stand in the file's info
+
 
 def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     # As CSV: a name with a comma or a line break stands in double quotes.
@@ -158,6 +160,10 @@ def data_clean(
     report = clean(annotations, images, out, like=like, classes=classes, **options)
     for kind, example in report.examples.items():
         click.echo(f"{report.counts[kind]:6} {kind}, for example {example}")
+    if report.left_out:
+        more = len(report.left_out) - _LISTED
+        named = ", ".join(map(str, report.left_out[:_LISTED]))
+        click.echo(f"left out   annotations {named}" + (f" and {more} more" if more > 0 else ""))
     left = f"{report.images} images and {report.annotations} annotations"
     click.echo(f"{annotations}: {left} would be left" if dry_run else f"{out}: {left} are left")
 

@@ -82,6 +82,7 @@ def clean(
             "from": annotation_file.name,
             "sha256": sha256(annotation_file),
             "changes": dict(report.counts),
+            "left_out": report.left_out,
         }
     }
     with _written(out) as temporary:
@@ -204,7 +205,7 @@ def _mend_annotations(
         if is_box(annotation["bbox"]):
             annotations.append(annotation)
         else:
-            report.add("bbox of no four numbers", f"annotation {annotation['id']}")
+            report.leave_out("bbox of no four numbers", annotation["id"])
     if annotations:
         _from_corners(file, images, annotations, report, corners)
         annotations = _usable(file, images, annotations, report)
@@ -215,7 +216,7 @@ def _mend_annotations(
         bad = set()
         for kind, identity, reason in faulty_annotations(images, annotations, everyone):
             if kind == NO_MASK:
-                report.add(kind, f"annotation {identity}: {reason}")
+                report.leave_out(kind, identity, reason)
                 bad.add(identity)
         annotations = [a for a in annotations if a["id"] not in bad]
     parts["annotations"] = annotations
@@ -253,7 +254,7 @@ def _usable(
     bad = set()
     for reason, which in faults.items():
         for index in np.flatnonzero(which):
-            report.add(reason, f"annotation {annotations[index]['id']}: {boxes[index].tolist()}")
+            report.leave_out(reason, annotations[index]["id"], f"{boxes[index].tolist()}")
             bad.add(index)
     if len(annotations) > len(bad) > _MOST_UNUSABLE * len(annotations):
         raise FGDError(
@@ -267,6 +268,7 @@ def _usable(
         report.add(CUT, f"annotation {annotations[index]['id']}: {annotations[index]['bbox']}")
         annotations[index]["bbox"] = _cut(boxes[index], *sizes[index])
         if min(annotations[index]["bbox"][2:]) < 1:  # mmdet would leave it out
+            report.left_out.append(annotations[index]["id"])
             bad.add(index)
     return [annotation for index, annotation in enumerate(annotations) if index not in bad]
 

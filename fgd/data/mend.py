@@ -31,17 +31,24 @@ class Report:
         counts: how often, by kind.
         examples: the first of each kind, in words.
         images, annotations: how many are left.
+        left_out: the ids of annotations that are not, though their image is.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     images: int = 0
     annotations: int = 0
+    left_out: list[Any] = field(default_factory=list)
 
     def add(self, kind: str, example: str) -> None:
         """Count one."""
         self.counts[kind] += 1
         self.examples.setdefault(kind, example)
+
+    def leave_out(self, kind: str, annotation: Any, reason: str = "") -> None:
+        """Count an annotation that is left out, by its id."""
+        self.add(kind, f"annotation {annotation}" + (f": {reason}" if reason else ""))
+        self.left_out.append(annotation)
 
 
 def whole(value: Any) -> int | None:

@@ -137,6 +137,7 @@ def test_an_object_goes_where_its_box_is_unusable_and_its_id_is_said(run, box):
     content, report = run(edit("annotations", 1, bbox=box))
     assert [annotation["id"] for annotation in content["annotations"]] == [1, 3]
     assert "annotation 2" in next(iter(report.examples.values()))
+    assert content["info"]["cleaned"]["left_out"] == report.left_out == [2]
 
 
 def test_ignored_objects_are_crowds_for_training_and_evaluation(run, tmp_path):
