@@ -16,7 +16,7 @@ import numpy as np
 
 from fgd.data import images as image_files
 from fgd.data import mend
-from fgd.data.annotations import PLAIN, columns, entries_of, load
+from fgd.data.annotations import MENDED, PLAIN, columns, entries_of, load
 from fgd.data.boxes import are_corners, box_faults, is_box, sizes_of_boxes
 from fgd.data.categories import groups, ordered
 from fgd.data.coco import check
@@ -58,16 +58,16 @@ def clean(
         FGDError: the file as a whole is wrong, something in it is ambiguous or leads out of the
             image folder, nothing is left, or `out` is the file itself.
     """
+    content, encoding = load(annotation_file, image_folder)
     if out is not None and out.exists() and out.samefile(annotation_file):
         raise FGDError(f"{out}: is the annotation file itself; give another path")
     names = _names(like, all_categories) if like else classes
-    content, encoding = load(annotation_file, image_folder)
     report = Report()
     if encoding != PLAIN:
         report.add("encoding", f"{encoding} is UTF-8")
     parts = {kind: _entries(annotation_file, content, kind) for kind in _KINDS}
     _mend_entries(annotation_file, image_folder, parts, report)
-    images, _, _ = columns(annotation_file, parts)
+    images = _whole(annotation_file, parts)
     _drop_images(parts, _bad_images(image_folder, images, report, training))
     _mend_categories(annotation_file, parts, report, names, like, all_categories)
     _mend_annotations(annotation_file, images, parts, report, masks, corners)
@@ -122,10 +122,27 @@ def _mend_entries(file: Path, folder: Path, parts: dict[str, Entries], report: R
         annotation.setdefault("bbox", None)
 
 
-def _drop_images(parts: dict[str, Entries], ids: set[Any]) -> None:
+def _whole(file: Path, parts: dict[str, Entries]) -> dict[str, list[Any]]:
+    """The images by column, of a file that is whole in itself now.
+
+    Raises:
+        FGDError: it is not, and nobody can know what it should be.
+    """
+    try:
+        return columns(file, parts)[0]
+    except FGDError as error:
+        reason = str(error).partition(MENDED)[0].rstrip(" :;,")
+        raise FGDError(f"{reason}. What is meant cannot be known: correct it by hand") from error
+
+
+def _drop_images(parts: dict[str, Entries], ids: set[int]) -> None:
     """Leave out images with their annotations."""
     parts["images"] = [i for i in parts["images"] if i["id"] not in ids]
-    parts["annotations"] = [a for a in parts["annotations"] if a.get("image_id") not in ids]
+    parts["annotations"] = [
+        a
+        for a in parts["annotations"]
+        if type(a.get("image_id")) is not int or a["image_id"] not in ids
+    ]
 
 
 def _unknown(folder: Path, images: Entries, report: Report) -> set[Any]:
@@ -302,7 +319,8 @@ def _check(written: Path, file: Path, folder: Path, masks: bool, training: bool)
     try:
         check(written, folder, strict=True, open_images=True, masks=masks, training=training)
     except FGDError as error:
-        raise FGDError(f"{file}: what is left is not sound: {error}") from error
+        reason = str(error).replace(str(written), "it")
+        raise FGDError(f"{file}: what would be left is not sound: {reason}") from error
 
 
 def _first(report: Report) -> str:

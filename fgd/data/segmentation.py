@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 from pycocotools import mask
 
 
@@ -42,11 +43,17 @@ def usable(segmentation: Any, height: int, width: int) -> list | dict:
 
 
 def area(segmentation: list | dict, height: int, width: int) -> float:
-    """Pixels of a sound segmentation."""
-    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
-        return float(mask.area(segmentation))
-    codes = mask.frPyObjects(segmentation, height, width)
-    return float(mask.area(mask.merge(codes) if isinstance(codes, list) else codes))
+    """Pixels of a sound segmentation, as far as it lies in the image."""
+    if isinstance(segmentation, dict):
+        compressed = isinstance(segmentation["counts"], str)
+        code = segmentation if compressed else mask.frPyObjects(segmentation, height, width)
+        return float(mask.area(code))
+    # pycocotools walks along every edge, however far it leads out.
+    inside = [
+        np.clip(np.reshape(polygon, (-1, 2)), 0, (width, height)).ravel().tolist()
+        for polygon in segmentation
+    ]
+    return float(mask.area(mask.merge(mask.frPyObjects(inside, height, width))))
 
 
 def _rle_fault(code: dict[str, Any], height: int, width: int) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from pycocotools import mask
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import coco_worlds
@@ -112,6 +113,22 @@ def test_an_area_is_that_of_the_outline_where_there_is_one(run):
     assert areas[:2] == [20 * 15, 300]
     assert areas[2] == pytest.approx(120, abs=12)  # of pixels, not of points
     assert report.counts == {"area computed": 2, "area of text": 1}
+
+
+def test_the_area_of_an_outline_is_that_of_its_pixels_in_the_image(run):
+    def outlined(content):
+        for annotation in content["annotations"]:
+            del annotation["area"]
+        far = [-1e12, -1e12, 1e12, -1e12, 1e12, 1e12, -1e12, 1e12]
+        content["annotations"][0]["segmentation"] = [far]
+        code = {"size": [48, 64], "counts": [100, 7, 48 * 64 - 107]}
+        content["annotations"][1]["segmentation"] = code
+        packed = mask.frPyObjects(code, 48, 64)
+        packed["counts"] = packed["counts"].decode()
+        content["annotations"][2]["segmentation"] = packed
+
+    content, _ = run(outlined)
+    assert [annotation["area"] for annotation in content["annotations"]] == [64 * 48, 7, 7]
 
 
 def test_sound_polygons_stay_and_others_go(run):
@@ -220,6 +237,8 @@ def test_many_unusable_boxes_are_no_accident(run):
         (edit("images", 1, file_name="/etc/x.png"), r"leads out of the image folder"),
         (edit("images", 1, file_name="C:\\data\\x.png"), r"leads out of the image folder"),
         (edit("annotations", 1, image_id=9), r"has image_id 9, which the file does not define"),
+        (edit("annotations", 1, image_id=[1]), r"image_id is \[1\]; .*: correct it by hand"),
+        (edit("annotations", 1, category_id=None), r"category_id is None; .*correct it by hand"),
     ],
 )
 def test_what_is_ambiguous_is_refused(run, tmp_path, change, message):
