@@ -152,7 +152,7 @@ def _backbone_file(backbone: dict) -> _File:
             "the student's config names no checkpoint for its backbone: expected backbone.init_cfg "
             f"= dict(type='Pretrained', checkpoint=...), got {init!r}"
         )
-    state = read_checkpoint(init["checkpoint"])["state_dict"]
+    state = read_checkpoint(init["checkpoint"], as_saved=True)["state_dict"]
     part = init.get("prefix")
     if part is None:
         named = {name.removeprefix("module."): tensor for name, tensor in state.items()}

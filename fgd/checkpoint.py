@@ -29,13 +29,16 @@ _ZIP, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _ONE_READER = threading.Lock()
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, as_saved: bool = False) -> dict[str, Any]:
     """Read a checkpoint file, torch's or safetensors, onto the CPU as data: no code in it runs.
 
+    Args:
+        as_saved: leave the names of the tensors as they are, for who looks for a part of them by
+            its prefix. Otherwise they are the detector's own (`layouts.plain_names`).
+
     Returns:
-        The stored dictionary, its `state_dict` of tensors by the detector's own names
-        (`layouts.plain_names`), its `meta` a dictionary; a bare state dict comes back as
-        `{"state_dict": ..., "meta": {}}`.
+        The stored dictionary, its `state_dict` of tensors by name, its `meta` a dictionary; a bare
+        state dict comes back as `{"state_dict": ..., "meta": {}}`.
 
     Raises:
         FGDError: there is no such file, it is damaged, or it holds anything but plain data.
@@ -52,7 +55,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         _check_tensors(items)
         checkpoint = _as_checkpoint(content)
         _check_hash(checkpoint)
-        if not is_sealed(checkpoint):
+        if not (as_saved or is_sealed(checkpoint)):
             checkpoint["state_dict"] = plain_names(checkpoint["state_dict"])
     except _Refused as reason:
         raise FGDError(f"{path}: {reason}") from None

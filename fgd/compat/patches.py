@@ -69,7 +69,7 @@ def checkpoints_are_data() -> None:
     from fgd.errors import FGDError
 
     def load_from_file(filename, map_location=None):
-        return read_checkpoint(filename)
+        return read_checkpoint(filename, as_saved=True)  # mmcv has its own way with prefixes
 
     def load_from_nowhere(filename, map_location=None):
         raise FGDError(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from fgd import compat
 from fgd.checkpoint import read_checkpoint
 from fgd.configs import read_config
 from fgd.download import fetch
@@ -151,6 +152,17 @@ def test_stand_ins_look_nothing_up_and_call_nothing(tmp_path):
 def test_wrappers_are_taken_off(tmp_path, rename):
     state = {rename(name): tensor for name, tensor in STATE.items()}
     assert same(read_checkpoint(save(tmp_path / "a.pth", {"state_dict": state}))["state_dict"])
+
+
+def test_names_stay_as_saved_for_who_looks_for_a_prefix(tmp_path):
+    from mmcv.runner.checkpoint import _load_checkpoint_with_prefix
+
+    compat.apply()
+    state = {f"architecture.{name}": tensor for name, tensor in STATE.items()}
+    path = save(tmp_path / "a.pth", {"state_dict": state})
+    assert same(read_checkpoint(path, as_saved=True)["state_dict"], state)
+    part = _load_checkpoint_with_prefix("architecture.backbone.", str(path))
+    assert list(part) == ["conv1.weight"]
 
 
 def test_of_mmrazors_distillation_the_student_is_taken():
