@@ -74,21 +74,22 @@ def compare(known: Sequence[str], classes: Sequence[str], source: str) -> str | 
         source: what a message calls the checkpoint, usually its path.
 
     Returns:
-        None where the names are the same.
+        None where the names are the same but for upper case and underscores, as in COCO's
+        traffic_light, which the zoo's older checkpoints have.
 
     Raises:
         FGDError: they cannot be the same labels: another number, another order, or no name in
             common.
     """
-    if tuple(known) == tuple(classes):
+    theirs, ours = [_plain(name) for name in known], [_plain(name) for name in classes]
+    if theirs == ours:
         return None
-    theirs, ours = [name.casefold() for name in known], [name.casefold() for name in classes]
     both = (
         f"{source}: was trained with the classes {{}}{', '.join(known)}; the data have "
         f"{', '.join(classes)}. "
     )
     if len(theirs) != len(ours):
-        more = [name for name in classes if name.casefold() not in theirs]
+        more = [name for name in classes if _plain(name) not in theirs]
         raise FGDError(
             both.format("")
             + f"These are {len(known)} and {len(classes)} classes"
@@ -107,3 +108,7 @@ def compare(known: Sequence[str], classes: Sequence[str], source: str) -> str | 
             "if they mean the same in this order, call the categories as it does"
         )
     return f"the checkpoint calls them {', '.join(known)}"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", " ")
