@@ -8,6 +8,7 @@ from typing import Any
 from fgd.errors import FGDError
 
 Names = tuple[str, ...]
+_LISTED = 12  # names in a message; COCO has 80
 
 
 def config_classes(value: Any, place: str) -> Names | None:
@@ -74,8 +75,7 @@ def compare(known: Sequence[str], classes: Sequence[str], source: str) -> str | 
         source: what a message calls the checkpoint, usually its path.
 
     Returns:
-        None where the names are the same but for upper case and underscores, as in COCO's
-        traffic_light, which the zoo's older checkpoints have.
+        None where the names are the same but for upper case and underscores (traffic_light).
 
     Raises:
         FGDError: they cannot be the same labels: another number, another order, or no name in
@@ -84,31 +84,33 @@ def compare(known: Sequence[str], classes: Sequence[str], source: str) -> str | 
     theirs, ours = [_plain(name) for name in known], [_plain(name) for name in classes]
     if theirs == ours:
         return None
-    both = (
-        f"{source}: was trained with the classes {{}}{', '.join(known)}; the data have "
-        f"{', '.join(classes)}. "
-    )
+    trained = f"{source}: was trained with the classes"
+    both = f"{_listed(known)}; the data have {_listed(classes)}"
     if len(theirs) != len(ours):
         more = [name for name in classes if _plain(name) not in theirs]
+        unknown = f", and it does not know {_listed(more)}" if more else ""
         raise FGDError(
-            both.format("")
-            + f"These are {len(known)} and {len(classes)} classes"
-            + (f", and it does not know {', '.join(more)}" if more else "")
-            + ": take a checkpoint that was trained on the data's classes"
+            f"{trained} {both}. These are {len(known)} and {len(classes)} classes{unknown}: take a "
+            "checkpoint that was trained on the data's classes"
         )
     if any(theirs.index(name) != at for at, name in enumerate(ours) if name in theirs):
         raise FGDError(
-            both.format("in the order ")
-            + "Reorder the categories of the annotation files: `fgd data clean --classes`"
+            f"{trained} in the order {both}. Reorder the categories of the annotation files: "
+            "`fgd data clean --classes`"
         )
     if not set(theirs) & set(ours):
         raise FGDError(
-            both.format("")
-            + "No name is the same: take a checkpoint that was trained on the data's classes, or, "
-            "if they mean the same in this order, call the categories as it does"
+            f"{trained} {both}. No name is the same: take a checkpoint that was trained on the "
+            "data's classes, or, if they mean the same in this order, call the categories as it "
+            "does"
         )
-    return f"the checkpoint calls them {', '.join(known)}"
+    return f"the checkpoint calls them {_listed(known)}"
 
 
 def _plain(name: str) -> str:
     return name.casefold().replace("_", " ")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")

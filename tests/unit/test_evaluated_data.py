@@ -134,6 +134,7 @@ def test_what_are_no_names_is_refused(value):
         (("Dog", "Cat", "Bird"), "in the order Dog"),
         (("eins", "zwei", "drei"), "No name is the same"),
         (("cat", "dog"), "These are 2 and 3 classes, and it does not know bird"),
+        (("{}", "{x}", "%s"), r"the classes \{\}, \{x\}, %s; the data have"),
         (("cat", "dog", "bird", "fish"), "These are 4 and 3 classes: take"),
     ],
 )
