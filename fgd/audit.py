@@ -36,7 +36,7 @@ OWN = "own initialisation"
 _SOURCES = (BACKBONE, TEACHER, OWN)
 _PREFIX = "backbone."
 _LISTED = 8  # tensors named in a message
-# What a checkpoint may lack of a backbone that is right for it; any other tensor has to be there.
+# What a checkpoint may lack and be right; any other tensor has to be there.
 _MAY_LACK = (
     # Batch norm counts its batches only since torch 0.4.1, and other frameworks' weights have no
     # count either: it starts at torch's 0.
@@ -91,7 +91,7 @@ def check_start(
     places[OWN] = own
     # keep_vars: parameters stay parameters, so that they can be told from buffers.
     tensors = _student(detector).state_dict(keep_vars=True)
-    expected = {name: _expected(name, model, places.get(BACKBONE)) for name in tensors}
+    expected = {name: _expected(name, model, places) for name in tensors}
     faults = list(_faults(tensors, expected, places))
     if faults:
         more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
@@ -153,7 +153,7 @@ def _backbone_file(backbone: dict) -> _File:
             "the student's config names no checkpoint for its backbone: expected backbone.init_cfg "
             f"= dict(type='Pretrained', checkpoint=...), got {init!r}"
         )
-    state = read_checkpoint(init["checkpoint"])["state_dict"]
+    state = read_checkpoint(init["checkpoint"], as_saved=True)["state_dict"]
     part = init.get("prefix")
     if part is None:
         named = {name.removeprefix("module."): tensor for name, tensor in state.items()}
@@ -163,14 +163,14 @@ def _backbone_file(backbone: dict) -> _File:
     return _File(init["checkpoint"], {_PREFIX + name: tensor for name, tensor in named.items()})
 
 
-def _expected(name: str, model: dict, backbone: dict[str, Tensor] | None) -> str:
+def _expected(name: str, model: dict, places: dict[str, dict[str, Tensor]]) -> str:
     if name.startswith(_PREFIX):
-        if backbone is None or (name not in backbone and _fits(name, _MAY_LACK)):
-            return OWN
-        return BACKBONE
-    distill = model.get("distill", {"inherit": False})
-    excepted = _fits(name, distill.get("inherit_except", ()))
-    return TEACHER if distill["inherit"] and not excepted else OWN
+        source = BACKBONE if BACKBONE in places else OWN
+    else:
+        distill = model.get("distill", {"inherit": False})
+        excepted = _fits(name, distill.get("inherit_except", ()))
+        source = TEACHER if distill["inherit"] and not excepted else OWN
+    return OWN if name not in places[source] and _fits(name, _MAY_LACK) else source
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:

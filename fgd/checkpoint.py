@@ -19,11 +19,9 @@ import torch
 from torch import Tensor
 
 from fgd.errors import FGDError
-
-# Types beyond torch's tensors and Python's plain containers, strings and numbers that a checkpoint
-# may hold. The model zoo's, the published FGD code's and our own need none; what a library
-# registers with torch (`add_safe_globals`) does not count here.
-ALLOWED_TYPES: tuple[type, ...] = ()
+from fgd.files import impostor
+from fgd.layouts import plain_names
+from fgd.stand_ins import NAMES, StandIn, make_plain
 
 _HASH = "content_sha256"  # its key in `meta`
 _MOST_ITEMS = 1_000_000  # in one checkpoint; a detector's has a few thousand
@@ -31,12 +29,16 @@ _ZIP, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _ONE_READER = threading.Lock()
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint file onto the CPU as data: no code in it runs.
+def read_checkpoint(path: str | Path, as_saved: bool = False) -> dict[str, Any]:
+    """Read a checkpoint file, torch's or safetensors, onto the CPU as data: no code in it runs.
+
+    Args:
+        as_saved: leave the names of the tensors as they are, for who looks for a part of them by
+            its prefix. Otherwise they are the detector's own (`layouts.plain_names`).
 
     Returns:
-        The stored dictionary, its `state_dict` of tensors by name; a bare state dict comes back as
-        `{"state_dict": ...}`.
+        The stored dictionary, its `state_dict` of tensors by name, its `meta` a dictionary; a bare
+        state dict comes back as `{"state_dict": ..., "meta": {}}`.
 
     Raises:
         FGDError: there is no such file, it is damaged, or it holds anything but plain data.
@@ -45,12 +47,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FGDError(f"{path}: there is no such checkpoint file")
     try:
-        _check_archive(path)
-        content = _load(path)
+        content = _load_safetensors(path) if _is_safetensors(path) else _load(path)
         items = list(_walk(content))
+        if any(isinstance(item, StandIn) for item in items):
+            make_plain(items)
+            items = list(_walk(content))
         _check_tensors(items)
         checkpoint = _as_checkpoint(content)
         _check_hash(checkpoint)
+        if not (as_saved or is_sealed(checkpoint)):
+            checkpoint["state_dict"] = plain_names(checkpoint["state_dict"])
     except _Refused as reason:
         raise FGDError(f"{path}: {reason}") from None
     return checkpoint
@@ -95,7 +101,8 @@ def _check_archive(path: Path) -> None:
         return
     if not start.startswith(_ZIP):
         raise _Refused(
-            "is no checkpoint: torch.save writes other first bytes. It is damaged or something "
+            impostor(path)
+            or "is no checkpoint: torch.save writes other first bytes. It is damaged or something "
             "else; fetch it again"
         )
     try:
@@ -111,11 +118,35 @@ def _check_archive(path: Path) -> None:
         )
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Whether it begins as such a file: the length of its header in eight bytes, and the header."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    length = int.from_bytes(start[:8], "little")
+    return start[8:] == b"{" and length < path.stat().st_size
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise _Refused(
+            "is a safetensors file, and the package safetensors is not installed: install it, or "
+            "give a file of torch.save"
+        ) from error
+    try:
+        return load_file(path)
+    except Exception as error:  # of its own type, and of torch's
+        raise _Refused(f"is a damaged safetensors file ({_one_line(error)})") from error
+
+
 def _load(path: Path) -> Any:
+    _check_archive(path)
     with _ONE_READER:
+        # What a library registers with torch does not count here.
         registered = torch.serialization.get_safe_globals()
         torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(list(ALLOWED_TYPES))
+        torch.serialization.add_safe_globals(NAMES)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:

@@ -1,10 +1,16 @@
 """mmdet configs read from their files, and the kinds that commands take told apart."""
 
+import re
 from pathlib import Path
 
 from mmcv import Config, ConfigDict
 
 from fgd.errors import FGDError
+
+# What the configs of mmdet 3 name, if they cannot be read: mmengine's loader and its scopes.
+_NEWER = re.compile(r"\bmmengine\b|['\"]mm\w+::")
+
+_KEYS_OF_3 = {"default_scope", "train_dataloader", "test_dataloader", "optim_wrapper"}
 
 # What `fgd compose` writes into config.py beside the model and the data.
 _TRAINING = ("total_batch", "log", "checkpoint", "seed")
@@ -17,14 +23,35 @@ def read_config(path: str | Path) -> Config:
         FGDError: it is missing or cannot be read.
     """
     try:
-        return _with_init_cfg(Config.fromfile(str(path)))
+        config = _with_init_cfg(Config.fromfile(str(path)))
     except Exception as error:
+        if _NEWER.search(f"{error} {_text(path)}"):
+            raise FGDError(_of_mmdet_3(path)) from error
         # It is a program: anything can be raised.
         reason = str(error).removeprefix(f"There are syntax errors in config file {path}: ")
         raise FGDError(
             f"{path}: cannot be read as a config ({type(error).__name__}"
             f"{f': {reason}' if reason else ', perhaps of what its custom_imports name'})"
         ) from error
+    model = config.get("model")
+    if isinstance(model, dict) and ("data_preprocessor" in model or _KEYS_OF_3 & config.keys()):
+        raise FGDError(_of_mmdet_3(path))
+    return config
+
+
+def _of_mmdet_3(path: str | Path) -> str:
+    return (
+        f"{path}: is a config of mmdet 3 or newer, and this project builds detectors with mmdet 2. "
+        "Give the config of the same model from mmdet 2 (`fgd zoo search` lists them), with your "
+        "number of classes; a checkpoint of mmdet 3 fits where the tensors are the same"
+    )
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _with_init_cfg(config: Config) -> Config:

@@ -23,7 +23,7 @@ from urllib.request import Request, url2pathname, urlopen
 from tqdm import tqdm
 
 from fgd.errors import FGDError
-from fgd.files import cache_root, copy_of, sha256
+from fgd.files import cache_root, copy_of, impostor, sha256
 
 _TRIES = 5  # in a row that bring nothing
 _PAUSE_S = 2  # after the first of them; twice as long after each further one
@@ -242,6 +242,8 @@ def _size(part: Path) -> int:
 def _verify(file: Path, hash8: str, name: str) -> None:
     actual = sha256(file)
     if not actual.startswith(hash8):
+        if what := impostor(file):
+            raise FGDError(f"{name}: what is there {what}")
         raise FGDError(
             f"{name}: expected a file with sha256 {hash8}..., got {actual[: len(hash8)]}... "
             f"({file.stat().st_size} bytes). Remove it, or get the right one, and try again"

@@ -82,6 +82,23 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def impostor(path: str | os.PathLike) -> str | None:
+    """What a file is that often lies in another's place, and what to do; None: none of these."""
+    with open(path, "rb") as file:
+        start = file.read(200).lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        return (
+            "is a Git LFS pointer, a few lines in place of the file: run `git lfs pull` where it "
+            "is from, or download the file itself"
+        )
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        return (
+            "is a web page, as servers answer where there is no such file or a login is needed: "
+            "open its address in a browser, and download the file itself"
+        )
+    return None
+
+
 def cache_root() -> Path:
     """Where users and projects share what is expensive to get: `$FGD_CACHE` or `~/.cache/fgd`."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fgd"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from fgd.checkpoint import read_checkpoint
+from fgd.classes import checkpoint_classes
 from fgd.errors import FGDError
 from fgd.files import atomic_path
 
@@ -51,7 +52,10 @@ def plain_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
     student = {k.removeprefix(_STUDENT): v for k, v in state.items() if k.startswith(_STUDENT)}
     # The moving average, where a training has one, is what its detector is evaluated with.
     weights = (student or state) | training.get("moving_average", {})
-    meta = training.get("meta", {})
+    meta = training["meta"]
+    classes = checkpoint_classes(meta, str(checkpoint))
+    if classes is not None and not isinstance(meta.get("CLASSES"), list | tuple):
+        meta = meta | {"CLASSES": classes}  # mmdet 3 keeps them elsewhere
     return {
         "state_dict": weights,
         "meta": {key: meta[key] for key in _KEPT_META if key in meta},

@@ -22,6 +22,8 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> N
         FGDError: a tensor is missing, left over, or has another shape; all kinds are listed.
     """
     own = module.state_dict()
+    # Batch norm counts its batches only since torch 0.4.1; the count plays no part here.
+    state = {n: t for n, t in own.items() if n.endswith(".num_batches_tracked")} | state
     faults = [
         *(f"missing {name} {_shape(own[name])}" for name in own if name not in state),
         *(f"not in the model: {name}" for name in state if name not in own),

@@ -3,10 +3,25 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fgd.cli.group import OUT
+from fgd.cli.group import FILE, OUT
+
+_LISTED = 20  # annotations that are left out; all of them stand in the file's info
+
+
+def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    # As CSV: a name with a comma or a line break stands in double quotes.
+    return next(csv.reader(io.StringIO(value, newline=""))) if value else None
+
+
+_ALL = click.option(
+    "--all-categories",
+    is_flag=True,
+    help="Keep categories without objects that group others or are called background.",
+)
 
 
 @click.group()
@@ -56,56 +71,101 @@ def data_coco(out: Path, address: str, report: Path | None) -> None:
 @data.command("check")
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
-@click.option("--classes", help="Comma-separated class names that the annotations must have.")
+@click.option(
+    "--classes", callback=_names, help="Comma-separated names that the classes must have."
+)
 @click.option("--strict", is_flag=True, help="Refuse boxes that mmdet would silently drop.")
 @click.option("--open-images", is_flag=True, help="Decode every image.")
 @click.option("--masks", is_flag=True, help="Refuse annotations without a segmentation.")
+@click.option("--training", is_flag=True, help="Refuse images that mmdet's training leaves out.")
+@_ALL
 @click.option("--number", type=int, help="How many images there have to be.")
 @click.option("--accept", multiple=True, help="Count this kind of finding, do not refuse it.")
 @click.option("--out", type=OUT, required=True, help="Report, JSON.")
 def data_check(
     annotations: Path,
     images: Path,
-    classes: str | None,
+    classes: list[str] | None,
     strict: bool,
     open_images: bool,
     masks: bool,
+    training: bool,
+    all_categories: bool,
     number: int | None,
     accept: tuple[str, ...],
     out: Path,
 ) -> None:
     """Check a COCO-format data set before anything is trained on it."""
-    from fgd.data.coco import check
+    from fgd.data.coco import check, remarks
     from fgd.data.findings import KINDS
     from fgd.files import write_json
 
-    # As CSV: a name with a comma or a line break stands in double quotes.
-    names = next(csv.reader(io.StringIO(classes, newline=""))) if classes else None
     for kind in accept:
         if kind not in KINDS:
             raise click.UsageError(f"--accept {kind!r}: the kinds are {', '.join(KINDS)}")
-    report = check(annotations, images, names, strict, open_images, accept, number, masks)
+    report = check(
+        annotations,
+        images,
+        classes,
+        strict,
+        open_images,
+        accept,
+        number,
+        masks,
+        training,
+        all_categories,
+    )
     write_json(out, report)
+    for line in remarks(report):
+        click.echo(line)
 
 
 @data.command("clean")
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
-@click.option("--masks", is_flag=True, help="Leave out annotations without a segmentation.")
-@click.option("--out", type=OUT, required=True, help="Annotation file to write.")
-def data_clean(annotations: Path, images: Path, masks: bool, out: Path) -> None:
-    """Write ANNOTATIONS without what `fgd data check` would refuse, and say what was left out.
+@click.option("--masks", is_flag=True, help="Leave out objects without a segmentation.")
+@click.option("--training", is_flag=True, help="Leave out images that mmdet's training leaves out.")
+@click.option("--like", type=FILE, help="Annotation file whose categories these shall be.")
+@click.option("--classes", callback=_names, help="The same by comma-separated names.")
+@_ALL
+@click.option(
+    "--corners/--no-corners", default=None, help="Whether boxes are x1, y1, x2, y2; see below."
+)
+@click.option("--dry-run", is_flag=True, help="Write nothing, say what would be changed.")
+@click.option("--out", type=OUT, help="Annotation file to write.")
+def data_clean(
+    annotations: Path,
+    images: Path,
+    like: Path | None,
+    classes: list[str] | None,
+    dry_run: bool,
+    out: Path | None,
+    **options: bool | None,
+) -> None:
+    """Write ANNOTATIONS mended, as `fgd data check` wants them, and say what was changed.
 
-    Images that cannot be read or are not as stated go with their annotations, and annotations that
-    are wrong; boxes that lie partly beyond the border are cut off there. The file itself and the
-    images stay as they are.
+    Numbers that are text, missing ids, areas, sizes and iscrowd, names with the folder's path and
+    objects that stand twice are mended; a wrong segmentation goes, and its box stays. Boxes that
+    lie partly beyond the border are cut off there, and unusable ones go, as do images that cannot
+    be read or are not as stated. What is ambiguous is refused. Boxes that look like corners are
+    refused unless --corners or --no-corners says what they are. The file itself and the images
+    stay as they are; what was done stands in the written file's `info`.
     """
     from fgd.data.clean import clean
 
-    report = clean(annotations, images, out, masks)
+    if like and classes:
+        raise click.UsageError("--like and --classes say the same; give one")
+    if (out is None) != dry_run:
+        raise click.UsageError("give --out, or --dry-run")
+    report = clean(annotations, images, out, like=like, classes=classes, **options)
     for kind, example in report.examples.items():
         click.echo(f"{report.counts[kind]:6} {kind}, for example {example}")
-    click.echo(f"{out}: {report.images} images and {report.annotations} annotations are left")
+    if report.left_out:
+        more = len(report.left_out) - _LISTED
+        named = ", ".join(map(str, report.left_out[:_LISTED]))
+        click.echo(f"left out   annotations {named}" + (f" and {more} more" if more > 0 else ""))
+    left = f"{report.images} images and {report.annotations} annotations"
+    click.echo(f"{annotations}: {left} would be left" if dry_run else f"{out}: {left} are left")
 
 
 @click.command("mini-backbone")

@@ -58,6 +58,12 @@ def _numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
 @click.option("--train-images", type=_PATH, help="Folder of the training images.")
 @click.option("--val", type=_PATH, help="Validation annotations, COCO's JSON.")
 @click.option("--val-images", type=_PATH, help="Folder of the validation images.")
+@click.option("--clean", is_flag=True, help="Mend both annotation files first, into --out.")
+@click.option(
+    "--all-categories",
+    is_flag=True,
+    help="Also those without objects that group others or are called background are classes.",
+)
 @click.option("--levels", callback=_levels, help="FPN levels: 0,1,2. By default all that fit.")
 @click.option("--inherit/--no-inherit", default=None, help="By default where it is possible.")
 @click.option("--epochs", type=click.IntRange(1), help="By default the student's own.")

@@ -70,7 +70,7 @@ def checkpoints_are_data() -> None:
     from fgd.errors import FGDError
 
     def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
-        return read_checkpoint(filename)
+        return read_checkpoint(filename, as_saved=True)  # mmcv has its own way with prefixes
 
     def load_from_nowhere(filename: str, map_location: Any = None) -> NoReturn:
         raise FGDError(

@@ -13,8 +13,20 @@ IMAGE_KEYS = ("id", "file_name", "width", "height")
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
 CATEGORY_KEYS = ("id", "name")
 
-_LARGEST_ID = (1 << 63) - 1  # the evaluation counts with 64 bits
-_LARGEST_SIDE = 1 << 20  # pixels
+# What can be found out where it is missing.
+_FOUND_OUT = (
+    ("images", "width"),
+    ("images", "height"),
+    ("annotations", "id"),
+    ("annotations", "area"),
+    ("annotations", "iscrowd"),
+)
+PLAIN = "utf-8"
+
+LARGEST_ID = (1 << 63) - 1  # what mmdet's arrays hold
+LARGEST_SIDE = 1 << 20  # pixels
+# The end of a message about what `fgd.data.clean` can mend.
+MENDED = "`fgd data clean` mends it"
 
 _COCO_LAYOUT = (
     "COCO 2017 is expected as its archives unpack: data/coco/train2017/*.jpg, "
@@ -33,15 +45,52 @@ def read(
     Raises:
         FGDError: it is no such file, an id stands twice, or an entry is not what it has to be.
     """
+    content, encoding = load(file, folder)
+    if encoding != PLAIN:
+        raise FGDError(
+            f"{file}: is written in {encoding}; what reads it in a training expects plain UTF-8: "
+            f"{MENDED}"
+        )
+    return content, *columns(file, content)
+
+
+def load(file: Path, folder: Path) -> tuple[dict[str, Any], str]:
+    """The content of an annotation file whose image folder is there, and how it is encoded.
+
+    Raises:
+        FGDError: a file or folder is missing, or it is no JSON object.
+    """
     _check_layout(file, folder)
-    content = _load(file)
+    data = file.read_bytes()
+    try:
+        # UTF-8 with or without a byte order mark, UTF-16 and UTF-32.
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        # ValueError: no JSON, another encoding, or a number of thousands of digits.
+        raise FGDError(
+            f"{file} is no complete JSON file ({error}); fetch or write it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise FGDError(f"{file}: expected an object with images, annotations and categories")
+    encoding = json.detect_encoding(data)
+    return content, "UTF-8 with a byte order mark" if encoding == "utf-8-sig" else encoding
+
+
+def columns(
+    file: Path, content: dict[str, Any]
+) -> tuple[dict[str, list], dict[str, list], dict[str, list]]:
+    """Images, annotations and categories by column.
+
+    Raises:
+        FGDError: an id stands twice, or an entry is not what it has to be.
+    """
     images = _table(file, content, "images", IMAGE_KEYS)
     annotations = _table(file, content, "annotations", ANNOTATION_KEYS)
     categories = _table(file, content, "categories", CATEGORY_KEYS)
     _check_images(file, images)
     _check_names(file, categories["name"])
     _check_references(file, images, annotations, categories)
-    return content, images, annotations, categories
+    return images, annotations, categories
 
 
 def _check_layout(file: Path, folder: Path) -> None:
@@ -56,35 +105,39 @@ def _check_layout(file: Path, folder: Path) -> None:
             )
 
 
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        # ValueError: no JSON, another encoding, or a number of thousands of digits.
-        raise FGDError(
-            f"{file} is no complete JSON file ({error}); fetch or write it again"
-        ) from error
-    if not isinstance(content, dict):
-        raise FGDError(f"{file}: expected an object with images, annotations and categories")
-    return content
-
-
 def _table(
     file: Path, content: dict[str, Any], kind: str, keys: Iterable[str]
 ) -> dict[str, list[Any]]:
     """The entries of `kind` by column, each key present in each entry and each id only once."""
-    entries = content.get(kind)
-    if not isinstance(entries, list):
-        raise FGDError(f"{file}: there is no list {kind!r}, so it is not COCO's detection format")
+    entries = entries_of(file, content, kind)
     table = {key: _column(file, kind, entries, key) for key in keys}
     for key in (key for key in keys if key == "id" or key.endswith("_id")):
         for identity in table[key]:
-            if type(identity) is not int or abs(identity) > _LARGEST_ID:
-                raise FGDError(f"{file}: {kind!r}: {key} is {identity!r}; expected a whole number")
+            if type(identity) is not int or abs(identity) > LARGEST_ID:
+                raise FGDError(
+                    f"{file}: {kind!r}: {key} is {identity!r}; expected a whole number: {MENDED}, "
+                    "if it is clear what is meant"
+                )
     identity, count = Counter(table["id"]).most_common(1)[0] if entries else (None, 0)
     if count > 1:
-        raise FGDError(f"{file}: id {identity} stands {count} times in {kind!r}; ids are unique")
+        clear = "" if kind == "annotations" else ", where it is the same each time"
+        raise FGDError(
+            f"{file}: id {identity} stands {count} times in {kind!r}; ids are unique: "
+            f"{MENDED}{clear}"
+        )
     return table
+
+
+def entries_of(file: Path, content: dict[str, Any], kind: str) -> list[Any]:
+    """The list of `kind`.
+
+    Raises:
+        FGDError: there is none.
+    """
+    entries = content.get(kind)
+    if not isinstance(entries, list):
+        raise FGDError(f"{file}: there is no list {kind!r}, so it is not COCO's detection format")
+    return entries
 
 
 def _column(file: Path, kind: str, entries: list[Any], key: str) -> list[Any]:
@@ -95,7 +148,8 @@ def _column(file: Path, kind: str, entries: list[Any], key: str) -> list[Any]:
             (n, e) for n, e in enumerate(entries) if not isinstance(e, dict) or key not in e
         )
         name = f"id {entry['id']}" if isinstance(entry, dict) and "id" in entry else f"no. {number}"
-        raise FGDError(f"{file}: {kind!r}, {name}: {key!r} is missing") from error
+        cure = f"; {MENDED}" if (kind, key) in _FOUND_OUT else ""
+        raise FGDError(f"{file}: {kind!r}, {name}: {key!r} is missing{cure}") from error
 
 
 def _check_images(file: Path, images: dict[str, list[Any]]) -> None:
@@ -106,9 +160,12 @@ def _check_images(file: Path, images: dict[str, list[Any]]) -> None:
         if not isinstance(name, str) or not name:
             raise FGDError(f"{where}: file_name is {name!r}; expected a path in the image folder")
         if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise FGDError(f"{where}: file_name {name!r} leads out of the image folder")
-        if not all(type(n) is int and 0 < n <= _LARGEST_SIDE for n in size):
-            raise FGDError(f"{where}: width and height are {size}; expected whole pixels")
+            raise FGDError(
+                f"{where}: file_name {name!r} leads out of the image folder. Where it lies in it, "
+                + MENDED
+            )
+        if not all(type(n) is int and 0 < n <= LARGEST_SIDE for n in size):
+            raise FGDError(f"{where}: width and height are {size}; expected whole pixels: {MENDED}")
 
 
 def _check_names(file: Path, names: list[Any]) -> None:

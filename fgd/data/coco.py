@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 
 from fgd.data.annotations import read
-from fgd.data.boxes import box_faults, boxes_of, describe
+from fgd.data.boxes import MOST_FAULTY, box_faults, boxes_of, describe
+from fgd.data.categories import groups
 from fgd.data.files import check_ends, check_files
-from fgd.data.findings import Refusals, faulty_annotations, faulty_images
+from fgd.data.findings import (
+    Refusals,
+    describe_small,
+    faulty_annotations,
+    faulty_images,
+    ignored,
+    small_images,
+)
 from fgd.errors import FGDError
 from fgd.files import sha256
-
-# COCO holds a few hundred boxes of 860,000 that mmdet drops. Where many are wrong it is no
-# accident: the boxes are in other units, or x1, y1, x2, y2.
-MOST_FAULTY = 0.05
 
 
 def check(
@@ -34,6 +38,8 @@ def check(
     accept: Collection[str] = (),
     number: int | None = None,
     masks: bool = False,
+    training: bool = False,
+    all_categories: bool = False,
 ) -> dict[str, Any]:
     """Check one annotation file and its images.
 
@@ -46,7 +52,12 @@ def check(
         open_images: also decode every image, and compare its size with the annotation file.
         accept: kinds of findings (`findings.KINDS`) that are counted instead of refused.
         number: how many images there have to be; None: any.
-        masks: refuse annotations without a segmentation, which detectors of masks cannot do with.
+        masks: refuse annotations without a sound segmentation, which detectors of masks cannot do
+            with; for boxes it is not looked at, and a wrong one is counted.
+        training: the images are trained on, and mmdet leaves small ones out of that: refuse them
+            as boxes that it drops.
+        all_categories: where no classes are given, every category is one, also those that only
+            group others (`categories.groups`).
 
     Returns:
         What was found, ready for JSON: counts of images, annotations, objects per class, and
@@ -57,55 +68,94 @@ def check(
     """
     file, folder = Path(annotation_file), Path(image_folder)
     content, images, annotations, categories = read(file, folder)
+    objects = Counter(annotations["category_id"])
+    grouping = groups(content["categories"], objects) if not (classes or all_categories) else []
     if number not in (None, len(images["id"])):
         raise FGDError(
             f"{file}: lists {len(images['id'])} images, expected {number}; it is another data set "
             "or another version of it"
         )
     if not annotations["id"]:
-        raise FGDError(f"{file}: has no annotations; there is nothing to train on")
-    _check_classes(file, categories, classes)
+        raise FGDError(f"{file}: has no annotations; there is nothing to learn or to measure")
+    if classes is not None:
+        check_classes(file, categories, classes)
     check_files(file, folder, images)
     if not open_images:
         check_ends(folder, images["file_name"])
     found: Counter[str] = Counter()
     refused = Refusals(file, accept, found)
     refused.of_images(faulty_images(folder, images) if open_images else ())
-    names = dict(zip(categories["id"], categories["name"], strict=True))
-    used = set(classes or categories["name"])
-    learned = {number for number, name in names.items() if name in used} if masks else ()
-    refused.of_annotations(faulty_annotations(images, content["annotations"], learned))
+    used = classes or [name for name in categories["name"] if name not in grouping]
+    ids = dict(zip(categories["name"], categories["id"], strict=True))
+    learned = {ids[name] for name in used}
+    with_masks = learned if masks else ()
+    refused.of_annotations(faulty_annotations(images, content["annotations"], with_masks), masks)
+    _check_objects(file, content["annotations"], learned)
 
     boxes = boxes_of(file, annotations)
     faults, beyond = box_faults(images, annotations, boxes)
+    faults["marked ignore"] = np.array([ignored(a) for a in content["annotations"]], bool)
     most = 0 if strict else MOST_FAULTY * len(boxes)
     for reason, which in [*faults.items(), ("partly beyond the image's border", beyond)]:
         if which.sum() > most:
             raise FGDError(f"{file}: {describe(images, annotations, which, reason)}")
+    small = small_images(images)
+    if training and len(small) > (0 if strict else MOST_FAULTY * len(images["id"])):
+        raise FGDError(f"{file}: {describe_small(images, small)}")
 
-    objects = Counter(names[category] for category in annotations["category_id"])
     return {
         "annotation_file": str(file),
         "sha256": sha256(file),
         "image_folder": str(folder),
         "images": len(images["id"]),
         "images_without_objects": len(set(images["id"]) - set(annotations["image_id"])),
+        "small_images": len(small),
         "annotations": len(annotations["id"]),
         "crowds": int(np.count_nonzero(annotations["iscrowd"])),
         "without_segmentation": sum(not a.get("segmentation") for a in content["annotations"]),
-        "per_class": {name: objects[name] for name in categories["name"] if name in used},
-        "other_classes": sum(n for name, n in objects.items() if name not in used),
+        "per_class": {name: objects[ids[name]] for name in categories["name"] if name in used},
+        "other_classes": sum(n for category, n in objects.items() if category not in learned),
+        "no_classes": grouping,
         "dropped_by_mmdet": {reason: int(which.sum()) for reason, which in faults.items()},
         "beyond_border": int(beyond.sum()),
         "found": dict(sorted(found.items())),
     }
 
 
-def _check_classes(
-    file: Path, categories: dict[str, list[Any]], classes: Sequence[str] | None
-) -> None:
-    if classes is None:
-        return
+def remarks(report: dict[str, Any]) -> list[str]:
+    """What a person should know of a data set that `check` found sound."""
+    lines = []
+    if report["no_classes"]:
+        names = ", ".join(report["no_classes"])
+        lines.append(
+            f"no class for {names}: without objects, and above other categories or background "
+            "(--all-categories keeps it)"
+        )
+    if empty := [name for name, count in report["per_class"].items() if not count]:
+        lines.append(f"no object of {', '.join(empty)}: nothing to learn or to measure")
+    if report["small_images"]:
+        lines.append(f"{report['small_images']} images are too small for mmdet's training")
+    return lines
+
+
+def _check_objects(file: Path, annotations: list[dict[str, Any]], learned: set[Any]) -> None:
+    """Whether there is an object to learn or to find."""
+    objects = [a for a in annotations if a["category_id"] in learned]
+    if not any(not a["iscrowd"] and not ignored(a) for a in objects):
+        crowds = sum(bool(a["iscrowd"]) for a in objects)
+        raise FGDError(
+            f"{file}: has no object of its classes that is learned or measured: of "
+            f"{len(annotations)} annotations {len(objects)} are of them, {crowds} with iscrowd 1 "
+            f"and {len(objects) - crowds} marked ignore. Correct these keys"
+        )
+
+
+def check_classes(file: Path, categories: dict[str, list[Any]], classes: Sequence[str]) -> None:
+    """Whether an annotation file has these classes, in the order of the labels.
+
+    Raises:
+        FGDError: one is missing, or they stand in another order.
+    """
     missing = [name for name in classes if name not in categories["name"]]
     if missing:
         raise FGDError(
@@ -118,5 +168,5 @@ def _check_classes(
         raise FGDError(
             f"{file}: its categories stand in the order {', '.join(order)}, the class names in "
             f"the order {', '.join(classes)}; mmdet would mix them up: give them in the file's "
-            "order"
+            "order, or reorder the file's: `fgd data clean --like`, or `--classes`"
         )

@@ -21,7 +21,8 @@ def check_files(file: Path, folder: Path, images: dict[str, list[Any]]) -> None:
     if missing:
         raise FGDError(
             f"image {folder / missing[0]} is missing, which {file} lists ({len(missing)} of "
-            f"{len(images['file_name'])} images are missing); unpack the images again"
+            f"{len(images['file_name'])} images are missing). Unpack the images again, or have "
+            "names mended and annotations written without them: `fgd data clean`"
         )
 
 
@@ -51,7 +52,7 @@ def _ends(path: Path) -> bool:
         try:
             with Image.open(path) as image:
                 image.load()
-        except OSError:
+        except Exception:  # Pillow raises many types
             return False
     elif begin == b"\x89P":
         return end[4:8] == b"IEND"

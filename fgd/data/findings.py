@@ -17,6 +17,7 @@ WRONG_MASK = "wrong segmentation"
 NO_MASK = "without segmentation"
 TWICE = "annotated twice"
 _COUNTED = (TWICE,)
+LEAST_SIDE = 32  # pixels; mmdet 2.28.2's CocoDataset._filter_imgs
 # What `accept` takes: the kinds that are refused unless it says otherwise. What cannot be read
 # cannot be trained on.
 KINDS = (image_files.OTHER_SIZE, image_files.TURNED, WRONG_AREA, WRONG_CROWD, WRONG_MASK)
@@ -31,6 +32,7 @@ class Refusals:
         self._found = found
 
     def of_images(self, findings: Iterable[tuple[int, Path, image_files.Finding]]) -> None:
+        """Refuse findings of `faulty_images`."""
         first: dict[str, str] = {}
         for _, path, finding in findings:
             self._found[finding.kind] += 1
@@ -43,17 +45,19 @@ class Refusals:
                     + (f"; or accept them: --accept {kind!r}" if kind in KINDS else "")
                 )
 
-    def of_annotations(self, findings: Iterable[tuple[str, Any, str]]) -> None:
+    def of_annotations(self, findings: Iterable[tuple[str, Any, str]], masks: bool) -> None:
+        """Refuse findings of `faulty_annotations`; wrong segmentations only where masks count."""
+        counted = _COUNTED if masks else (*_COUNTED, WRONG_MASK)
         first: dict[str, str] = {}
         for kind, annotation_id, reason in findings:
             self._found[kind] += 1
             first.setdefault(kind, f"annotation {annotation_id}: {reason}")
         for kind, words in first.items():
-            if kind not in self._accept and kind not in _COUNTED:
+            if kind not in self._accept and kind not in counted:
                 raise FGDError(
                     f"{self._file}: {words} ({self._found[kind]} of the kind {kind!r}). Correct "
-                    "them, or write annotations without them: `fgd data clean"
-                    + (" --masks`" if kind == NO_MASK else "`")
+                    + "them, or have it done: `fgd data clean"
+                    + (" --masks`" if kind in (NO_MASK, WRONG_MASK) else "`")
                     + (f"; or accept them: --accept {kind!r}" if kind in KINDS else "")
                 )
 
@@ -95,6 +99,27 @@ def faulty_annotations(
         if key in seen:
             yield TWICE, identity, "another annotation has its image, category and box"
         seen.add(key)
+
+
+def ignored(annotation: dict[str, Any]) -> bool:
+    """Whether mmdet leaves an annotation out of training; the evaluation wants it found."""
+    return bool(annotation.get("ignore", False))
+
+
+def small_images(images: dict[str, list[Any]]) -> list[int]:
+    """The positions of images that mmdet leaves out of training."""
+    sizes = zip(images["width"], images["height"], strict=True)
+    return [position for position, size in enumerate(sizes) if min(size) < LEAST_SIDE]
+
+
+def describe_small(images: dict[str, list[Any]], small: list[int]) -> str:
+    """The first of the small images, and how many they are."""
+    name, width, height = (images[key][small[0]] for key in ("file_name", "width", "height"))
+    return (
+        f"image {name} is {width} x {height} pixels, and mmdet's training leaves out what is less "
+        f"than {LEAST_SIDE} pixels wide or high ({len(small)} of {len(images['id'])} images are). "
+        "Enlarge them, or write annotations without them: `fgd data clean --training`"
+    )
 
 
 def _lacks_mask(annotation: dict[str, Any]) -> bool:

@@ -34,6 +34,8 @@ _FORMATS = {
 _MODES = {"L": GRAY, "1": GRAY, "CMYK": CMYK, "YCCK": CMYK, "P": ALPHA, "RGBA": ALPHA, "LA": ALPHA}
 _ORIENTATION = 0x0112  # EXIF: 1 is upright, from 5 on width and height change places
 _MOST_PIXELS = 1 << 28  # OpenCV takes 2^30; an image of this many fills 800 MB of a worker
+# Pillow refuses from twice this number on, which is less than training reads, and warns before.
+Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
 
 
 class Finding(NamedTuple):
@@ -73,6 +75,16 @@ def look(path: Path, width: int, height: int) -> list[Finding]:
         # Pillow raises OSError, SyntaxError, ValueError, struct.error, DecompressionBombError ...
         words = " ".join(str(error).replace(str(path), "it").split()) or type(error).__name__
         return [Finding(UNREADABLE, f"cannot be read ({words})")]
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height in pixels, as training reads the image; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1)
+            return image.size[::-1] if turned >= 5 else image.size
+    except Exception:  # Pillow raises many types
+        return None
 
 
 def _findings(

@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+import numpy as np
+from pycocotools import mask
+
 
 def fault(segmentation: Any, height: int, width: int) -> str | None:
     """Why a segmentation cannot be used; None for a sound one, or none at all.
@@ -28,6 +31,29 @@ def fault(segmentation: Any, height: int, width: int) -> str | None:
         if not finite:
             return "a polygon has coordinates that are not finite numbers"
     return None
+
+
+def usable(segmentation: Any, height: int, width: int) -> list | dict:
+    """What can be used of a segmentation that has a `fault`: its sound polygons, or nothing."""
+    if not isinstance(segmentation, list):
+        return []
+    if all(isinstance(number, int | float) for number in segmentation):
+        segmentation = [segmentation]  # a single polygon, not in a list
+    return [polygon for polygon in segmentation if fault([polygon], height, width) is None]
+
+
+def area(segmentation: list | dict, height: int, width: int) -> float:
+    """Pixels of a sound segmentation, as far as it lies in the image."""
+    if isinstance(segmentation, dict):
+        compressed = isinstance(segmentation["counts"], str)
+        code = segmentation if compressed else mask.frPyObjects(segmentation, height, width)
+        return float(mask.area(code))
+    # pycocotools walks along every edge, however far it leads out.
+    inside = [
+        np.clip(np.reshape(polygon, (-1, 2)), 0, (width, height)).ravel().tolist()
+        for polygon in segmentation
+    ]
+    return float(mask.area(mask.merge(mask.frPyObjects(inside, height, width))))
 
 
 def _rle_fault(code: dict[str, Any], height: int, width: int) -> str | None:

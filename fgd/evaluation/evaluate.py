@@ -1,5 +1,6 @@
 """COCO figures of a checkpoint: the twelve for boxes, and for masks where it has them."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from torch import nn
 
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
+from fgd.classes import checkpoint_classes, compare
 from fgd.configs import read_detector
 from fgd.evaluation import measured
 from fgd.evaluation.scores import coco_figures, detect, test_data
+from fgd.evaluation.test_set import check_test_set, located
 from fgd.files import sha256, write_json
 from fgd.heads import heads
 from fgd.precision import Precision
@@ -21,6 +24,7 @@ from fgd.provenance import write as write_provenance
 from fgd.weights import load_strictly
 
 compat.apply()
+logger = logging.getLogger("fgd")
 
 
 def evaluate(
@@ -52,7 +56,8 @@ def evaluate(
         the number of images and the seconds they took.
 
     Raises:
-        FGDError: it is no detector's config, or the checkpoint does not fit the config's model.
+        FGDError: it is no detector's config, its test set cannot be measured, or the checkpoint
+            does not fit the config's model or has other classes.
     """
     report = measure(config, checkpoint, pycocotools, batch, precision)
     if not per_class:
@@ -62,7 +67,7 @@ def evaluate(
     if provenance is not None:
         files = {"evaluation": Path(out), "checkpoint": Path(checkpoint), "config": Path(config)}
         origin = read_checkpoint(checkpoint).get("meta", {}).get("fgd")
-        annotations = Config.fromfile(str(config)).data.test.ann_file
+        annotations = located(read_detector(config), config).ann_file
         write_provenance(Path(provenance), files, origin, annotations)
     return report
 
@@ -82,9 +87,14 @@ def measure(
         again: False takes them from there, if these weights were measured on these data before.
     """
     cfg = read_detector(config)
+    classes = check_test_set(cfg, config)
+    stored = read_checkpoint(checkpoint)
+    known = checkpoint_classes(stored["meta"], str(checkpoint))
+    if known is not None and (note := compare(known, classes, str(checkpoint))):
+        logger.warning("%s: %s", checkpoint, note)
     cfg.model.train_cfg = None
     model = build_detector(cfg.model)
-    load_strictly(model, read_checkpoint(checkpoint)["state_dict"], str(checkpoint))
+    load_strictly(model, stored["state_dict"], str(checkpoint))
     settings = {"batch": batch, "precision": precision}
     key = measured.key(cfg, model.state_dict(), settings)
     figures = None if again else measured.find(key)

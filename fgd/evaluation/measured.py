@@ -17,7 +17,7 @@ from torch import Tensor
 from fgd.errors import FGDError
 from fgd.files import cache_root, sha256, write_json
 
-_FORMAT = 2  # another one, when evaluation changes what it measures
+_FORMAT = 3  # another one, when evaluation changes what it measures
 logger = logging.getLogger("fgd")
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from fgd.data.batches import Collate, on_device
+from fgd.evaluation.truth import Truth
 
 # The order in which COCO evaluation returns its statistics.
 METRICS = (
@@ -40,26 +41,30 @@ def detect(model: nn.Module, loader: DataLoader, device: torch.device) -> list:
 def coco_figures(
     dataset: CocoDataset, results: list, pycocotools: bool, per_class: bool = False
 ) -> dict[str, dict]:
-    """The twelve COCO metrics by kind, "box" and "mask".
+    """The twelve COCO metrics by kind, "box" and "mask"; -1 where there is nothing to find.
 
     Args:
-        dataset: an mmdet CocoDataset.
+        dataset: an mmdet CocoDataset; what ids its file has makes no difference.
         results: mmdet's results in the data set's order.
         pycocotools: the reference implementation instead of faster-coco-eval.
         per_class: the AP of every class, too: `per_class`, by name, -1 for one without objects.
     """
+    truth = Truth(dataset)
+    figures: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as folder:
         files, _ = dataset.format_results(results, jsonfile_prefix=f"{folder}/results")
-        return {
-            kind: _summary(dataset, files[key], key, pycocotools, per_class)
-            for key, kind in (("bbox", "box"), ("segm", "mask"))
-            if key in files
-        }
+        for key, kind in (("bbox", "box"), ("segm", "mask")):
+            if key in files:
+                found = truth.numbered(json.loads(Path(files[key]).read_text()))
+                evaluation = _evaluated(truth, found, key, pycocotools)
+                figures[kind] = dict(zip(METRICS, map(float, evaluation.stats), strict=False))
+                if per_class:
+                    figures[kind]["per_class"] = _per_class(evaluation, truth.classes)
+    return figures
 
 
-def _summary(
-    dataset: CocoDataset, detections: str, kind: str, pycocotools: bool, per_class: bool
-) -> dict[str, Any]:
+def _evaluated(truth: Truth, found: list[dict], kind: str, pycocotools: bool) -> Any:
+    """A COCOeval of the detections, summarized."""
     if pycocotools:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -67,37 +72,41 @@ def _summary(
         from faster_coco_eval import COCO
         from faster_coco_eval import COCOeval_faster as COCOeval
 
-    found = json.loads(Path(detections).read_text())
-    if not found:
-        # Neither library loads an empty list of results.
-        return dict.fromkeys(METRICS, 0.0) | ({"per_class": {}} if per_class else {})
     if kind == "segm":
         for detection in found:
             # With a box the size of an object would be its box's, not its mask's; mmdet drops it,
             # too. SOLO has no boxes: mmdet fills in zeros.
             del detection["bbox"]
+    content = truth.content(masks=kind == "segm")
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(dataset.ann_file)
-        evaluation = COCOeval(truth, truth.loadRes(found), kind)
-        # The file can have categories that are no classes: nothing of them is to be found.
-        evaluation.params.catIds = dataset.cat_ids
-        evaluation.params.imgIds = dataset.img_ids
+        there = _loaded(COCO, content)
+        # pycocotools loads no empty list of results.
+        results = there.loadRes(found) if found else _loaded(COCO, content | {"annotations": []})
+        evaluation = COCOeval(there, results, kind)
+        evaluation.params.catIds = list(truth.classes)
+        evaluation.params.imgIds = truth.images
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    figures = {name: float(value) for name, value in zip(METRICS, evaluation.stats, strict=False)}
-    return figures | ({"per_class": _per_class(evaluation)} if per_class else {})
+    return evaluation
 
 
-def _per_class(evaluation: Any) -> dict[str, float]:
+def _loaded(coco: type, content: dict[str, list]) -> Any:
+    loaded = coco()
+    loaded.dataset = dict(content)
+    loaded.createIndex()
+    return loaded
+
+
+def _per_class(evaluation: Any, names: dict[int, str]) -> dict[str, float]:
     """The AP of every class, as AP is their mean: over thresholds of overlap and of recall."""
     # (overlaps, recalls, classes, sizes, detections an image), -1 where there is nothing to find.
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    names = [evaluation.cocoGt.cats[number]["name"] for number in evaluation.params.catIds]
     found = {}
-    for index, name in enumerate(names):
+    for index, number in enumerate(evaluation.params.catIds):
         values = precision[:, :, index]
-        found[name] = float(values[values > -1].mean()) if (values > -1).any() else -1.0
+        known = values[values > -1]
+        found[names[number]] = float(known.mean()) if known.size else -1.0
     return found
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from fgd import compat, recipe
 from fgd.checkpoint import read_checkpoint
-from fgd.errors import FGDError
+from fgd.classes import checkpoint_classes, compare
 from fgd.new_row.wish import Wish
 from fgd.pair import Pair
 from fgd.pair.taps import built
@@ -99,15 +99,9 @@ def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]
     assert wish.checkpoint is not None  # or there is nothing to load
     checkpoint = read_checkpoint(wish.checkpoint)
     load_strictly(teacher, checkpoint["state_dict"], str(wish.checkpoint))
-    known = tuple(checkpoint.get("meta", {}).get("CLASSES") or ())
-    if not known or not classes or known == classes:
-        return []
-    if sorted(known) == sorted(classes):
-        raise FGDError(
-            f"{wish.checkpoint}: was trained with the classes in the order {', '.join(known)}; the "
-            f"data have {', '.join(classes)}. Reorder the categories of the annotation files"
-        )
-    return [f"classes   the teacher calls them {', '.join(known)}"]
+    known = checkpoint_classes(checkpoint["meta"], str(wish.checkpoint))
+    note = compare(known, classes, str(wish.checkpoint)) if known and classes else None
+    return [f"classes   {note}"] if note else []
 
 
 def _inherits(wish: Wish, pair: Pair) -> tuple[bool, list[str], str]:

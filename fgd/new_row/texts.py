@@ -7,6 +7,7 @@ from typing import Any
 from fgd.checkout import root
 from fgd.configs import read_config
 from fgd.errors import FGDError
+from fgd.new_row.data import Data
 from fgd.new_row.fit import Fit
 from fgd.new_row.wish import Wish
 from fgd.recipe import own
@@ -90,10 +91,9 @@ def _literal(value: Any) -> str:
     return _call(value) if isinstance(value, dict) else repr(value)
 
 
-def dataset_text(wish: Wish, classes: tuple[str, ...]) -> str:
+def dataset_text(wish: Wish, data: Data) -> str:
     scale = "" if wish.img_scale is None else f"img_scale={wish.img_scale}"
-    assert wish.train is not None and wish.val is not None  # of a new suite
-    parts = {"train": wish.train, "val": wish.val, "test": wish.val}
+    parts = data.splits | {"test": data.splits["val"]}
     splits = "".join(
         f"    {name}=dict(\n        type='CocoDataset',\n        classes=classes,\n"
         f"        ann_file={str(split.annotations.absolute())!r},\n"
@@ -105,7 +105,7 @@ def dataset_text(wish: Wish, classes: tuple[str, ...]) -> str:
 data_root = ''
 # Replaces these settings in the detectors' own pipelines, the rest of which stays.
 pipeline = dict({scale})
-classes = {classes!r}
+classes = {data.classes!r}
 data = dict(
 {splits})
 """

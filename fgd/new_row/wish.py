@@ -25,6 +25,8 @@ class Wish:
         train_teacher: whether the suite trains the teacher first, on the same data.
         ap: box AP in points that such a teacher reaches.
         train, val: the data; None where the folder's suite has them already.
+        clean: whether the annotation files are mended, into the folder.
+        all_categories: whether categories that evidently are no classes are classes.
         levels: FPN levels to distil.
         inherit: whether the student starts with the teacher's neck and head.
         epochs: of the student's training.
@@ -43,6 +45,8 @@ class Wish:
     ap: float | None = None
     train: Split | None = None
     val: Split | None = None
+    clean: bool = False
+    all_categories: bool = False
     levels: tuple[int, ...] | None = None
     inherit: bool | None = None
     epochs: int | None = None

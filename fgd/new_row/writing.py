@@ -9,9 +9,9 @@ import yaml
 
 from fgd import recipe
 from fgd.checkout import root
-from fgd.data.coco import check as check_data
 from fgd.errors import FGDError
 from fgd.files import write_text
+from fgd.new_row.data import checked
 from fgd.new_row.fit import fit, splits_with_masks
 from fgd.new_row.texts import dataset_text, row_text, suite_text, with_row
 from fgd.new_row.wish import Wish
@@ -46,14 +46,11 @@ def write(wish: Wish) -> Written:
         notes = [f"data      as {wish.suite} says"]
         texts[wish.suite] = with_row(wish)
     else:
-        train, val = _check_splits(wish)
-        classes = tuple(train["per_class"])
-        notes = [
-            f"data      {train['images']} training and {val['images']} validation images, "
-            f"{len(classes)} classes: {', '.join(classes)}"
-        ]
-        texts[dataset] = dataset_text(wish, classes)
-        texts[wish.suite] = suite_text(wish, train["images"])
+        data = checked(wish, splits_with_masks(wish))
+        classes, notes = data.classes, data.notes
+        texts |= data.texts
+        texts[dataset] = dataset_text(wish, data)
+        texts[wish.suite] = suite_text(wish, data.images)
     fitting = fit(wish, classes)
     texts[wish.row] = row_text(wish, fitting)
     _compose(wish, texts, dataset)
@@ -73,7 +70,7 @@ def _check_names(wish: Wish) -> None:
         raise FGDError(f"{wish.row}: is there already; take another name for the row")
     if not wish.suite.exists() and (wish.train is None or wish.val is None):
         raise FGDError(f"{wish.suite}: is a new suite; name its training and validation data")
-    if wish.suite.exists() and (wish.train or wish.val):
+    if wish.suite.exists() and (wish.train or wish.val or wish.clean):
         raise FGDError(f"{wish.suite}: has its data already; a row of other data needs its own")
     is_file = wish.teacher.endswith(".py")
     if is_file and wish.checkpoint is None and not wish.train_teacher:
@@ -116,22 +113,6 @@ def _words(setting: int | tuple[int, ...] | None) -> str:
     if setting is None:
         return "the detectors' own"
     return ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
-
-
-def _check_splits(wish: Wish) -> tuple[dict, dict]:
-    """`fgd.data.coco.check`'s reports of both splits, whose classes are the same."""
-    first, second = wish.train, wish.val
-    assert first is not None and second is not None  # as `_check_names` asks of a new suite
-    masks = splits_with_masks(wish)
-    train = check_data(first.annotations, first.images, strict=True, masks="train" in masks)
-    classes = list(train["per_class"])
-    val = check_data(second.annotations, second.images, classes, strict=True, masks="val" in masks)
-    if val["other_classes"]:
-        raise FGDError(
-            f"{second.annotations}: has {val['other_classes']} objects of categories that "
-            f"{first.annotations} does not have"
-        )
-    return train, val
 
 
 def _compose(wish: Wish, texts: dict[Path, str], dataset: Path) -> None:

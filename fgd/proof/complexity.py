@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from mmdet.models import BaseDetector
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -5,6 +5,7 @@ from typing import Any
 from mmcv import Config
 
 from fgd.checkout import root
+from fgd.classes import config_classes
 from fgd.configs import read_config
 from fgd.suite import Suite
 
@@ -15,7 +16,8 @@ def _dataset(suite: Suite) -> Config:
 
 def data_classes(suite: Suite) -> tuple[str, ...] | None:
     """The class names that a suite's data set says; None where it leaves them to COCO's."""
-    return _dataset(suite).data.train.get("classes")
+    classes = _dataset(suite).data.train.get("classes")
+    return config_classes(classes, f"{suite.dataset}: data.train.classes")
 
 
 def image_scale(suite: Suite) -> Any:

@@ -1,5 +1,6 @@
 """What a detector finds on single images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from mmdet.datasets import DATASETS
 from mmdet.models import build_detector
 
 from fgd import compat
+from fgd.classes import checkpoint_classes, config_classes
 from fgd.transferring import plain_checkpoint
 from fgd.visual.images import Objects, Picture, network_input
 from fgd.weights import load_strictly
@@ -31,7 +33,7 @@ class Detector:
         self._model = build_detector(self._cfg.model)
         load_strictly(self._model, stored["state_dict"], str(checkpoint))
         self._model.eval()
-        self._classes = stored["meta"].get("CLASSES") or _classes(self._cfg)
+        self._classes = checkpoint_classes(stored["meta"], str(checkpoint)) or _classes(self._cfg)
 
     @torch.no_grad()
     def __call__(self, picture: Picture, score: float) -> Objects:
@@ -43,7 +45,7 @@ class Detector:
 
 
 def _objects(
-    boxes: list[np.ndarray], masks: list[list] | None, classes: list[str], score: float
+    boxes: list[np.ndarray], masks: list[list] | None, classes: Sequence[str], score: float
 ) -> Objects:
     """mmdet's result, arrays (k, 5) by class, as one list."""
     rows = np.concatenate(boxes)
@@ -66,10 +68,10 @@ def _box(mask: np.ndarray) -> tuple[float, float, float, float]:
     return (x.min(), y.min(), x.max() + 1, y.max() + 1) if len(x) else (0, 0, 0, 0)
 
 
-def _name(classes: list[str], label: int) -> str:
+def _name(classes: Sequence[str], label: int) -> str:
     return classes[label] if label < len(classes) else f"class {label}"
 
 
-def _classes(cfg: Config) -> list[str]:
-    named = cfg.data.test.get("classes")
+def _classes(cfg: Config) -> Sequence[str]:
+    named = config_classes(cfg.data.test.get("classes"), f"{cfg.filename}: data.test.classes")
     return named or getattr(DATASETS.get(cfg.data.test.type), "CLASSES", None) or []

@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from torch import Tensor
 
 from fgd.data.batches import Collate
+from fgd.data.segmentation import fault
 from fgd.errors import FGDError
 
 
@@ -139,7 +140,8 @@ def _image_id(path: Path, ids: dict[str, int], annotations: Path) -> int:
 def _truth(coco: COCO, image: int) -> Objects:
     found = [a for a in coco.imgToAnns[image] if not a.get("iscrowd")]
     corners = [(x, y, x + w, y + h) for x, y, w, h in (a["bbox"] for a in found)]
-    masks = [coco.annToMask(a).astype(bool) for a in found] if _segmented(found) else None
+    size = coco.imgs[image]["height"], coco.imgs[image]["width"]
+    masks = [coco.annToMask(a).astype(bool) for a in found] if _segmented(found, size) else None
     return Objects(
         boxes=np.array(corners, dtype=float).reshape(-1, 4),
         names=[coco.cats[a["category_id"]]["name"] for a in found],
@@ -147,5 +149,7 @@ def _truth(coco: COCO, image: int) -> Objects:
     )
 
 
-def _segmented(found: list[dict]) -> bool:
-    return bool(found) and all(a.get("segmentation") for a in found)
+def _segmented(found: list[dict], size: tuple[int, int]) -> bool:
+    """Whether all have an outline that can be drawn; data for boxes may have anything there."""
+    outlines = [a.get("segmentation") for a in found]
+    return bool(found) and all(o and fault(o, *size) is None for o in outlines)

@@ -132,7 +132,8 @@ def _damage(folder: Path) -> str:
     for number, what in enumerate(damage.DAMAGES):
         files = damage.write(folder / str(number), what)
         try:
-            found = check(*files, damage.CLASSES, strict=True, open_images=True)["found"]
+            checked = check(*files, damage.CLASSES, strict=True, open_images=True, masks=True)
+            found = checked["found"]
             told = what.counted in found
         except FGDError as error:
             told = what.told is not None and bool(re.search(what.told, str(error)))
@@ -140,7 +141,7 @@ def _damage(folder: Path) -> str:
         lines.append(f"| {what.name} | {'refused' if what.told else 'counted'} |")
     return (
         "## Damaged data\n\n"
-        "What `fgd data check` makes of each kind, before anything is trained.\n\n"
+        "What `fgd data check --masks` makes of each kind, before anything is trained.\n\n"
         f"- kinds: {len(lines)}\n- not found: **{missed}**\n\n"
         "| damage | what becomes of it |\n|---|---|\n" + "\n".join(lines) + "\n"
     )

@@ -13,7 +13,8 @@ from fgd.errors import FGDError
 
 def report(folder, what=None, **options):
     file, images = damage.write(folder, what)
-    return check(file, images, damage.CLASSES, strict=True, open_images=True, **options)
+    masks = dict(masks=True) | options
+    return check(file, images, damage.CLASSES, strict=True, open_images=True, **masks)
 
 
 def test_the_sound_set_has_nothing(tmp_path):
@@ -38,9 +39,10 @@ def test_what_is_accepted_is_counted(tmp_path):
 
 # What is wrong with the file as a whole, which nothing can be left out of.
 WHOLE = (
-    "annotation", "not UTF-8", "a list in place", "no list of", "images ", "annotations ",
-    "categories without", "image id", "category id", "id is", "id of", "unknown", "size ",
-    "file name", "JSON", "a number of", "category name",
+    "annotation file", "annotation JSON", "not UTF-8", "a list in place", "no list of",
+    "images empty", "annotations empty", "images without file_name", "categories without",
+    "image id", "category id", "id is a list", "unknown", "file name", "JSON", "a number of",
+    "category name",
 )  # fmt: skip
 
 

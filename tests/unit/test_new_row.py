@@ -282,6 +282,36 @@ def test_classes_in_another_order_are_refused(run, brought):
     assert "trained with the classes in the order mixed, straight, round" in said
 
 
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"dataset_meta": {"classes": own_data.CLASSES[::-1]}}, "the order mixed, straight, round"),
+        ({"CLASSES": ("straight", "round", "other")}, "in the order straight, round, other"),
+        ({"CLASSES": ("a", "b", "c")}, "No name is the same"),
+        ({"CLASSES": "round"}, "These are 1 and 3 classes"),
+        ({"CLASSES": 3}, "meta.CLASSES is 3; expected the names of the classes"),
+    ],
+)
+def test_a_teacher_that_names_other_classes_is_refused(run, brought, meta, message):
+    state = torch.load(brought / "teacher.pth")
+    torch.save(state | {"meta": meta}, brought / "named.pth")
+    status, said = run(f"--teacher-checkpoint={brought / 'named.pth'}")
+    assert status == 2
+    assert message in " ".join(said.split())
+
+
+def test_classes_without_their_comma_are_refused(run, tmp_path):
+    assert run()[0] == 0
+    dataset = tmp_path / "own/dataset.py"
+    dataset.write_text(
+        dataset.read_text() + "classes = ('round')\nfor s in data: data[s]['classes'] = classes\n"
+    )
+    with pytest.raises(
+        FGDError, match=r"data\.train\.classes is the text 'round', .* with a comma"
+    ):
+        recipe.plan(load_suite("own/own.yaml"))
+
+
 def test_validation_data_of_other_classes_are_refused(run, brought):
     content = json.loads((brought / "data/test.json").read_text())
     content["categories"].append({"id": 99, "name": "else"})
@@ -290,6 +320,58 @@ def test_validation_data_of_other_classes_are_refused(run, brought):
     status, said = run(f"--val={brought / 'data/more.json'}")
     assert status == 2
     assert "has 1 objects of categories that" in said
+
+
+def _export(brought, name, change):
+    """A user's annotation file as another tool would have written it; the option that names it."""
+    split = {"train": "learn", "val": "test"}[name]
+    content = json.loads((brought / f"data/{split}.json").read_text())
+    change(content)
+    file = brought / f"data/{split}_export.json"
+    file.write_text(json.dumps(content), encoding="utf-8-sig")
+    return f"--{name}={file}"
+
+
+def test_data_as_a_tool_wrote_them_are_mended_where_that_is_wished(run, brought, tmp_path):
+    def bare(content):
+        for annotation in content["annotations"]:
+            del annotation["area"], annotation["iscrowd"], annotation["id"]
+        content["categories"].reverse()
+        content["categories"].append({"id": 1, "name": "background"})
+
+    files = [_export(brought, "train", lambda content: None), _export(brought, "val", bare)]
+    status, said = run(*files)
+    assert status == 2
+    assert "learn_export.json: is written in UTF-8 with a byte order mark" in said
+    assert "With --clean both files are mended for the row" in " ".join(said.split())
+    assert list(tmp_path.iterdir()) == []
+    status, said = run(*files, "--clean")
+    assert status == 0, said
+    assert "val       1 categories in another order" in said
+    assert "without iscrowd" in said
+    suite = load_suite("own/own.yaml")
+    data = recipe.compose(suite, recipe.load_row("mine", suite), "fgd").detector.data
+    assert data.test.ann_file == str(tmp_path / "own/val.json")
+    names = [c["name"] for c in json.loads(Path(data.test.ann_file).read_text())["categories"]]
+    assert tuple(names) == own_data.CLASSES
+
+
+def test_a_category_that_is_no_class_is_said(run, brought):
+    def rooted(content):
+        for category in content["categories"]:
+            category["supercategory"] = "things"
+        content["categories"].insert(0, {"id": 0, "name": "things", "supercategory": "none"})
+
+    files = [_export(brought, name, rooted) for name in ("train", "val")]
+    for option in files:
+        path = Path(option.split("=")[1])
+        path.write_bytes(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    status, said = run(*files)
+    assert status == 0, said
+    assert "train     no class for things: without objects" in said
+    status, said = run(*files, "--all-categories", "--out=other")
+    assert status == 2
+    assert "it does not know things" in " ".join(said.split())
 
 
 def test_without_a_terminal_nothing_is_asked(run):

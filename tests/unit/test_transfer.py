@@ -40,6 +40,26 @@ def test_only_the_student_is_kept(tmp_path):
     assert (tmp_path / "student.pth").readlink().name == written.name
 
 
+@pytest.mark.parametrize(
+    "meta", [{"dataset_meta": {"classes": ("a", "b")}}, {"CLASSES": ("a", "b")}]
+)
+def test_the_classes_are_kept_wherever_they_stand(tmp_path, meta):
+    source = save(tmp_path / "epoch_12.pth", STUDENT, meta=meta)
+    transfer(source, tmp_path / "student.pth", "x")
+    assert torch.load(tmp_path / "student.pth")["meta"] == {"CLASSES": ("a", "b")}
+
+
+def test_the_name_of_a_single_class_is_not_three_classes(tmp_path):
+    transfer(save(tmp_path / "a.pth", STUDENT, meta={"CLASSES": "dog"}), tmp_path / "b.pth", "x")
+    assert torch.load(tmp_path / "b.pth")["meta"]["CLASSES"] == ("dog",)
+
+
+def test_classes_that_are_a_number_are_refused(tmp_path):
+    source = save(tmp_path / "a.pth", STUDENT, meta={"CLASSES": 3})
+    with pytest.raises(FGDError, match=r"a\.pth: meta\.CLASSES is 3; expected the names"):
+        transfer(source, tmp_path / "b.pth", "x")
+
+
 def test_a_detector_s_own_training_keeps_its_whole_state(tmp_path):
     source = save(tmp_path / "iter.pth", STUDENT)
     transfer(source, tmp_path / "student.pth", "baseline")

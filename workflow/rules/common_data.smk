@@ -19,7 +19,7 @@ def data_files(wildcards):
 
 def data_checks(wildcards):
     """One's own data names its classes, and every box has to be right; COCO has some faulty ones."""
-    classes = data_files(wildcards).get("classes")
+    classes = recipe.data_classes(suite(wildcards))
     options = [f"--accept={kind}" for kind in suite(wildcards).accept_data]
     if number := recipe.images_of(suite(wildcards), wildcards.split):
         options.append(f"--number={number}")

@@ -1,0 +1,102 @@
+"""Whether a config's test set can be measured: found out before anything is built or detected."""
+
+from pathlib import Path
+from typing import Any
+
+from mmcv import Config
+from mmdet.datasets import DATASETS, CocoDataset
+
+from fgd.classes import Names, config_classes
+from fgd.data.annotations import read
+from fgd.data.boxes import boxes_of
+from fgd.data.coco import check_classes
+from fgd.data.files import check_files
+from fgd.errors import FGDError, suggestion
+from fgd.heads import heads
+
+# What a data set may not have changed, if its results are to be scored as COCO's.
+_AS_COCO = ("load_annotations", "format_results", "results2json", "_det2json", "_segm2json")
+
+
+def located(cfg: Config, config: str | Path) -> Config:
+    """The settings of the test set, its paths as mmdet joins them with `data_root`.
+
+    Raises:
+        FGDError: there is more than one test set, or none whose results can be scored as COCO's.
+    """
+    test = cfg.data.test
+    place = f"{config}: data.test"
+    if not isinstance(test, dict) or "datasets" in test or "dataset" in test:
+        raise FGDError(f"{place} is {_kind(test)}; evaluate takes one test set: give a config each")
+    kind = _type(test, place)
+    if not issubclass(kind, CocoDataset) or any(_own(kind, name) for name in _AS_COCO):
+        raise FGDError(
+            f"{place} is a {test.type}, whose figures are not COCO's; evaluate takes a "
+            "CocoDataset: give its annotations in COCO's format"
+        )
+    if not isinstance(test.get("ann_file"), str):
+        raise FGDError(
+            f"{place}.ann_file is {test.get('ann_file')!r:.200}; evaluate takes one annotation "
+            "file: give a config each, or write them into one file"
+        )
+    if not test.get("pipeline"):
+        raise FGDError(f"{place} has no pipeline, which prepares images for the model")
+    root = Path(test.pop("data_root", None) or "")
+    prefix = test.get("img_prefix") or ""
+    # As text: paths with a / at their end stay as they are.
+    test.ann_file = test.ann_file if root == Path() else str(root / test.ann_file)
+    test.img_prefix = prefix if root == Path() else str(root / prefix)
+    return test
+
+
+def check_test_set(cfg: Config, config: str | Path) -> Names:
+    """Whether annotations, images and classes of the test set go together, and with the model.
+
+    Returns:
+        The names of the classes, in the order of the labels.
+
+    Raises:
+        FGDError: they do not.
+    """
+    test = located(cfg, config)
+    place = f"{config}: data.test"
+    classes = config_classes(test.get("classes"), f"{place}.classes")
+    if classes is None:
+        classes = config_classes(_type(test, place).CLASSES, f"{place}.type {test.type}: CLASSES")
+    for head in heads(cfg.model).values():
+        if head.get("num_classes") not in (None, len(classes)):
+            raise FGDError(
+                f"{place}.classes has {len(classes)} names ({', '.join(classes[:5])}"
+                f"{', ...' if len(classes) > 5 else ''}), and the model tells "
+                f"{head['num_classes']} classes apart; name all of them, in the order of its labels"
+            )
+    file, folder = Path(test.ann_file), Path(test.img_prefix or ".")
+    _, images, annotations, categories = read(file, folder)
+    if not annotations["id"]:
+        raise FGDError(f"{file}: has no annotations; there is nothing to measure")
+    check_classes(file, categories, classes)
+    boxes_of(file, annotations)
+    check_files(file, folder, images)
+    return classes
+
+
+def _type(test: dict[str, Any], place: str) -> type:
+    if "type" not in test:
+        raise FGDError(f"{place} has no type; expected that of a data set, such as CocoDataset")
+    kind = DATASETS.get(test["type"])
+    if kind is None:
+        raise FGDError(
+            f"{place}.type is {test['type']!r}, which mmdet does not know"
+            f"{suggestion(test['type'], DATASETS.module_dict)}"
+        )
+    return kind
+
+
+def _own(kind: type, name: str) -> bool:
+    return getattr(kind, name) is not getattr(CocoDataset, name)
+
+
+def _kind(test: Any) -> str:
+    if isinstance(test, dict):
+        return f"a {test.get('type', 'wrapper')} of other data sets"
+    return f"a {type(test).__name__}"

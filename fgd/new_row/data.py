@@ -1,0 +1,121 @@
+"""The data of a new suite: checked, or mended first."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fgd.data.clean import clean
+from fgd.data.coco import check, remarks
+from fgd.errors import FGDError
+from fgd.new_row.wish import Split, Wish
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data that can be trained on.
+
+    Attributes:
+        splits: "train" and "val", where they will lie.
+        texts: the content of annotation files that were mended, by where they will lie.
+        classes: in the order of the labels.
+        images: how many there are to train on.
+        notes: what was found, lines for the user.
+    """
+
+    splits: dict[str, Split]
+    texts: dict[Path, str]
+    classes: tuple[str, ...]
+    images: int
+    notes: list[str]
+
+
+def checked(wish: Wish, masks: set[str]) -> Data:
+    """Check both splits, whose classes are the same, or mend them where that is wished.
+
+    Args:
+        masks: the splits whose objects need masks.
+
+    Raises:
+        FGDError: something is wrong with them.
+    """
+    splits = {"train": wish.train, "val": wish.val}
+    if not wish.clean:
+        train, val = _reports(wish, splits, masks)
+        return Data(splits, {}, tuple(train["per_class"]), train["images"], _notes(train, val))
+    with tempfile.TemporaryDirectory() as folder:
+        mended, notes = _mended(wish, splits, masks, Path(folder))
+        train, val = _reports(wish, mended, masks)
+        texts = {
+            wish.folder / split.annotations.name: split.annotations.read_text(encoding="utf-8")
+            for split in mended.values()
+        }
+    there = {
+        name: replace(split, annotations=wish.folder / split.annotations.name)
+        for name, split in mended.items()
+    }
+    classes = tuple(train["per_class"])
+    return Data(there, texts, classes, train["images"], _notes(train, val) + notes)
+
+
+def _mended(
+    wish: Wish, splits: dict[str, Split], masks: set[str], folder: Path
+) -> tuple[dict[str, Split], list[str]]:
+    mended: dict[str, Split] = {}
+    notes = []
+    for name, split in splits.items():
+        out = folder / f"{name}.json"
+        like = mended["train"].annotations if mended else None
+        report = clean(
+            split.annotations,
+            split.images,
+            out,
+            masks=name in masks,
+            training=name == "train",
+            like=like,
+            all_categories=wish.all_categories,
+        )
+        mended[name] = replace(split, annotations=out)
+        notes += [
+            f"{name:9} {report.counts[kind]} {kind}, for example {example}"
+            for kind, example in report.examples.items()
+        ]
+    return mended, notes
+
+
+def _reports(
+    wish: Wish, splits: dict[str, Split], masks: set[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`fgd.data.coco.check`'s reports of both splits."""
+    train, val = splits["train"], splits["val"]
+    try:
+        learned = check(
+            train.annotations,
+            train.images,
+            strict=True,
+            masks="train" in masks,
+            training=True,
+            all_categories=wish.all_categories,
+        )
+        classes = list(learned["per_class"])
+        measured = check(val.annotations, val.images, classes, strict=True, masks="val" in masks)
+    except FGDError as error:
+        if wish.clean or "`fgd data clean" not in str(error):
+            raise
+        raise FGDError(f"{error}. With --clean both files are mended for the row") from error
+    if measured["other_classes"]:
+        raise FGDError(
+            f"{val.annotations}: has {measured['other_classes']} objects of categories that "
+            f"{train.annotations} does not have"
+        )
+    return learned, measured
+
+
+def _notes(train: dict[str, Any], val: dict[str, Any]) -> list[str]:
+    classes = list(train["per_class"])
+    return [
+        f"data      {train['images']} training and {val['images']} validation images, "
+        f"{len(classes)} classes: {', '.join(classes)}",
+        *(f"train     {line}" for line in remarks(train)),
+        *(f"val       {line}" for line in remarks(val)),
+    ]

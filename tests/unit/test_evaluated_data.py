@@ -1,0 +1,149 @@
+"""`fgd evaluate` measures what its config, its checkpoint and its annotations agree on."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from mmcv import Config
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import coco_worlds
+
+from fgd.classes import checkpoint_classes, compare, config_classes
+from fgd.errors import FGDError
+from fgd.evaluation.test_set import check_test_set
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Checks a test set of which settings, or the annotation file, were changed."""
+
+    def run(change=None, edit=None):
+        content = coco_worlds.world()
+        if edit:
+            edit(content)
+        file, pictures = coco_worlds.write(tmp_path, content)
+        test = dict(
+            type="CocoDataset",
+            ann_file=str(file),
+            img_prefix=str(pictures) + "/",
+            classes=("cat", "dog"),
+            pipeline=[dict(type="LoadImageFromFile")],
+        )
+        cfg = Config(dict(model=dict(bbox_head=dict(num_classes=2)), data=dict(test=test)))
+        if change:
+            change(cfg.data.test, cfg)
+        return check_test_set(cfg, "mine.py")
+
+    return run
+
+
+def put(**values):
+    return lambda test, cfg: test.update(values)
+
+
+def test_a_sound_one_has_its_classes(check, tmp_path):
+    assert check() == ("cat", "dog")
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    assert check(put(classes=str(tmp_path / "names.txt"))) == ("cat", "dog")
+
+    def in_a_root(test, cfg):
+        test.update(data_root=str(tmp_path), ann_file="data.json", img_prefix="pictures")
+
+    assert check(in_a_root) == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put(classes=None), r"has 80 names .* the model tells 2 classes apart"),
+        (put(classes=("cat", "Dog")), r"no category is named 'Dog'.*its categories are cat, dog"),
+        (put(classes=("cat",)), r"data\.test\.classes has 1 names \(cat\), and the model tells 2"),
+        (put(classes="cat"), r"is the text 'cat', .* tuple with a comma: \('cat',\)"),
+        (put(classes=3), r"data\.test\.classes is 3; expected the names"),
+        (put(classes=("cat", "cat")), r"has 'cat' 2 times"),
+        (put(classes=("dog", "cat")), r"in the order cat, dog, the class names in the order dog"),
+        (put(ann_file=["a", "b"]), r"ann_file is \['a', 'b'\]; evaluate takes one annotation file"),
+        (put(type="VOCDataset"), r"is a VOCDataset, whose figures are not COCO's"),
+        (put(type="CityscapesDataset"), r"is a CityscapesDataset, whose figures"),
+        (put(type="LVISV1Dataset"), r"is a LVISV1Dataset, whose figures"),
+        (put(type="CocoDatset"), r"'CocoDatset', which mmdet does not know; did you mean"),
+        (put(img_prefix="nowhere/"), r"image folder nowhere is missing"),
+        (put(img_prefix="/"), r"image /1\.png is missing"),
+        (put(ann_file="nowhere.json"), r"annotation file nowhere\.json is missing"),
+        (lambda test, cfg: test.pop("type"), r"data\.test has no type"),
+        (lambda test, cfg: test.pop("pipeline"), r"data\.test has no pipeline"),
+        (lambda test, cfg: cfg.data.update(test=[test]), r"data\.test is a list; .* one test set"),
+        (
+            lambda test, cfg: cfg.data.update(test=dict(type="ConcatDataset", datasets=[test])),
+            r"data\.test is a ConcatDataset of other data sets",
+        ),
+    ],
+)
+def test_a_config_that_cannot_be_measured(check, change, message):
+    with pytest.raises(FGDError, match=message) as error:
+        check(change)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["annotations"].clear(), "has no annotations; there is nothing to measure"),
+        (lambda c: c["annotations"][0].pop("area"), "'area' is missing"),
+        (lambda c: c["annotations"][0].update(image_id=9), "has image_id 9"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1: bbox is"),
+        (lambda c: c["images"][0].update(id="1"), "'images': id is '1'"),
+        (lambda c: c["categories"].reverse(), "in the order dog, cat, the class names"),
+    ],
+)
+def test_annotations_that_cannot_be_measured(check, edit, message):
+    with pytest.raises(FGDError, match=message):
+        check(edit=edit)
+
+
+@pytest.mark.parametrize(
+    ("meta", "classes"),
+    [
+        ({}, None),
+        ({"CLASSES": None}, None),
+        ({"CLASSES": ["a", "b"]}, ("a", "b")),
+        ({"CLASSES": "dog"}, ("dog",)),
+        ({"dataset_meta": {"classes": ("a", "b"), "palette": []}}, ("a", "b")),
+        ({"dataset_meta": {"CLASSES": ("a", "b")}}, ("a", "b")),
+        ({"dataset_meta": None}, None),
+    ],
+)
+def test_the_classes_of_a_checkpoint(meta, classes):
+    assert checkpoint_classes(meta, "t.pth") == classes
+
+
+@pytest.mark.parametrize("value", [3, [1, 2], {"a": 1}, [], ["a", "a"], ["a", ""]])
+def test_what_are_no_names_is_refused(value):
+    with pytest.raises(FGDError, match=r"t\.pth: meta\.CLASSES .*expected the names"):
+        checkpoint_classes({"CLASSES": value}, "t.pth")
+    with pytest.raises(FGDError, match="expected the names"):
+        config_classes(value, "classes")
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        (("dog", "cat", "bird"), "in the order dog, cat, bird; the data have cat, dog, bird"),
+        (("dog", "fish", "bird"), "in the order dog, fish, bird"),
+        (("Dog", "Cat", "Bird"), "in the order Dog"),
+        (("eins", "zwei", "drei"), "No name is the same"),
+        (("cat", "dog"), "These are 2 and 3 classes, and it does not know bird"),
+        (("{}", "{x}", "%s"), r"the classes \{\}, \{x\}, %s; the data have"),
+        (("cat", "dog", "bird", "fish"), "These are 4 and 3 classes: take"),
+    ],
+)
+def test_a_checkpoint_of_other_classes(known, message):
+    with pytest.raises(FGDError, match=message):
+        compare(known, ("cat", "dog", "bird"), "t.pth")
+
+
+def test_names_that_can_mean_the_same_are_told():
+    for known in (("cat", "hot dog"), ("Cat", "HOT_DOG")):
+        assert compare(known, ["cat", "hot dog"], "t.pth") is None
+    assert "cat, hound" in compare(("cat", "hound"), ("cat", "hot dog"), "t.pth")
