@@ -1,21 +1,25 @@
 """The detections of a test set, and the COCO figures of them."""
 
 import contextlib
+import functools
 import io
 import json
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmcv import Config
 from mmdet.core import encode_mask_results
-from mmdet.datasets import build_dataset, replace_ImageToTensor
+from mmdet.datasets import replace_ImageToTensor
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from fgd.data.batches import Collate, on_device
+from fgd.data.batches import Collate, WatchedLoader, on_device
+from fgd.data.dataset import build
 
 # The order in which COCO evaluation returns its statistics.
 METRICS = (
@@ -76,7 +80,7 @@ def _summary(
             # too. SOLO has no boxes: mmdet fills in zeros.
             del detection["bbox"]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(dataset.ann_file)
+        truth = _truth(COCO, dataset.ann_file, os.stat(dataset.ann_file).st_mtime_ns)
         evaluation = COCOeval(truth, truth.loadRes(found), kind)
         # The file can have categories that are no classes: nothing of them is to be found.
         evaluation.params.catIds = dataset.cat_ids
@@ -86,6 +90,12 @@ def _summary(
         evaluation.summarize()
     figures = {name: float(value) for name, value in zip(METRICS, evaluation.stats, strict=False)}
     return figures | ({"per_class": _per_class(evaluation)} if per_class else {})
+
+
+@functools.lru_cache(maxsize=1)
+def _truth(coco: Callable[[str], Any], annotation_file: str, _: int) -> Any:
+    """The annotations, read once for boxes and masks and for all of a training's validations."""
+    return coco(annotation_file)
 
 
 def _per_class(evaluation: Any) -> dict[str, float]:
@@ -117,9 +127,10 @@ def test_data(
     if batch_size > 1:
         # ImageToTensor, in the zoo's test pipelines, cannot be collated into batches.
         test.pipeline = replace_ImageToTensor(test.pipeline)
-    dataset = build_dataset(test, dict(test_mode=True))
-    loader = DataLoader(
-        dataset,
+    dataset = build(test, test_mode=True)
+    loader = WatchedLoader(
+        annotation_file=dataset.annotation_file,
+        dataset=dataset,
         batch_size=batch_size,
         sampler=range(rank, len(dataset), world_size),
         num_workers=settings.get("workers_per_gpu", cfg.data.workers_per_gpu),

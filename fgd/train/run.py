@@ -14,15 +14,13 @@ from mmcv import Config
 from mmcv.runner import build_optimizer
 from mmcv.runner.hooks import Hook
 from mmcv.utils import get_logger
-from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
 from torch import nn
-from torch.utils.data import DataLoader
 
 import fgd.distiller  # registers FGDDistiller with mmdet
 from fgd.audit import check_start, own_values, summary
 from fgd.configs import read_training
-from fgd.data.batches import Collate
+from fgd.data.batches import Collate, WatchedLoader
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
 from fgd.fingerprint import fingerprint, starting_weights, training_annotations
@@ -31,6 +29,7 @@ from fgd.provenance import of_training
 from fgd.suite import rate
 from fgd.train import curves, ranks
 from fgd.train.background import Background
+from fgd.train.dataset import training_set
 from fgd.train.ema import MovingAverage, MovingAverageHook
 from fgd.train.log import LogHook
 from fgd.train.runner import ExactRunner, IterationSeedHook, StepHook
@@ -110,7 +109,7 @@ def _run(
     )
 
     seed_everything(derive_seed(cfg.seed))
-    dataset = build_dataset(cfg.data.train)
+    dataset = training_set(cfg.data.train, logger)
     detector = _build(cfg, dataset.CLASSES)
     if state is None:
         detector.init_weights()
@@ -246,12 +245,13 @@ def _batch(cfg: Config, world_size: int) -> str:
     )
 
 
-def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> DataLoader:
+def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> WatchedLoader:
     batch_size = cfg.total_batch // world_size
     plan = BatchPlan(dataset.flag, batch_size, rank, world_size, cfg.seed)
     workers = cfg.data.workers_per_gpu
-    return DataLoader(
-        SeededDataset(dataset),
+    return WatchedLoader(
+        annotation_file=dataset.annotation_file,
+        dataset=SeededDataset(dataset),
         batch_sampler=plan,
         num_workers=workers,
         # New workers for every epoch where the pipeline changes in the last ones.
