@@ -254,15 +254,16 @@ def _kinds(annotations: list[dict[str, Any]], boxes: np.ndarray, sizes: np.ndarr
 
 
 def _segmentations(values: Iterable[Any]) -> Iterator[tuple[str, np.ndarray]]:
-    """Polygons as numbers; anything else as text, polygons of whole numbers among them.
+    """Polygons of floats as numbers; anything else as text, polygons of integers among them.
 
-    A list of these becomes an array of integers in mmdet, which rounds otherwise when it is scaled.
+    Of those mmdet makes arrays of integers, which round otherwise when they are scaled.
     """
     coordinates: list[np.ndarray] = []
     polygon_ends, polygons, others = [0], [0], []
     for value in values:
-        numbers = _polygons(value)
-        others.append(None if numbers else value)
+        floats = isinstance(value, list) and bool(value) and all(map(_of_floats, value))
+        numbers = [np.array(each) for each in value] if floats else []
+        others.append(None if floats else value)
         coordinates += numbers
         polygon_ends += [len(each) for each in numbers]
         polygons.append(len(numbers))
@@ -272,12 +273,8 @@ def _segmentations(values: Iterable[Any]) -> Iterator[tuple[str, np.ndarray]]:
     yield from _as_text("segment", others)
 
 
-def _polygons(value: Any) -> list[np.ndarray]:
-    if not isinstance(value, list):
-        return []
-    arrays = [np.array(each) for each in value]
-    floats = all(each.dtype == np.float64 and each.ndim == 1 and each.size for each in arrays)
-    return arrays if floats else []
+def _of_floats(polygon: Any) -> bool:
+    return isinstance(polygon, list) and set(map(type, polygon)) == {float}
 
 
 def _as_text(name: str, values: Iterable[Any]) -> Iterator[tuple[str, np.ndarray]]:

@@ -81,22 +81,28 @@ def _finish(pixels: Pixels, out: Tensor) -> None:
     """Write an image to its place (3, h, w) in a batch."""
     height, width = pixels.image.shape[:2]
     padded_height, padded_width = pixels.padded
-    levels, sources = pixels.finish.levels, pixels.finish.sources
-    inside = out[:, :height, :width]
-    if out.device.type == "cpu":
-        planes = cv2.split(pixels.image.numpy())
-        for plane, source, level in zip(inside.numpy(), sources, levels.numpy(), strict=True):
-            cv2.LUT(planes[source], level, plane)
-    else:
-        image = pixels.image.to(out.device, non_blocking=True).permute(2, 0, 1)
-        bytes_ = image[list(sources)].reshape(3, -1).long()
-        found = levels.to(out.device, non_blocking=True).gather(1, bytes_)
-        inside.copy_(found.view_as(inside))
+    look_up = _look_up_with_opencv if out.device.type == "cpu" else look_up_with_torch
+    look_up(pixels, out[:, :height, :width])
     for channel, value in zip(out, pixels.finish.fill, strict=True):
         channel[height:padded_height, :padded_width] = value
         channel[:height, width:padded_width] = value
     out[:, padded_height:] = 0
     out[:, :padded_height, padded_width:] = 0
+
+
+def _look_up_with_opencv(pixels: Pixels, out: Tensor) -> None:
+    """Write to `out` (3, height, width) what becomes of an image's bytes, once and in place."""
+    planes, levels = cv2.split(pixels.image.numpy()), pixels.finish.levels.numpy()
+    for plane, source, level in zip(out.numpy(), pixels.finish.sources, levels, strict=True):
+        cv2.LUT(planes[source], level, plane)
+
+
+def look_up_with_torch(pixels: Pixels, out: Tensor) -> None:
+    """The same on any device."""
+    image = pixels.image.to(out.device, non_blocking=True).permute(2, 0, 1)
+    places = image[list(pixels.finish.sources)].flatten(1).long()
+    levels = pixels.finish.levels.to(out.device, non_blocking=True)
+    out.copy_(levels.gather(1, places).view_as(out))
 
 
 def finish_on_device(dataset: Dataset) -> bool:
