@@ -16,7 +16,7 @@ _OUTLINES = 2000  # different ones; objects share them
 def write(path: Path, images: int = IMAGES, objects: int = OBJECTS, seed: int = 0) -> None:
     """Write such a file: the same for the same numbers."""
     rng = np.random.default_rng(seed)
-    names = _class_names()
+    names = class_names()
     outlines = [json.dumps(_outline(rng)) for _ in range(_OUTLINES)]
     codes = {shape: json.dumps(_code(rng, shape)) for shape in ((HEIGHT, WIDTH), (WIDTH, HEIGHT))}
     owners = np.sort(rng.integers(int(images * 0.99), size=objects))  # the last have no objects
@@ -33,7 +33,7 @@ def write(path: Path, images: int = IMAGES, objects: int = OBJECTS, seed: int = 
         file.write('],\n"annotations": [')
         for place, k in enumerate(order):
             (x, y), (w, h) = corners[k].tolist(), sides[k].tolist()
-            outline = codes[_shape(owners[k])] if coded[k] else outlines[which[k]]
+            outline = codes[shape_of(owners[k])] if coded[k] else outlines[which[k]]
             file.write(
                 f'{"," if place else ""}\n{{"segmentation": {outline}, "area": {w * h:.4f}, '
                 f'"iscrowd": {int(crowds[k])}, "image_id": {owners[k] + 1}, '
@@ -46,13 +46,14 @@ def write(path: Path, images: int = IMAGES, objects: int = OBJECTS, seed: int = 
         file.write(f'],\n"categories": {json.dumps(categories)}}}')
 
 
-def _class_names() -> tuple[str, ...]:
+def class_names() -> tuple[str, ...]:
+    """The names of its classes."""
     return tuple(f"class {number}" for number in range(CLASSES))
 
 
 def _image(number: int) -> dict:
-    height, width = _shape(number)
-    name = f"{number + 1:012d}.jpg"
+    height, width = shape_of(number)
+    name = file_name(number)
     return {
         "license": 3,
         "file_name": name,
@@ -65,7 +66,13 @@ def _image(number: int) -> dict:
     }
 
 
-def _shape(number: int) -> tuple[int, int]:
+def file_name(number: int) -> str:
+    """The name of an image's file."""
+    return f"{number + 1:012d}.jpg"
+
+
+def shape_of(number: int) -> tuple[int, int]:
+    """An image's height and width."""
     return (HEIGHT, WIDTH) if number % 4 else (WIDTH, HEIGHT)
 
 

@@ -13,7 +13,8 @@ from mmdet.datasets import build_dataset
 
 import fgd.loss.reductions
 from fgd import recipe
-from fgd.data.batches import Collate
+from fgd.data.batches import Collate, to_device
+from fgd.data.pixels import finish_on_device
 from fgd.mini import digits
 from fgd.mini.scene import CLASSES
 from fgd.precision import Precision
@@ -92,12 +93,14 @@ def data_seconds(suite: Suite, row: str, images: int, folder: Path) -> float:
     config.ann_file = str(folder / "annotations" / "instances_train.json")
     config.img_prefix = str(folder / "train")
     config.classes = CLASSES
-    dataset = SeededDataset(build_dataset(config))
-    collate = Collate(images)
+    dataset = build_dataset(config)
+    finish_on_device(dataset)
+    seeded, collate = SeededDataset(dataset), Collate(images)
 
     def load() -> float:
         start = time.perf_counter()
-        collate([dataset[SampleKey(i % len(dataset), i)] for i in range(images)])
+        batch = collate([seeded[SampleKey(i % len(dataset), i)] for i in range(images)])
+        to_device(batch, torch.device("cpu"))
         return time.perf_counter() - start
 
     return min(load() for _ in range(3))

@@ -31,12 +31,11 @@ def losses(folder):
 
 @pytest.fixture
 def config(tiny_suite, tmp_path):
-    """Writes the config of a row's baseline for one epoch."""
+    """Writes the config of a row's baseline."""
 
     def write(row="retinanet_r50"):
         torch.manual_seed(0)
         config = training_config(tiny_suite, row, "baseline")
-        config.runner.max_epochs = 1
         config.dump(str(tmp_path / "config.py"))
         return tmp_path / "config.py"
 
