@@ -216,8 +216,21 @@ class _Bundle(mmdet.DefaultFormatBundle):
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         results = self._add_default_meta_keys(results)
-        image = torch.from_numpy(np.ascontiguousarray(results.pop("img")))
+        image = torch.from_numpy(_contiguous(results.pop("img")))
         results = super().__call__(results)
         pixels = Pixels(image, tuple(results["pad_shape"][:2]), self._finish)
         results["img"] = DataContainer(pixels)
         return results
+
+
+def _contiguous(image: np.ndarray) -> np.ndarray:
+    """The same pixels, one after the other in memory.
+
+    A mirrored image is a view that is read backwards. NumPy copies it pixel by pixel, which takes
+    ten times as long as OpenCV.
+    """
+    backwards = [axis for axis in (0, 1) if image.strides[axis] < 0]
+    if not backwards:
+        return np.ascontiguousarray(image)
+    code = {(0,): 0, (1,): 1, (0, 1): -1}[tuple(backwards)]
+    return cv2.flip(np.ascontiguousarray(np.flip(image, backwards)), code)

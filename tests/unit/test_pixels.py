@@ -28,6 +28,9 @@ BUNDLE = dict(type="DefaultFormatBundle")
 COLLECT = dict(type="Collect", keys=["img", "gt_bboxes", "gt_labels"])
 WITH_MASKS = dict(type="Collect", keys=["img", "gt_bboxes", "gt_labels", "gt_masks"])
 SQUARE = dict(type="Pad", pad_to_square=True, pad_val=dict(img=(114.0, 114.0, 114.0)))
+EVERY_WAY = dict(
+    type="RandomFlip", flip_ratio=[0.3] * 3, direction=["horizontal", "vertical", "diagonal"]
+)
 CROP = dict(type="RandomCrop", crop_size=(40, 50))
 
 
@@ -84,7 +87,7 @@ def assert_same(ours, theirs):
     [
         [LOAD, BOXES, RESIZE, FLIP, NORMALIZE, PAD, BUNDLE, COLLECT],
         [LOAD, MASKS, RESIZE, FLIP, dict(type="Normalize", **CAFFE), PAD, BUNDLE, WITH_MASKS],
-        [LOAD, BOXES, RESIZE, FLIP, NORMALIZE, BUNDLE, COLLECT],
+        [LOAD, BOXES, RESIZE, EVERY_WAY, NORMALIZE, BUNDLE, COLLECT],
         [LOAD, BOXES, RESIZE, FLIP, PAD, BUNDLE, COLLECT],
         [LOAD, BOXES, RESIZE, FLIP, NORMALIZE, dict(type="Pad", size=(80, 101)), BUNDLE, COLLECT],
         [
