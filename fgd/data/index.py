@@ -29,7 +29,7 @@ from fgd.files import cache_root, sha256, write_json
 _FORMAT = 1  # another one, when the arrays or what they mean change
 _CONTENTS = "contents.json"
 _LARGEST = 1 << 53  # up to here float64 holds every whole number
-FAULTS = (OSError, ValueError, KeyError, TypeError)  # of `write`
+FAULTS = (OSError, ValueError, KeyError, TypeError, RecursionError)  # of `write`
 DROPPED, OBJECT, CROWD = range(3)
 logger = logging.getLogger("fgd")
 
@@ -104,7 +104,7 @@ def find(digest: str) -> Path | None:
     try:
         contents = json.loads((folder / _CONTENTS).read_bytes())
         hashes = {path.name: sha256(path) for path in folder.glob("*.npy")}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     whole = contents == {"format": _FORMAT, "annotations": digest, "files": hashes}
     return folder if whole else None
@@ -157,7 +157,7 @@ def without(error: Exception) -> str:
     """What it means that there is no index, in words."""
     folder = cache_root() / "annotations"
     return (
-        f"no index of the annotations in {folder}: {error!r}. Trainings go on without: each of "
+        f"no index of the annotations in {folder}: {error}. Trainings go on without: each of "
         "their processes reads the annotation file itself"
     )
 

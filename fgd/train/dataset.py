@@ -30,7 +30,8 @@ def training_set(settings: dict[str, Any], logger: logging.Logger) -> Dataset:
             command = [sys.executable, "-m", "fgd.data.index", str(file.path)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                logger.warning("%s", done.stderr.strip())
+                ended = f"writing the annotations' index ended with status {done.returncode}"
+                logger.warning("%s", done.stderr.strip() or ended)
         if dist.is_initialized():
             dist.barrier()
 
