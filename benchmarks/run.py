@@ -9,20 +9,23 @@ import argparse
 import time
 from pathlib import Path
 
+import annotations
 import evaluation
+import loader
 import loss
 import ranks
 import states
 import step
 import torch
 import waits
+from made_coco import IMAGES
 
 from fgd import compat
 from fgd.files import write_json, write_text
 from fgd.suite import load_suite
 
 compat.quiet()
-TOPICS = ("loss", "step", "ranks", "states", "evaluation", "waits")
+TOPICS = ("loss", "step", "ranks", "states", "evaluation", "waits", "annotations", "loader")
 
 
 def main() -> None:
@@ -34,6 +37,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2, help="images a step")
     parser.add_argument("--rounds", type=int, default=10, help="measured runs of each kind")
     parser.add_argument("--images", type=int, default=300, help="images for the figures")
+    parser.add_argument(
+        "--annotated", type=int, default=IMAGES, help="images of the made annotation file"
+    )
     parser.add_argument("--checkpoint", nargs=2, type=Path, metavar=("CONFIG", "WEIGHTS"))
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/bench"))
     arguments = parser.parse_args()
@@ -49,10 +55,13 @@ def main() -> None:
         "states": lambda: states.measure(device, rounds),
         "evaluation": lambda: evaluation.measure(arguments.images, arguments.checkpoint),
         "waits": lambda: waits.measure(device),
+        "annotations": lambda: annotations.measure(arguments.annotated),
+        "loader": lambda: loader.measure(device),
     }
     modules = dict(
-        loss=loss, step=step, ranks=ranks, states=states, evaluation=evaluation, waits=waits
-    )
+        loss=loss, step=step, ranks=ranks, states=states, evaluation=evaluation, waits=waits,
+        annotations=annotations, loader=loader,
+    )  # fmt: skip
     results: dict = {
         "when": time.strftime("%Y-%m-%d"),
         "device": loss.device_name(device),

@@ -13,7 +13,8 @@ from mmdet.datasets import build_dataset
 
 import fgd.loss.reductions
 from fgd import recipe
-from fgd.data.batches import Collate
+from fgd.data.batches import Collate, to_device
+from fgd.data.pixels import finish_on_device
 from fgd.precision import PRECISIONS, Precision
 from fgd.suite import Suite
 from fgd.training.sampling import SampleKey, SeededDataset
@@ -105,8 +106,6 @@ def split_steps(
 def data_seconds(suite: Suite, row: str, images: int, folder: Path) -> float:
     """Seconds in which one process loads and augments a batch, from a written set of digits."""
     # They need scikit-learn, which a machine that only steps may lack.
-    from fgd.mini import digits
-    from fgd.mini.scene import CLASSES
 
     if not (folder / "annotations").exists():
         digits.write(folder, train=images, val=1, size=128 if suite.mini else 640)
@@ -114,12 +113,14 @@ def data_seconds(suite: Suite, row: str, images: int, folder: Path) -> float:
     config.ann_file = str(folder / "annotations" / "instances_train.json")
     config.img_prefix = str(folder / "train")
     config.classes = CLASSES
-    dataset = SeededDataset(build_dataset(config))
-    collate = Collate(images)
+    dataset = build_dataset(config)
+    finish_on_device(dataset)
+    seeded, collate = SeededDataset(dataset), Collate(images)
 
     def load() -> float:
         start = time.perf_counter()
-        collate([dataset[SampleKey(i % len(dataset), i)] for i in range(images)])
+        batch = collate([seeded[SampleKey(i % len(dataset), i)] for i in range(images)])
+        to_device(batch, torch.device("cpu"))
         return time.perf_counter() - start
 
     return min(load() for _ in range(3))

@@ -6,10 +6,37 @@ from typing import Any
 import torch
 from mmcv.parallel import DataContainer, collate
 from torch import Tensor
+from torch.utils.data import DataLoader
+
+from fgd.data.dataset import AnnotationFile
+from fgd.data.pixels import PixelBatch, Pixels
+
+
+class WatchedLoader(DataLoader):
+    """torch's loader, which looks before every pass whether the annotations are still the same.
+
+    Args:
+        annotation_file: of the data set; None where it is not known.
+        settings: torch's.
+    """
+
+    def __init__(self, *, annotation_file: AnnotationFile | None, **settings: Any) -> None:
+        self._annotation_file = annotation_file
+        super().__init__(**settings)
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches of a pass.
+
+        Raises:
+            FGDError: the annotation file has changed.
+        """
+        if self._annotation_file is not None:
+            self._annotation_file.check()
+        return super().__iter__()
 
 
 class Collate:
-    """mmcv's collate for one process, without its containers.
+    """mmcv's collate for one process, without its containers; images of bytes become a PixelBatch.
 
     A class, so that worker processes can take it. torch pins the memory of tensors in dictionaries
     and lists, and only from pinned memory can be copied beside computation; mmcv's containers would
@@ -20,7 +47,11 @@ class Collate:
         self._batch_size = batch_size
 
     def __call__(self, samples: list) -> Any:
-        return unpack(collate(samples, self._batch_size))
+        batch = unpack(collate(samples, self._batch_size))
+        images = batch.get("img")
+        if isinstance(images, list) and isinstance(images[0], Pixels):
+            batch["img"] = PixelBatch(images)
+        return batch
 
 
 def unpack(value: Any) -> Any:
@@ -54,7 +85,9 @@ def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """Move all tensors nested in dictionaries and lists."""
+    """Move all tensors nested in dictionaries and lists; images of bytes are finished there."""
+    if isinstance(value, PixelBatch):
+        return value.on(device)
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):

@@ -2,7 +2,8 @@
 
 What mmdet does silently at training time is found here and said aloud: boxes that it drops, class
 names that it does not find, categories in another order than the class names. The annotation file
-is read once and no image is opened unless asked, so that COCO itself takes seconds.
+is read once and no image is opened unless asked, so that COCO itself takes seconds. What was read
+is kept as an `index`, from which trainings read it again.
 """
 
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fgd.data import index
 from fgd.data.annotations import read
 from fgd.data.boxes import MOST_FAULTY, box_faults, boxes_of, describe
 from fgd.data.categories import groups
@@ -67,6 +69,7 @@ def check(
         FGDError: names the file, the first offending entry, the reason and how many there are.
     """
     file, folder = Path(annotation_file), Path(image_folder)
+    before = index.stamp(file)
     content, images, annotations, categories = read(file, folder)
     objects = Counter(annotations["category_id"])
     grouping = groups(content["categories"], objects) if not (classes or all_categories) else []
@@ -103,9 +106,12 @@ def check(
     if training and len(small) > (0 if strict else MOST_FAULTY * len(images["id"])):
         raise FGDError(f"{file}: {describe_small(images, small)}")
 
+    digest = sha256(file)
+    if index.stamp(file) == before:  # so the content is this digest's
+        index.keep(content, digest)
     return {
         "annotation_file": str(file),
-        "sha256": sha256(file),
+        "sha256": digest,
         "image_folder": str(folder),
         "images": len(images["id"]),
         "images_without_objects": len(set(images["id"]) - set(annotations["image_id"])),

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from mmcv import Config
 from mmdet.core import encode_mask_results
-from mmdet.datasets import CocoDataset, build_dataset, replace_ImageToTensor
+from mmdet.datasets import CocoDataset, replace_ImageToTensor
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from fgd.data.batches import Collate, on_device
+from fgd.data.batches import Collate, WatchedLoader, on_device
+from fgd.data.dataset import build
 from fgd.evaluation.truth import Truth
 
 # The order in which COCO evaluation returns its statistics.
@@ -127,9 +128,10 @@ def test_data(
     if batch_size > 1:
         # ImageToTensor, in the zoo's test pipelines, cannot be collated into batches.
         test.pipeline = replace_ImageToTensor(test.pipeline)
-    dataset = build_dataset(test, dict(test_mode=True))
-    loader = DataLoader(
-        dataset,
+    dataset = build(test, test_mode=True)
+    loader = WatchedLoader(
+        annotation_file=dataset.annotation_file,
+        dataset=dataset,
         batch_size=batch_size,
         sampler=range(rank, len(dataset), world_size),
         num_workers=settings.get("workers_per_gpu", cfg.data.workers_per_gpu),

@@ -14,16 +14,14 @@ import torch.distributed as dist
 from mmcv import Config
 from mmcv.runner import build_optimizer
 from mmcv.utils import get_logger
-from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
 from mmdet.models.detectors import BaseDetector
 from torch import nn
-from torch.utils.data import DataLoader
 
 import fgd.distiller  # registers FGDDistiller with mmdet
 from fgd.audit import check_start, own_values, summary
 from fgd.configs import read_training
-from fgd.data.batches import Collate
+from fgd.data.batches import Collate, WatchedLoader
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
 from fgd.fingerprint import fingerprint, starting_weights, training_annotations
@@ -32,6 +30,7 @@ from fgd.provenance import of_training
 from fgd.suite import rate
 from fgd.training import curves, ranks
 from fgd.training.background import Background
+from fgd.training.dataset import training_set
 from fgd.training.ema import MovingAverage
 from fgd.training.log import Log
 from fgd.training.loop import Loop
@@ -111,7 +110,7 @@ def _run(
     incidents = ranks.from_first(Incidents.load(work_dir, identity) if rank == 0 else None)
 
     seed_everything(derive_seed(cfg.seed))
-    dataset = build_dataset(cfg.data.train)
+    dataset = training_set(cfg.data.train, logger)
     detector = _build(cfg, dataset.CLASSES)
     if state is None:
         detector.init_weights()
@@ -246,12 +245,13 @@ def _batch(cfg: Config, world_size: int) -> str:
     )
 
 
-def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> DataLoader:
+def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> WatchedLoader:
     batch_size = cfg.total_batch // world_size
     plan = BatchPlan(dataset.flag, batch_size, rank, world_size, cfg.seed)
     workers = cfg.data.workers_per_gpu
-    return DataLoader(
-        SeededDataset(dataset),
+    return WatchedLoader(
+        annotation_file=dataset.annotation_file,
+        dataset=SeededDataset(dataset),
         batch_sampler=plan,
         num_workers=workers,
         # New workers for every epoch where the pipeline changes in the last ones.
