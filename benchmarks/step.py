@@ -107,6 +107,10 @@ def data_seconds(suite: Suite, row: str, images: int, folder: Path) -> float:
     """Seconds in which one process loads and augments a batch, from a written set of digits."""
     # They need scikit-learn, which a machine that only steps may lack.
 
+    # They need scikit-learn, which a machine that only steps may lack.
+    from fgd.mini import digits
+    from fgd.mini.scene import CLASSES
+
     if not (folder / "annotations").exists():
         digits.write(folder, train=images, val=1, size=128 if suite.mini else 640)
     config = recipe.compose(suite, recipe.load_row(row), "baseline").training.data.train
