@@ -131,6 +131,16 @@ def check(suite: Suite, path: str | Path) -> None:
         for_training(suite, name, path)
 
 
+def single_job(suite: Suite, key: str) -> str:
+    """What a single job, no training, asks of Slurm by a key of the section; "" for nothing."""
+    return (suite.cluster or {}).get(key, "")
+
+
+def evaluation_gpus(suite: Suite) -> int:
+    """GPUs of a single job that evaluates: none where the suite's trainings have none."""
+    return int((suite.cluster or {}).get("gpus_per_node") != 0)
+
+
 def _check_option(place: str, option: str, value: Any, settings: ClusterSettings) -> None:
     key = option.replace("_", "-")  # as submitit writes it
     typed = f"For a type of GPU say `gpus-per-node: <type>:{settings.gpus_per_node}`"

@@ -70,7 +70,7 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
             type="FGDDistiller",
             student=detector.model,
             teacher=teacher.model,
-            teacher_checkpoint=suite.teacher_checkpoint(row.teacher),
+            teacher_checkpoint=suite.layout.teacher(row.teacher).checkpoint,
             distill=row.distill,
         )
     return Composed(training, detector)
@@ -151,7 +151,7 @@ def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
     model = copy.deepcopy(config.model)
     checkpoint = backbone_checkpoint(model)
     if checkpoint is not None:
-        path = suite.backbone_checkpoint(backbone_key(checkpoint))
+        path = suite.layout.backbone(backbone_key(checkpoint))
         model.backbone.init_cfg.checkpoint = path
     return Config(
         dict(

@@ -9,6 +9,7 @@ import yaml
 
 from fgd.checkout import root
 from fgd.errors import FGDError, suggestion
+from fgd.suite.layout import Layout
 from fgd.suite.schema import validate
 
 # The two trainings of a row: with its teacher, and without.
@@ -66,6 +67,21 @@ class Suite:
         return self.mini is not None or teacher in self.train_teachers
 
     @property
+    def full_size(self) -> bool:
+        """Whether detectors are as large as in the model zoo."""
+        return self.mini is None
+
+    @property
+    def trains_backbones(self) -> bool:
+        """Whether the suite trains and publishes the backbones itself."""
+        return self.mini is not None
+
+    @property
+    def least_ap(self) -> int | float:
+        """AP x 100 that a teacher has to reach which the suite trains; 0 for any."""
+        return self.mini["teacher"].get("least_ap", 0) if self.mini else 0
+
+    @property
     def seed(self) -> int:
         """The first seed: of single runs, and of what all seeds share, teachers and backbones."""
         return self.seeds[0]
@@ -83,24 +99,10 @@ class Suite:
                 )
         return replace(self, rows=tuple(names))
 
-    def run_folder(self, row: str, arm: str, seed: int) -> str:
-        """Folder of one training of a row."""
-        return f"{self.results}/{row}/{self.run_name(arm, seed)}"
-
-    def run_name(self, arm: str, seed: int) -> str:
-        """A training among those of its row: "fgd" with the first seed, "fgd/seed1" with another.
-
-        A suite that gets more seeds keeps what it has.
-        """
-        return arm if seed == self.seed else f"{arm}/seed{seed}"
-
-    def teacher_checkpoint(self, name: str) -> str:
-        """Path of a teacher's weights."""
-        return f"{self.results}/teachers/{name}/teacher.pth"
-
-    def backbone_checkpoint(self, key: str) -> str:
-        """Path of a backbone's weights."""
-        return f"{self.results}/backbones/{key}.pth"
+    @property
+    def layout(self) -> Layout:
+        """Where everything of the suite lies."""
+        return Layout(self.results, self.seed)
 
 
 def load_suite(path: str | Path) -> Suite:
