@@ -1,5 +1,8 @@
 """mmdet configs read from their files, and the kinds that commands take told apart."""
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmcv import Config
@@ -10,12 +13,35 @@ from fgd.errors import FGDError
 _TRAINING = ("total_batch", "log", "checkpoint", "seed")
 
 
+# What `read_once` has read so far, by path; None outside of it.
+_read: dict[str, Config] | None = None
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Within it a file is read once: whoever composes a suite asks for the same ones many times."""
+    global _read
+    before, _read = _read, {}
+    try:
+        yield
+    finally:
+        _read = before
+
+
 def read_config(path: str | Path) -> Config:
     """An mmdet config.
 
     Raises:
         FGDError: it is missing or cannot be read.
     """
+    if _read is None:
+        return _from_file(path)
+    if str(path) not in _read:
+        _read[str(path)] = _from_file(path)
+    return copy.deepcopy(_read[str(path)])
+
+
+def _from_file(path: str | Path) -> Config:
     try:
         return Config.fromfile(str(path))
     except Exception as error:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from fgd.experiment import cache
 from fgd.experiment.experiment import Experiment
+from fgd.experiment.inputs import deciding, recorded
 from fgd.suite import Suite, load_suite
 
 
@@ -12,11 +14,18 @@ def load_experiment(suite: Suite | str | Path) -> Experiment:
     Raises:
         FGDError: the suite is wrong, or one of its rows does not fit together.
     """
-    return _composed(suite if isinstance(suite, Suite) else load_suite(suite))
+    suite = suite if isinstance(suite, Suite) else load_suite(suite)
+    return cache.read(suite) or _composed(suite)
 
 
 def _composed(suite: Suite) -> Experiment:
-    from fgd import recipe
+    from fgd import recipe  # imports mmcv, and with it torch
+    from fgd.configs import read_once
 
-    plan = recipe.plan(suite)
-    return Experiment(suite, plan, recipe.split_files(suite), recipe.digests(suite, plan))
+    with recorded() as seen, read_once():
+        plan = recipe.plan(suite)
+        found = Experiment(suite, plan, recipe.split_files(suite), recipe.digests(suite, plan))
+    files = deciding(seen)
+    if files is not None:
+        cache.write(found, files)
+    return found
