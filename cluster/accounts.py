@@ -22,7 +22,7 @@ def check(suite: Suite, path: str | Path, test: Callable[[str], object]) -> None
     Raises:
         FGDError: it is unknown to Slurm, or none is given and Slurm cannot be asked for one.
     """
-    account = (suite.cluster or {}).get("account")
+    account = suite.cluster.account if suite.cluster else None
     place = f"{path}: cluster.account"
     if not account and shutil.which("sacct") is None:
         raise FGDError(

@@ -13,7 +13,6 @@ import click
 from fgd import compat
 from fgd.cli.group import Group
 from fgd.progress import log_to
-from fgd.suite import ARMS
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUT = click.Path(path_type=Path)
@@ -30,7 +29,9 @@ def main() -> None:
 @click.argument("suite", type=_FILE)
 @click.argument("name")
 @click.argument("config", type=_FILE)
-@click.option("--arm", type=click.Choice(ARMS), help="Of a row. Leave it out for a teacher.")
+@click.option(
+    "--arm", type=click.Choice(["fgd", "baseline"]), help="Of a row. Leave it out for a teacher."
+)
 @click.option("--seed", type=int, help="Of a row; the suite's first one by default.")
 @click.option("--work-dir", type=_OUT, required=True, help="Training states and log; resumed from.")
 @click.option("--out", type=_OUT, required=True, help="The final training state.")
@@ -63,8 +64,6 @@ def train(
     Waits until it is done. A job that runs already, or has finished, is found again: the command
     can be repeated after anything that stopped it.
     """
-    from dataclasses import replace
-
     from cluster import settings as cluster_settings
     from cluster.launcher import Training, launch
     from fgd.suite import load_suite
@@ -78,7 +77,7 @@ def train(
     else:
         wanted = cluster_settings.for_training(loaded, name, suite)
     if on_interrupt:
-        wanted = replace(wanted, cancel_on_interrupt=on_interrupt == "cancel")
+        wanted = wanted.model_copy(update={"cancel_on_interrupt": on_interrupt == "cancel"})
     seed = loaded.seed if seed is None else seed
     run = () if arm is None else Path(loaded.layout.run_name(arm, seed)).parts
     launch(Training(".".join((loaded.name, name, *run)), config, work_dir, out), wanted, executor)

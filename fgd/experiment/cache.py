@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import sys
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -83,7 +82,7 @@ def _made_from(suite: Suite) -> dict[str, Any]:
 
 
 def _settings(suite: Suite) -> dict[str, Any]:
-    return json.loads(json.dumps(asdict(suite)))
+    return json.loads(json.dumps(suite.said()))
 
 
 @cache

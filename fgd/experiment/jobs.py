@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shlex
-from dataclasses import asdict
 from pathlib import Path
 
 from fgd.errors import FGDError
@@ -222,7 +221,7 @@ def shown(experiment: Experiment) -> str:
     That is the suite's settings, its base's among them, and the published figures of its rows.
     """
     published = {name: row.published for name, row in experiment.plan.rows.items()}
-    text = json.dumps([asdict(experiment.suite), published], sort_keys=True)
+    text = json.dumps([experiment.suite.said(), published], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

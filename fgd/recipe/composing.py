@@ -198,7 +198,7 @@ def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) ->
     if "num_last_epochs" in detector.lr_config:
         options["last_epochs"] = detector.lr_config.num_last_epochs
     if suite.validation:
-        options["validation"] = dict(suite.validation)
+        options["validation"] = dict(suite.validation.said())
     name = recipe.get("student", recipe["teacher"])
     learns = "student" in recipe or suite.trains(name)
     if learns and (average := moving_average(name, detector)):
@@ -215,7 +215,7 @@ def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) ->
                 interval=suite.log_interval,
                 **({"curves": list(suite.curves)} if suite.curves else {}),
             ),
-            watch=dict(suite.watch or {}),
+            watch=dict(suite.watch.said() if suite.watch else {}),
             recipe=recipe,
             **options,
         )

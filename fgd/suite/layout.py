@@ -7,7 +7,6 @@ them with these.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-TABLES = ("table", "demo")
 TABLE_FORMATS = ("md", "csv", "json", "tex")
 # Figures for a paper (fgd.report.figures), and what Snakemake's report calls them.
 FIGURES = {
@@ -34,112 +33,57 @@ class Run:
     seed: int
 
 
+class _File:
+    """A file or folder by its name in the folder of a group."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, files: "_Files", owner: type) -> str:
+        return f"{files.folder}/{self._name}"
+
+
 @dataclass(frozen=True)
-class TrainingFiles:
-    """The files of a training, in its own folder.
+class _Files:
+    """A group of files.
 
     Attributes:
-        folder: of a row's run, or of a teacher that the suite trains.
+        folder: of them all.
     """
 
     folder: str
 
-    @property
-    def work_dir(self) -> str:
-        """Training states and log, which Snakemake knows nothing of."""
-        return f"{self.folder}/run"
 
-    @property
-    def jobs(self) -> str:
-        """Records of the training's jobs, and what their ranks print."""
-        return f"{self.folder}/jobs"
+class TrainingFiles(_Files):
+    """The files of a training: a row's run, or a teacher that the suite trains."""
 
-    @property
-    def final(self) -> str:
-        """The last state, before it gets its place: Snakemake removes outputs before it runs."""
-        return f"{self.work_dir}/final.pth"
-
-    @property
-    def log(self) -> str:
-        """The training's log."""
-        return f"{self.work_dir}/log.jsonl"
-
-    @property
-    def weights(self) -> str:
-        """The audit of the weights that it started from."""
-        return f"{self.work_dir}/weights.json"
-
-    @property
-    def trained(self) -> str:
-        """The last state."""
-        return f"{self.folder}/trained.pth"
-
-    @property
-    def evaluation(self) -> str:
-        """COCO's figures; of a teacher that the suite trains, before it is published."""
-        return f"{self.folder}/eval.json"
+    work_dir = _File("run")  # states and log, which Snakemake knows nothing of
+    log = _File("run/log.jsonl")
+    weights = _File("run/weights.json")  # the audit of the weights that it started from
+    final = _File("run/final.pth")  # not `trained`: Snakemake removes outputs before it runs a rule
+    jobs = _File("jobs")  # records of jobs, and what their ranks print
+    trained = _File("trained.pth")  # the last state
+    evaluation = _File("eval.json")  # COCO's figures; of a teacher, before it is published
 
 
-@dataclass(frozen=True)
 class RunFiles(TrainingFiles):
     """The files of one training of a row."""
 
-    @property
-    def config(self) -> str:
-        """What `fgd train` takes."""
-        return f"{self.folder}/config.py"
-
-    @property
-    def detector(self) -> str:
-        """The student's plain mmdet config."""
-        return f"{self.folder}/student.py"
-
-    @property
-    def checkpoint(self) -> str:
-        """The plain student."""
-        return f"{self.folder}/student.pth"
-
-    @property
-    def provenance(self) -> str:
-        """From what the student was made."""
-        return f"{self.folder}/provenance.json"
+    config = _File("config.py")  # what `fgd train` takes
+    detector = _File("student.py")  # the student's plain mmdet config
+    checkpoint = _File("student.pth")  # the plain student
+    provenance = _File("provenance.json")  # from what it was made
 
 
-@dataclass(frozen=True)
-class TeacherFiles:
+class TeacherFiles(_Files):
     """The files of a teacher, wherever its weights come from."""
 
-    folder: str
-
-    @property
-    def config(self) -> str:
-        """What `fgd train` would take."""
-        return f"{self.folder}/config.py"
-
-    @property
-    def detector(self) -> str:
-        """The plain mmdet config."""
-        return f"{self.folder}/detector.py"
-
-    @property
-    def checkpoint(self) -> str:
-        """Its weights."""
-        return f"{self.folder}/teacher.pth"
-
-    @property
-    def checked(self) -> str:
-        """The report that it has the AP that is expected of it."""
-        return f"{self.folder}/checked.json"
-
-    @property
-    def evaluation(self) -> str:
-        """COCO's figures."""
-        return f"{self.folder}/eval.json"
-
-    @property
-    def provenance(self) -> str:
-        """What it was evaluated with."""
-        return f"{self.folder}/provenance.json"
+    config = _File("config.py")  # what `fgd train` would take
+    detector = _File("detector.py")  # the plain mmdet config
+    checkpoint = _File("teacher.pth")
+    checked = _File("checked.json")  # the report that it has the AP that is expected of it
+    evaluation = _File("eval.json")  # COCO's figures
+    provenance = _File("provenance.json")
 
 
 @dataclass(frozen=True)
@@ -211,7 +155,7 @@ class Layout:
         return f"{self.results}/data/downloaded.json"
 
     def table(self, name: str, form: str) -> str:
-        """A table (TABLES) in one of its TABLE_FORMATS."""
+        """A "table" of all rows, or the "demo"'s, in one of its TABLE_FORMATS."""
         return f"{self.results}/{name}.{form}"
 
     @property

@@ -1,7 +1,7 @@
 """What a suite file says. Without mmcv and torch: a launcher that waits for days reads it, too."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import yaml
 from fgd.checkout import root
 from fgd.errors import FGDError, suggestion
 from fgd.suite.layout import Layout
-from fgd.suite.schema import validate
+from fgd.suite.settings import Cluster, Mini, Section, SuiteFile, Validation, Watch, validated
 
 # The two trainings of a row: with its teacher, and without.
 ARMS = ("fgd", "baseline")
@@ -18,7 +18,7 @@ ARMS = ("fgd", "baseline")
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file; every field is described in workflow/schemas/suite.schema.yaml.
+    """A suite; every field is described in `fgd.suite.settings.SuiteFile`.
 
     Two are not in it: `row_files` has the files of those rows that the suite names by a path,
     `file` is its own path.
@@ -34,22 +34,27 @@ class Suite:
     workers_per_gpu: int
     checkpoint_interval: int
     log_interval: int
-    data_root: str | None = None
-    coco_address: str | None = None
-    teacher_tolerance: float = 0.2
-    train_teachers: tuple[str, ...] = ()
-    precision: str = "fp32"
-    channels_last: bool = False
-    curves: tuple[str, ...] = ()
-    learning_rates: dict[str, float] | None = None
-    mini: dict | None = None
-    pictures: list[str] | None = None
-    cluster: dict | None = None
-    row_files: dict[str, str] = field(default_factory=dict)
-    watch: dict | None = None
-    validation: dict | None = None
-    accept_data: tuple[str, ...] = ()
-    file: str = ""
+    data_root: str | None
+    coco_address: str | None
+    teacher_tolerance: float
+    train_teachers: tuple[str, ...]
+    precision: str
+    channels_last: bool
+    curves: tuple[str, ...]
+    learning_rates: dict[str, float] | None
+    mini: Mini | None
+    pictures: list[str] | None
+    cluster: Cluster | None
+    row_files: dict[str, str]
+    watch: Watch | None
+    validation: Validation | None
+    accept_data: tuple[str, ...]
+    file: str
+
+    def said(self) -> dict[str, Any]:
+        """Plain data of all settings, sections as they are written in the file."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: v.said() if isinstance(v, Section) else v for k, v in values.items()}
 
     @property
     def chosen_by(self) -> str:
@@ -79,7 +84,7 @@ class Suite:
     @property
     def least_ap(self) -> int | float:
         """AP x 100 that a teacher has to reach which the suite trains; 0 for any."""
-        return self.mini["teacher"].get("least_ap", 0) if self.mini else 0
+        return self.mini.teacher.least_ap if self.mini else 0
 
     @property
     def seed(self) -> int:
@@ -120,16 +125,25 @@ def load_suite(path: str | Path) -> Suite:
     content = _read(path)
     if not isinstance(content, dict):
         raise FGDError(f"{path}: is no suite; expected keys and values (configs/suites has some)")
-    validate(content, "suite", str(path))
-    if ("seed" in content) == ("seeds" in content):
+    said = validated(SuiteFile, content, str(path))
+    if (said.seed is None) == (said.seeds is None):
         raise FGDError(f"{path}: give either `seed`, a number, or `seeds`, a list of numbers")
-    content["rows"], row_files = _rows(path, content["rows"])
-    content["dataset"] = _dataset(path, content["dataset"])
-    content["seeds"] = content.get("seeds") or [content["seed"]]
-    content.pop("seed", None)
-    for key in ("seeds", "train_teachers", "curves"):
-        content[key] = tuple(content.get(key, ()))
-    return Suite(**content, row_files=row_files, file=str(path))
+    rows, row_files = _rows(path, said.rows)
+    settings = {name: getattr(said, name) for name in SuiteFile.model_fields}
+    for key in ("train_teachers", "curves", "accept_data"):
+        settings[key] = tuple(settings[key])
+    for key in ("base", "seed"):
+        del settings[key]
+    return Suite(
+        **settings
+        | dict(
+            rows=rows,
+            dataset=_dataset(path, said.dataset),
+            seeds=(said.seed,) if said.seeds is None else tuple(said.seeds),
+            row_files=row_files,
+            file=str(path),
+        )
+    )
 
 
 def row_file(name: str) -> Path:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from fgd.errors import FGDError
@@ -34,7 +33,7 @@ def collect(suite: Suite, results: Path) -> Table:
                 folders={title: layout.run_folder(run) for title, run in runs.items()},
             )
         )
-    settings = asdict(suite)
+    settings = suite.said()
     del settings["file"]
     return Table(
         suite=suite.name,

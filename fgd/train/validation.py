@@ -6,7 +6,6 @@ Nothing of the training depends on them: a run with them ends bit for bit as one
 import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,10 @@ from fgd import progress
 from fgd.errors import FGDError
 from fgd.evaluation.scores import coco_figures, detect, test_data
 from fgd.heads import heads
+from fgd.suite.settings import Collapse
 from fgd.train import ranks
 
 _LEAST = 0.01  # AP, as a fraction; what has not been above it cannot collapse
-
-
-@dataclass(frozen=True)
-class Collapse:
-    """What follows an AP far below an earlier one; the suite's `validation` section.
-
-    Attributes:
-        action: "report" only says so, "stop" ends the run.
-        below: the fraction of the best AP so far that counts as a collapse.
-    """
-
-    action: str = "report"
-    below: float = 0.5
 
 
 class ValidationHook(Hook):

@@ -19,6 +19,7 @@ from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
 from fgd.evaluation.scores import METRICS
 from fgd.recipe import compose, load_row
+from fgd.suite.settings import Validation
 from fgd.train import train
 from fgd.train import validation as validation_module
 from fgd.train.validation import Collapse, ValidationHook
@@ -31,7 +32,9 @@ FGD = Path(sys.executable).with_name("fgd")
 def config(tiny_suite, tmp_path):
     def write(row="retinanet_r50", arm="fgd", **section):
         torch.manual_seed(0)
-        suite = dataclasses.replace(tiny_suite, validation=section)
+        suite = dataclasses.replace(
+            tiny_suite, validation=Validation(**section) if section else None
+        )
         training_config(suite, row, arm).dump(str(tmp_path / "config.py"))
         return tmp_path / "config.py"
 
@@ -174,7 +177,7 @@ def test_what_a_collapse_is(tmp_path, aps, below, collapsed):
     for number, ap in enumerate(aps, 1):
         entry = {"iter": number, "epoch": number, "box": {"AP": ap}}
         progress.append(tmp_path, entry, progress.VALIDATION)
-    hook = ValidationHook(None, tmp_path, 1, 1, Collapse("stop", below), None)
+    hook = ValidationHook(None, tmp_path, 1, 1, Collapse(action="stop", below=below), None)
     assert (hook._collapse() is not None) == collapsed
 
 
@@ -183,7 +186,7 @@ def test_an_old_collapse_is_not_told_again(tmp_path):
     for epoch, ap in [(2, 0.3), (4, 0.1)]:
         entry = {"iter": 10 * epoch, "epoch": epoch, "box": {"AP": ap}}
         progress.append(tmp_path, entry, progress.VALIDATION)
-    hook = ValidationHook(None, tmp_path, 2, 10, Collapse("stop"), None)
+    hook = ValidationHook(None, tmp_path, 2, 10, Collapse(action="stop"), None)
     hook.after_train_epoch(SimpleNamespace(rank=0, epoch=4, max_epochs=8))
     hook.before_run(SimpleNamespace(rank=0, iter=45, epoch=4, max_epochs=8))
     with pytest.raises(FGDError, match="epoch 4: box AP has collapsed"):

@@ -10,6 +10,7 @@ from cluster.cli import main
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.suite import load_suite
+from fgd.suite.settings import Cluster
 
 STUDY = root() / "configs/suites/study.yaml"
 
@@ -42,7 +43,7 @@ def test_a_seed_without_an_arm_is_refused(tmp_path):
 
 
 def test_an_account_is_tested_as_snakemake_would_and_told_of(monkeypatch):
-    suite = replace(load_suite(STUDY), cluster={"account": "vision"})
+    suite = replace(load_suite(STUDY), cluster=Cluster(account="vision"))
     asked = []
     accounts.check(suite, "s.yaml", asked.append)
     assert asked == ["vision"]

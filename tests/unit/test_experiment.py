@@ -24,7 +24,7 @@ def kept(tmp_path_factory):
         "mine.yaml": "base: base.yaml\nname: mine\nresults: results/mine\nrows: [row.py]\n"
         "dataset: data.py\ncluster: {}\n",
         "row.py": f"_base_ = 'row_base.py'\nstudent = 'student.py'\n"
-        f"teacher = dict(config='{TEACHER}.py', checkpoint='teacher.pth')\n",
+        f"teacher = dict(_delete_=True, config='{TEACHER}.py', checkpoint='teacher.pth')\n",
         "row_base.py": f"_base_ = '{root()}/configs/distillers/retinanet_r50.py'\n",
         "data.py": "_base_ = 'data_base.py'\n",
         "data_base.py": f"_base_ = '{root()}/configs/datasets/coco.py'\n",

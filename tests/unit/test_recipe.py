@@ -386,9 +386,9 @@ def test_a_suite_can_stand_on_another(tmp_path):
     suite, mini = load_suite(top), load_suite(base)
     assert (suite.name, suite.seeds, suite.rows) == ("top", (1, 2), ("mine",))
     assert suite.row_files["mine"] == str(tmp_path / "below" / "mine.py")
-    assert suite.mini["schedule"] == mini.mini["schedule"] | {"grad_clip": 7}
-    assert suite.mini["student"] == {"epochs": 9}
-    assert suite.mini["detectors"] == mini.mini["detectors"]
+    assert suite.mini.schedule.said() == mini.mini.schedule.said() | {"grad_clip": 7}
+    assert suite.mini.student.epochs == 9
+    assert suite.mini.detectors == mini.mini.detectors
 
 
 def test_a_base_that_is_not_there_or_comes_back_to_itself_is_named(tmp_path):
@@ -469,7 +469,7 @@ def test_mini_levels_can_be_distilled(row):
         student, teacher = ([f.shape for f in model.extract_feat(image)] for model in models)
     assert student == teacher
     assert len(student) == 5
-    width = SUITES["mini"].mini["size"]["channels"]
+    width = SUITES["mini"].mini.size.channels
     for model in models:
         for level in ROWS[row]["levels"]:
             assert model.get_submodule(f"neck.fpn_convs.{level}.conv").out_channels == width

@@ -87,7 +87,7 @@ rule train_backbone:
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     params:
-        iterations=lambda w: suite(w).mini["backbone"]["iterations"],
+        iterations=lambda w: suite(w).mini.backbone.iterations,
         seed=lambda w: suite(w).seed,
     message:
         "Train {wildcards.backbone} as a classifier of digits"
