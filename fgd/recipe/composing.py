@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mmcv import Config
 
+from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
 from fgd.recipe.asked import repeats
@@ -97,6 +98,7 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
     return Composed(_training_config(suite, detector, recipe, suite.seed), detector)
 
 
+@read_once()
 def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | None = None) -> str:
     """Write `config.py` and `student.py` of a row's arm into the folder `out`.
 
@@ -114,6 +116,7 @@ def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | No
     return _batch_and_rate(suite, composed.training)
 
 
+@read_once()
 def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
     """Write `config.py` and `detector.py` of a teacher into the folder `out`.
 

@@ -488,52 +488,41 @@ def validated(model: type[Model], value: Any, place: str) -> Model:
         raise FGDError(f"{place}: {_explained(first, model)}") from None
 
 
-_TYPES = {
-    "int_type": "integer",
-    "int_from_float": "integer",
-    "float_type": "number",
-    "string_type": "string",
-    "bool_type": "boolean",
-    "list_type": "array",
-    "dict_type": "object",
-    "model_type": "object",
-    "model_attributes_type": "object",
+# What is wrong with a value, by pydantic's kinds of errors; the rest is pydantic's to say.
+_WRONG = {
+    "int_type": "is not of type 'integer'",
+    "int_from_float": "is not of type 'integer'",
+    "float_type": "is not of type 'number'",
+    "string_type": "is not of type 'string'",
+    "bool_type": "is not of type 'boolean'",
+    "scalar_type": "is not of type 'string', 'number', 'boolean'",
+    "list_type": "is not of type 'array'",
+    "dict_type": "is not of type 'object'",
+    "model_type": "is not of type 'object'",
+    "greater_than": "is less than or equal to the minimum of {gt:g}",
+    "greater_than_equal": "is less than the minimum of {ge:g}",
+    "less_than_equal": "is greater than the maximum of {le:g}",
+    "literal_error": "is not one of {expected}",
+    "string_pattern_mismatch": "does not match {pattern!r}",
+    "too_short": "should be non-empty",
+    "unique": "has non-unique elements",
 }
 
 
 def _explained(error: Any, model: type[Section]) -> str:
     """An error of pydantic's in a line that names the key."""
     path = [str(part) for part in error["loc"] if not str(part).startswith("<")]  # no Tag
-    kind, given, limits = error["type"], error["input"], error.get("ctx", {})
-    if kind in ("extra_forbidden", "invalid_key", "missing"):
+    if error["type"] in ("extra_forbidden", "invalid_key", "missing"):
         *above, key = path
-        if kind == "missing":
+        if error["type"] == "missing":
             return f"{'.'.join(above) or 'the file'}: {key!r} is a required property"
         inside = f" in {'.'.join(above)}" if above else ""
-        return (
-            f"unknown key {key!r}{inside}{suggestion(key, _section_at(model, above).model_fields)}"
-        )
-    if kind in _TYPES:
-        words = f"{given!r} is not of type {_TYPES[kind]!r}"
-    elif kind == "scalar_type":
-        words = f"{given!r} is not of type 'string', 'number', 'boolean'"
-    elif kind == "greater_than":
-        words = f"{given!r} is less than or equal to the minimum of {limits['gt']:g}"
-    elif kind == "greater_than_equal":
-        words = f"{given!r} is less than the minimum of {limits['ge']:g}"
-    elif kind == "less_than_equal":
-        words = f"{given!r} is greater than the maximum of {limits['le']:g}"
-    elif kind == "literal_error":
-        words = f"{given!r} is not one of {limits['expected']}"
-    elif kind == "string_pattern_mismatch":
-        words = f"{given!r} does not match {limits['pattern']!r}"
-    elif kind == "too_short":
-        words = f"{given!r} should be non-empty"
-    elif kind == "unique":
-        words = f"{given!r} has non-unique elements"
-    else:
-        words = f"{given!r}: {error['msg']}"
-    return f"{'.'.join(path) or 'the file'}: {words}"
+        known = _section_at(model, above).model_fields
+        return f"unknown key {key!r}{inside}{suggestion(key, known)}"
+    wrong = _WRONG.get(error["type"], "{error}").format(
+        **{"error": error["msg"]} | error.get("ctx", {})
+    )
+    return f"{'.'.join(path) or 'the file'}: {error['input']!r} {wrong}"
 
 
 def _section_at(model: type[Section], path: list[str]) -> type[Section]:
