@@ -59,7 +59,7 @@ rule distill:
     params:
         suite=lambda w: SUITE_FILES[w.suite],
         work_dir="results/{suite}/{row}/fgd{seed}/run",
-        run=lambda w: of(w, Experiment.run, w.row, "fgd" + w.seed),
+        run=lambda w: of(w, Experiment.run, w.row, f"fgd{w.seed}"),
         # A changed loss distils anew.
         method=method_hash(),
     message:
@@ -95,7 +95,7 @@ rule baseline:
     params:
         suite=lambda w: SUITE_FILES[w.suite],
         work_dir="results/{suite}/{row}/baseline{seed}/run",
-        run=lambda w: of(w, Experiment.run, w.row, "baseline" + w.seed),
+        run=lambda w: of(w, Experiment.run, w.row, f"baseline{w.seed}"),
     message:
         "Train the baseline of {wildcards.row}{wildcards.seed} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
