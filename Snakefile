@@ -13,9 +13,6 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/common_data.smk"
-include: "workflow/rules/common_models.smk"
-include: "workflow/rules/common_report.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/teacher.smk"
 include: "workflow/rules/distill.smk"
@@ -25,7 +22,15 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
-    check_account()
+    if workflow.executor_plugin.name == "slurm":
+        from snakemake_executor_plugin_slurm.accounts import test_account
+
+        explained(
+            accounts.check,
+            experiment(SUITE).suite,
+            SUITE_FILES[SUITE],
+            lambda account: test_account(account, logger),
+        )
 
 
 # On a cluster these run on the login node: they wait for a job of their own (the launcher's), need

@@ -29,6 +29,10 @@ def main() -> None:
 @click.argument("suite", type=_FILE)
 @click.argument("name")
 @click.argument("config", type=_FILE)
+@click.option(
+    "--arm", type=click.Choice(["fgd", "baseline"]), help="Of a row. Leave it out for a teacher."
+)
+@click.option("--seed", type=int, help="Of a row; the suite's first one by default.")
 @click.option("--work-dir", type=_OUT, required=True, help="Training states and log; resumed from.")
 @click.option("--out", type=_OUT, required=True, help="The final training state.")
 @click.option(
@@ -48,22 +52,24 @@ def train(
     suite: Path,
     name: str,
     config: Path,
+    arm: str | None,
+    seed: int | None,
     work_dir: Path,
     out: Path,
     executor: str,
     on_interrupt: str | None,
 ) -> None:
-    """Train CONFIG as `fgd train` does, on the nodes that SUITE asks for NAME.
+    """Train CONFIG as `fgd train` does, on the nodes that SUITE asks for NAME, a row or a teacher.
 
     Waits until it is done. A job that runs already, or has finished, is found again: the command
     can be repeated after anything that stopped it.
     """
-    from dataclasses import replace
-
     from cluster import settings as cluster_settings
     from cluster.launcher import Training, launch
-    from fgd.suite import ARMS, load_suite
+    from fgd.suite import load_suite
 
+    if seed is not None and arm is None:
+        raise click.UsageError("--seed goes with --arm: a teacher is trained once")
     log_to(sys.stdout)
     loaded = load_suite(suite)
     if executor == "local":
@@ -71,12 +77,10 @@ def train(
     else:
         wanted = cluster_settings.for_training(loaded, name, suite)
     if on_interrupt:
-        wanted = replace(wanted, cancel_on_interrupt=on_interrupt == "cancel")
-    # results/mini/<row>/fgd/run, or with a further seed results/mini/<row>/fgd/seed1/run.
-    parts = work_dir.parent.parts
-    run = next((tail for tail in (parts[-1:], parts[-2:]) if tail and tail[0] in ARMS), ())
-    title = ".".join((loaded.name, name, *run))
-    launch(Training(title, config, work_dir, out), wanted, executor)
+        wanted = wanted.model_copy(update={"cancel_on_interrupt": on_interrupt == "cancel"})
+    seed = loaded.seed if seed is None else seed
+    run = () if arm is None else Path(loaded.layout.run_name(arm, seed)).parts
+    launch(Training(".".join((loaded.name, name, *run)), config, work_dir, out), wanted, executor)
 
 
 @main.command()

@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,11 @@ class Record:
 
     def save(self, folder: Path) -> None:
         """Write the record."""
-        write_json(path(folder), asdict(self))
+        attempts = [
+            vars(attempt) | {"settings": attempt.settings and attempt.settings.model_dump()}
+            for attempt in self.attempts
+        ]
+        write_json(path(folder), vars(self) | {"attempts": attempts})
 
 
 def path(folder: Path) -> Path:
@@ -137,5 +141,5 @@ def _attempt(entry: dict[str, Any]) -> Attempt:
 
 def _made(kind: type, entry: dict[str, Any]) -> Any:
     """From what was written, perhaps by a version of this program that had other fields."""
-    names = {field.name for field in fields(kind)}
+    names = ClusterSettings.model_fields if kind is ClusterSettings else kind.__annotations__
     return kind(**{name: value for name, value in entry.items() if name in names})

@@ -1,11 +1,11 @@
 """What a suite asks of a cluster: its `cluster:` section, with a row's own wishes over it."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fgd.errors import FGDError
 from fgd.suite import Suite
+from fgd.suite.settings import Job
 
 # sbatch's options that a key of `cluster:` decides: said twice, one would silently win.
 _DECIDED_BY = {
@@ -39,27 +39,8 @@ _LAUNCHERS = (
 )
 
 
-@dataclass(frozen=True)
-class ClusterSettings:
-    """One training on a cluster; every field is described in workflow/schemas/suite.schema.yaml."""
-
-    nodes: int = 1
-    gpus_per_node: int = 1
-    cpus_per_task: int = 4
-    mem_gb: float = 32
-    timeout_min: int = 1440
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    exclude: str | None = None
-    sbatch: dict[str, Any] = field(default_factory=dict)
-    setup: list[str] = field(default_factory=list)
-    signal_delay_s: int = 120
-    max_timeouts: int = 10
-    max_restarts: int = 3
-    poll_s: float = 15
-    cancel_on_interrupt: bool = True
+class ClusterSettings(Job):
+    """One training on a cluster."""
 
     @property
     def tasks_per_node(self) -> int:
@@ -120,8 +101,7 @@ def check(suite: Suite, path: str | Path) -> None:
         FGDError: it names a row that the suite has not, processes that cannot share a batch, or
             an option of sbatch that contradicts another key.
     """
-    section = suite.cluster or {}
-    for name in section.get("rows", {}):
+    for name in suite.cluster.rows if suite.cluster else ():
         if name not in suite.rows:
             raise FGDError(
                 f"{path}: cluster.rows.{name}: the suite has no such row; it has "
@@ -129,6 +109,16 @@ def check(suite: Suite, path: str | Path) -> None:
             )
     for name in suite.rows:
         for_training(suite, name, path)
+
+
+def single_job(suite: Suite, key: str) -> str:
+    """What a single job, no training, asks of Slurm by a key of the section; "" for nothing."""
+    return getattr(suite.cluster, key, None) or ""
+
+
+def evaluation_gpus(suite: Suite) -> int:
+    """GPUs of a single job that evaluates: none where the suite's trainings have none."""
+    return int(suite.cluster is None or suite.cluster.gpus_per_node != 0)
 
 
 def _check_option(place: str, option: str, value: Any, settings: ClusterSettings) -> None:
@@ -185,6 +175,6 @@ def submitit_parameters(settings: ClusterSettings, name: str) -> dict[str, Any]:
 
 def _wishes(suite: Suite, name: str) -> dict[str, Any]:
     """The suite's section with a row's own wishes over it."""
-    section = dict(suite.cluster or {})
+    section = dict(suite.cluster.said() if suite.cluster else {})
     rows = section.pop("rows", {})
     return section | rows.get(name, {})

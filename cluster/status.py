@@ -9,9 +9,12 @@ from tabulate import tabulate
 from cluster import record
 from cluster.executors import EXECUTORS
 from cluster.slurm import JobState
-from fgd import progress, recipe
+from fgd import progress
 from fgd.errors import FGDError
-from fgd.suite import ARMS, Suite
+from fgd.experiment import load_experiment
+from fgd.suite import ARMS, Run, Suite
+from fgd.suite.layout import TrainingFiles
+from fgd.suite.plan import TrainedHere
 
 _HEAD = ("row", "arm", "stage", "job", "state", "nodes", "epoch", "eta", "AP")
 # What gives way where the terminal is narrow, in this order, and how far. 16 letters tell all rows
@@ -51,24 +54,22 @@ class Line:
 
 def lines(suite: Suite) -> list[Line]:
     """Every training of a suite, teachers first."""
-    results = Path(suite.results)
-    plan = recipe.plan(suite)
-    found = []
-    for name in plan.teachers:
-        folder = results / "teachers" / name
-        work = results / "training" / "teachers" / name
-        if not suite.trains(name):
-            checkpoint = folder / "teacher.pth"
-            line = Line(name, "teacher", "downloaded" if checkpoint.exists() else "planned")
-            found.append(_with_ap(line, checkpoint, folder / "eval.json"))
+    experiment = load_experiment(suite)
+    layout, found = suite.layout, []
+    for name, teacher in experiment.plan.teachers.items():
+        files = layout.teacher(name)
+        evaluation, checkpoint = Path(files.evaluation), Path(files.checkpoint)
+        if isinstance(teacher.source, TrainedHere):
+            found.append(_line(name, "teacher", layout.teacher_training(name), evaluation))
         else:
-            found.append(_line(name, "teacher", work, folder / "eval.json"))
-    for name, row in plan.rows.items():
-        for run in (suite.run_name(arm, seed) for arm in ARMS for seed in suite.seeds):
-            if row.folder(run) != f"{name}/{run}":
-                continue  # a baseline that it shares, which is a line of the other row
-            folder = results / name / run
-            found.append(_line(name, run, folder, folder / "eval.json"))
+            line = Line(name, "teacher", "downloaded" if checkpoint.exists() else "planned")
+            found.append(_with_ap(line, checkpoint, evaluation))
+    for name, row in experiment.plan.rows.items():
+        for run in (Run(name, arm, seed) for arm in ARMS for seed in suite.seeds):
+            if row.trained_by(run.arm) == name:  # not a baseline that it shares
+                files = layout.run(run)
+                title = layout.run_name(run.arm, run.seed)
+                found.append(_line(name, title, files, Path(files.evaluation)))
     return found
 
 
@@ -92,11 +93,11 @@ def as_table(found: list[Line], width: int = 80) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _line(name: str, arm: str, folder: Path, evaluation: Path) -> Line:
-    entries = progress.read(folder / "run")
+def _line(name: str, arm: str, files: TrainingFiles, evaluation: Path) -> Line:
+    entries = progress.read(Path(files.work_dir))
     last = entries[-1] if entries else {}
-    job_id, state, nodes, end = _job(folder / "jobs")
-    stage = _stage(folder, state, end, begun=bool(last))
+    job_id, state, nodes, end = _job(Path(files.jobs))
+    stage = _stage(files, state, end, begun=bool(last))
     line = Line(
         name,
         arm,
@@ -111,13 +112,13 @@ def _line(name: str, arm: str, folder: Path, evaluation: Path) -> Line:
         loss=last.get("loss"),
         eta_seconds=last.get("eta_seconds") if stage == "training" else None,
     )
-    return _with_ap(line, folder / "trained.pth", evaluation)
+    return _with_ap(line, Path(files.trained), evaluation)
 
 
-def _stage(folder: Path, state: JobState | None, end: str | None, begun: bool) -> str:
+def _stage(files: TrainingFiles, state: JobState | None, end: str | None, begun: bool) -> str:
     done = end == record.COMPLETED or (state is not None and state.state == "COMPLETED")
     # Without a launcher nobody has given a job's result its place yet.
-    if (folder / "trained.pth").exists() or (done and (folder / "run" / "final.pth").exists()):
+    if Path(files.trained).exists() or (done and Path(files.final).exists()):
         return "trained"
     if end == record.CANCELLED:
         return "stopped"

@@ -1,6 +1,9 @@
 """mmdet configs read from their files, and the kinds that commands take told apart."""
 
+import copy
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmcv import Config, ConfigDict
@@ -16,12 +19,35 @@ _KEYS_OF_3 = {"default_scope", "train_dataloader", "test_dataloader", "optim_wra
 _TRAINING = ("total_batch", "log", "checkpoint", "seed")
 
 
+# What `read_once` has read so far, by path; None outside of it.
+_read: dict[str, Config] | None = None
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Within it a file is read once: whoever composes a suite asks for the same ones many times."""
+    global _read
+    before, _read = _read, {}
+    try:
+        yield
+    finally:
+        _read = before
+
+
 def read_config(path: str | Path) -> Config:
     """An mmdet config.
 
     Raises:
         FGDError: it is missing or cannot be read.
     """
+    if _read is None:
+        return _from_file(path)
+    if str(path) not in _read:
+        _read[str(path)] = _from_file(path)
+    return copy.deepcopy(_read[str(path)])
+
+
+def _from_file(path: str | Path) -> Config:
     try:
         config = _with_init_cfg(Config.fromfile(str(path)))
     except Exception as error:

@@ -82,7 +82,7 @@ def verify(results: Path) -> list[tuple[str, list[str]]]:
     """
     found = sorted(results.glob(f"**/{FILE}"))
     if not found:
-        raise FGDError(f"{results}: no {FILE} in it; expected a suite's results, results/<suite>")
+        raise FGDError(f"{results}: no {FILE} in it; expected the folder of a suite's results")
     return [(str(path.parent.relative_to(results)), _differences(path)) for path in found]
 
 

@@ -29,7 +29,7 @@ def save_teacher(suite: Suite, name: str) -> Path:
         key: value + 0.01 * torch.randn_like(value) if value.is_floating_point() else value
         for key, value in teacher.state_dict().items()
     }
-    path = Path(suite.teacher_checkpoint(name))
+    path = Path(suite.layout.teacher(name).checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"state_dict": state, "meta": {}}, path)
     return path

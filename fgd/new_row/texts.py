@@ -13,6 +13,7 @@ from fgd.new_row.wish import Wish
 from fgd.recipe import own
 from fgd.recipe.schedules import detectors_schedule
 from fgd.suite import load_suite
+from fgd.suite.layout import default_results
 from fgd.suite.rate import BASE_BATCH
 
 
@@ -123,7 +124,7 @@ def suite_text(wish: Wish, images: int) -> str:
 name: {name}
 rows:
   - {wish.row.name}
-results: results/{name}
+results: {default_results(name)}
 dataset: dataset.py
 {trained}seed: 0
 gpus: {gpus}

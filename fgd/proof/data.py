@@ -102,7 +102,7 @@ def make_backbone(suite: Suite, model: dict, key: str) -> None:
     classifier = nn.Linear(8, 8).state_dict(prefix="fc.")
     made = Path(suite.results) / "made"
     file = write_hashed({**backbone.state_dict(), **classifier}, made, key)
-    fetch(file.as_uri(), suite.backbone_checkpoint(key), zoo.hash_of(file.name))
+    fetch(file.as_uri(), suite.layout.backbone(key), zoo.hash_of(file.name))
 
 
 def make_teacher(suite: Suite, name: str) -> None:
@@ -118,4 +118,4 @@ def make_teacher(suite: Suite, name: str) -> None:
     trained = write_hashed({"state_dict": state, "meta": {}}, made, f"{name}-trained")
     publish(trained, name, made)
     model = zoo.find(name, made)
-    fetch(model.address, suite.teacher_checkpoint(name), model.hash8)
+    fetch(model.address, suite.layout.teacher(name).checkpoint, model.hash8)

@@ -7,24 +7,23 @@ suite says on which data and devices, and may make every detector small.
 from fgd.recipe.composing import Composed, compose, compose_teacher, write_row, write_teacher
 from fgd.recipe.data import data_classes, image_scale, images_of
 from fgd.recipe.detectors import backbone_key, known_config, with_classes
-from fgd.recipe.planning import Plan, RowPlan, TeacherPlan, plan, splits_with_masks
+from fgd.recipe.planning import digests, plan, split_files, splits_with_masks
 from fgd.recipe.rows import Row, load_row
 
 __all__ = [
     "Composed",
-    "Plan",
     "Row",
-    "RowPlan",
-    "TeacherPlan",
     "backbone_key",
     "compose",
     "compose_teacher",
     "data_classes",
+    "digests",
     "image_scale",
     "images_of",
     "known_config",
     "load_row",
     "plan",
+    "split_files",
     "splits_with_masks",
     "with_classes",
     "write_row",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from mmcv import Config
 
+from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
 from fgd.recipe.asked import repeats
@@ -70,7 +71,7 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
             type="FGDDistiller",
             student=detector.model,
             teacher=teacher.model,
-            teacher_checkpoint=suite.teacher_checkpoint(row.teacher),
+            teacher_checkpoint=suite.layout.teacher(row.teacher).checkpoint,
             distill=row.distill,
         )
     return Composed(training, detector)
@@ -97,6 +98,7 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
     return Composed(_training_config(suite, detector, recipe, suite.seed), detector)
 
 
+@read_once()
 def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | None = None) -> str:
     """Write `config.py` and `student.py` of a row's arm into the folder `out`.
 
@@ -114,6 +116,7 @@ def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | No
     return _batch_and_rate(suite, composed.training)
 
 
+@read_once()
 def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
     """Write `config.py` and `detector.py` of a teacher into the folder `out`.
 
@@ -151,7 +154,7 @@ def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
     model = copy.deepcopy(config.model)
     checkpoint = backbone_checkpoint(model)
     if checkpoint is not None:
-        path = suite.backbone_checkpoint(backbone_key(checkpoint))
+        path = suite.layout.backbone(backbone_key(checkpoint))
         model.backbone.init_cfg.checkpoint = path
     return Config(
         dict(
@@ -198,7 +201,7 @@ def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) ->
     if "num_last_epochs" in detector.lr_config:
         options["last_epochs"] = detector.lr_config.num_last_epochs
     if suite.validation:
-        options["validation"] = dict(suite.validation)
+        options["validation"] = dict(suite.validation.said())
     name = recipe.get("student", recipe["teacher"])
     learns = "student" in recipe or suite.trains(name)
     if learns and (average := moving_average(name, detector)):
@@ -215,7 +218,7 @@ def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) ->
                 interval=suite.log_interval,
                 **({"curves": list(suite.curves)} if suite.curves else {}),
             ),
-            watch=dict(suite.watch or {}),
+            watch=dict(suite.watch.said() if suite.watch else {}),
             recipe=recipe,
             **options,
         )

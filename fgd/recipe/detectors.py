@@ -8,10 +8,11 @@ from fgd.errors import FGDError
 from fgd.recipe import own
 from fgd.recipe.asked import check_asked, without_teacher
 from fgd.recipe.data import data_classes, replaced
-from fgd.recipe.narrow import Size, narrow
+from fgd.recipe.narrow import narrow
 from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import load_row
 from fgd.suite import Suite
+from fgd.suite.settings import MiniDetector
 from fgd.zoo import zoo_config
 
 
@@ -54,25 +55,25 @@ def load_detector(suite: Suite, name: str, owned: dict[str, OwnDetector], learns
         config.model = without_teacher(config.model)
     if suite.mini is not None:
         mini = mini_detector(suite, name)
-        if "dcn" in config.model.backbone and mini["depth"] < 50:
+        if "dcn" in config.model.backbone and mini.depth < 50:
             raise FGDError(
-                f"suite {suite.name}: mini.detectors.{name} has depth {mini['depth']}, but its "
+                f"suite {suite.name}: mini.detectors.{name} has depth {mini.depth}, but its "
                 "deformable convolutions need bottleneck blocks: depth 50 or more"
             )
-        size = Size(**suite.mini["size"])
-        config.model = narrow(config.model.to_dict(), size, mini["depth"], mini["base_channels"])
+        model = config.model.to_dict()
+        config.model = narrow(model, suite.mini.size, mini.depth, mini.base_channels)
     elif learns and (classes := data_classes(suite)):
         config.model = with_classes(config.model, len(classes))
     return config
 
 
-def mini_detector(suite: Suite, name: str) -> dict:
+def mini_detector(suite: Suite, name: str) -> MiniDetector:
     """What a mini suite says of a detector: its size, and how long it is trained.
 
     Raises:
         FGDError: it says nothing.
     """
-    sizes = (suite.mini or {})["detectors"]
+    sizes = suite.mini.detectors
     if name not in sizes:
         raise FGDError(
             f"suite {suite.name}: mini.detectors has no entry for {name!r}; add its depth and "

@@ -5,8 +5,9 @@ number of FPN levels, strides, stacked convolutions, cascade stages, masks, defo
 What shrinks is width (channels), the number of candidates, and every length in pixels of the input.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+from fgd.suite.settings import Size
 
 # Where a zoo config leaves to its class's default what depends on size, that default (mmdet 2.28.2:
 # RetinaHead, FCOSHead, GFLHead, SingleRoIExtractor): it has to be written down to be changed.
@@ -54,25 +55,6 @@ _LENGTHS = {
 }
 # Keys of the backbone that are kept: the rest (ResNeXt's groups, frozen stages) would not fit.
 _BACKBONE_KEPT = {"num_stages", "out_indices", "style", "dcn", "stage_with_dcn"}
-
-
-@dataclass(frozen=True)
-class Size:
-    """How small the detectors of a suite are.
-
-    Attributes:
-        channels: width of the FPN and of the heads.
-        fc_channels: width of the RoI heads' fully connected layers.
-        classes: number of classes.
-        length: factor on every length: anchors, regression ranges, RoI scales.
-        candidates: factor on the numbers of anchors, proposals and RoIs that are sampled or kept.
-    """
-
-    channels: int
-    fc_channels: int
-    classes: int
-    length: float
-    candidates: float
 
 
 def narrow(model: dict, size: Size, depth: int, base_channels: int) -> dict:

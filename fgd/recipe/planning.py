@@ -1,6 +1,7 @@
 """What a suite needs before its rows can be trained: teachers and backbones, and where from."""
 
-from dataclasses import dataclass
+import hashlib
+import json
 
 from fgd.errors import FGDError
 from fgd.heads import heads
@@ -11,7 +12,8 @@ from fgd.recipe.checks import (
     check_stated_rates,
     check_train_teachers,
 )
-from fgd.recipe.composing import compose
+from fgd.recipe.composing import Composed, compose, compose_teacher
+from fgd.recipe.data import images_of
 from fgd.recipe.detectors import (
     backbone_checkpoint,
     backbone_key,
@@ -21,64 +23,25 @@ from fgd.recipe.detectors import (
 )
 from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import Row, load_row
-from fgd.suite import Suite
+from fgd.suite import ARMS, Run, Suite
+from fgd.suite.plan import (
+    Detector,
+    FromZoo,
+    OwnFiles,
+    Plan,
+    RowPlan,
+    Source,
+    SplitFiles,
+    Teacher,
+    TrainedHere,
+)
 
-
-@dataclass(frozen=True)
-class RowPlan:
-    """What a row is made of.
-
-    Attributes:
-        name: of the row.
-        baseline: the row that trains the baseline; another one's if `baseline_of` says so.
-        student, teacher: names of detectors.
-        backbone: key of the backbone that the student starts from; None for one from scratch.
-        kinds: of AP that the student has, "box", "mask" or both.
-    """
-
-    name: str
-    baseline: str
-    student: str
-    teacher: str
-    backbone: str | None
-    kinds: tuple[str, ...]
-
-    def folder(self, run: str) -> str:
-        """Where a training ("fgd", "baseline/seed1") lies in the suite's results."""
-        return f"{self.baseline if run.split('/')[0] == 'baseline' else self.name}/{run}"
-
-
-@dataclass(frozen=True)
-class TeacherPlan:
-    """Where a teacher comes from.
-
-    Attributes:
-        trained: whether the suite trains it; otherwise it is downloaded.
-        backbone: key of the backbone that this training starts from, if there are both.
-        own: the user's own files, in place of a download.
-    """
-
-    trained: bool
-    backbone: str | None = None
-    own: OwnDetector | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a suite needs before its rows can be trained.
-
-    Attributes:
-        rows: by name, in the suite's order.
-        teachers: by name.
-        backbones: by key, the name that `fgd download` finds the backbone by.
-        masks: splits of the data whose objects all need masks: "train" where one is learned, "val"
-            where one is measured.
-    """
-
-    rows: dict[str, RowPlan]
-    teachers: dict[str, TeacherPlan]
-    backbones: dict[str, str]
-    masks: frozenset[str]
+# How papers write what mmdet calls these classes.
+_MODEL_NAMES = {
+    "FasterRCNN": "Faster R-CNN",
+    "MaskRCNN": "Mask R-CNN",
+    "RepPointsDetector": "RepPoints",
+}
 
 
 def plan(suite: Suite) -> Plan:
@@ -88,10 +51,7 @@ def plan(suite: Suite) -> Plan:
         FGDError: a row is unknown or does not fit together.
     """
     owned = own_detectors(suite)
-    rows: dict[str, RowPlan] = {}
-    teachers: dict[str, TeacherPlan] = {}
-    backbones: dict[str, str] = {}
-    masks: set[str] = set()
+    rows, teachers, backbones, detectors, masks = {}, {}, {}, {}, set()
     check_stated_rates(suite)
     for name in suite.rows:
         row = load_row(name, suite)
@@ -100,29 +60,63 @@ def plan(suite: Suite) -> Plan:
         check_fit(suite, row, student, teacher)
         _check_baseline(suite, row)
         check_backbone(row, student.model)
-        needed = [backbone_checkpoint(student.model)]
+        backbone = _add_backbone(backbones, student.model)
         if suite.trains(row.teacher):
-            needed.append(backbone_checkpoint(teacher.model))
+            source = TrainedHere(_add_backbone(backbones, teacher.model), suite.least_ap)
         else:
             check_obtainable(suite, row)
-        for model, learns in ((student.model, True), (teacher.model, suite.trains(row.teacher))):
+            source = _brought(owned.get(row.teacher))
+        for detector, model, learns in (
+            (row.student, student.model, True),
+            (row.teacher, teacher.model, suite.trains(row.teacher)),
+        ):
+            detectors[detector] = _described(detector, model)
             masks |= splits_with_masks(model, learns)
-        keys = [_add_backbone(backbones, checkpoint) for checkpoint in needed]
-        teachers[row.teacher] = TeacherPlan(
-            suite.trains(row.teacher),
-            backbone=keys[1] if suite.trains(row.teacher) else None,
-            own=owned.get(row.teacher),
-        )
+        teachers[row.teacher] = Teacher(row.teacher, source)
         rows[name] = RowPlan(
             name=name,
             baseline=row.baseline_of or name,
             student=row.student,
             teacher=row.teacher,
-            backbone=keys[0],
+            backbone=backbone,
             kinds=tuple(heads(student.model)),
+            published=row.published,
         )
     check_train_teachers(suite, teachers)
-    return Plan(rows, teachers, backbones, frozenset(masks))
+    return Plan(rows, teachers, backbones, detectors, frozenset(masks))
+
+
+def digests(suite: Suite, plan: Plan) -> dict[str, str]:
+    """A hash of the configs that `fgd compose` writes, by their folder in the results.
+
+    A suite's file names many rows. As a parameter of the rules that compose, this hash makes a row
+    train anew exactly when its own recipe has changed.
+    """
+    layout = suite.layout
+    found = {
+        layout.teacher_folder(name): _digest(compose_teacher(suite, name)) for name in plan.teachers
+    }
+    for name in plan.rows:
+        row = load_row(name, suite)
+        for arm in ARMS:
+            composed = compose(suite, row, arm)
+            for seed in suite.seeds:
+                composed.training.seed = seed  # all that depends on it
+                found[layout.run_folder(Run(name, arm, seed))] = _digest(composed)
+    return found
+
+
+def split_files(suite: Suite) -> dict[str, SplitFiles]:
+    """The files of "train" and "val", as all rows of the suite read them."""
+    data = compose(suite, load_row(suite.rows[0], suite), "baseline").detector.data
+    found = {}
+    for split in ("train", "val"):
+        files = data[split].get("dataset", data[split])
+        classes = tuple(files.get("classes") or ())
+        found[split] = SplitFiles(
+            files["ann_file"], files["img_prefix"], classes, images_of(suite, split)
+        )
+    return found
 
 
 def splits_with_masks(model: dict, learns: bool) -> set[str]:
@@ -137,8 +131,34 @@ def splits_with_masks(model: dict, learns: bool) -> set[str]:
     return {"train", "val"} if learns else {"val"}
 
 
-def _add_backbone(backbones: dict[str, str], checkpoint: str | None) -> str | None:
-    """Note that a backbone is needed; its key, or None where there is none."""
+def _described(name: str, model: dict) -> Detector:
+    kind = _MODEL_NAMES.get(model["type"], model["type"])
+    if model["type"] == "CascadeRCNN":
+        kind = "Cascade Mask R-CNN" if "mask_head" in model["roi_head"] else "Cascade R-CNN"
+    return Detector(name, kind, _backbone_words(model["backbone"]))
+
+
+def _backbone_words(backbone: dict) -> str:
+    if "depth" not in backbone:
+        return backbone["type"]
+    letter = "X" if backbone["type"] == "ResNeXt" else "R"
+    channels = backbone.get("base_channels", 64)
+    return f"{letter}{backbone['depth']}" + ("" if channels == 64 else f"x{channels}")
+
+
+def _brought(own: OwnDetector | None) -> Source:
+    """Where a teacher comes from that the suite does not train."""
+    return FromZoo() if own is None else OwnFiles(own.checkpoint, own.sha256, own.ap)
+
+
+def _digest(composed: Composed) -> str:
+    text = json.dumps([config.to_dict() for config in composed], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _add_backbone(backbones: dict[str, str], model: dict) -> str | None:
+    """Note that a detector's backbone is needed; its key, or None where it starts from scratch."""
+    checkpoint = backbone_checkpoint(model)
     if checkpoint is None:
         return None
     key = backbone_key(checkpoint)

@@ -6,13 +6,13 @@ from pathlib import Path
 from fgd.configs import read_config
 from fgd.recipe import own
 from fgd.recipe.own import OwnDetector
-from fgd.suite import Suite, rate, row_file
-from fgd.suite.schema import validate
+from fgd.suite import Suite, row_file
+from fgd.suite.settings import RowFile, validated
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row file; every field is described in workflow/schemas/row.schema.yaml.
+    """A row file; every field is described in `fgd.suite.settings.RowFile`.
 
     `student` and `teacher` are names; `own` has those of them that are the user's own files.
     """
@@ -26,9 +26,9 @@ class Row:
     lr_config: dict
     runner: dict
     published: dict
-    base_batch: int = rate.BASE_BATCH
-    from_scratch: bool = False
-    baseline_of: str | None = None
+    base_batch: int
+    from_scratch: bool
+    baseline_of: str | None
     own: dict[str, OwnDetector] = field(default_factory=dict)
 
 
@@ -45,10 +45,14 @@ def load_row(name: str, suite: Suite | None = None) -> Row:
         path = row_file(name)
         place = f"configs/distillers/{path.name}"
     content = read_config(path).to_dict()
-    validate(content, "row", place)
-    detectors = {
+    said = validated(RowFile, content, place)
+    settings = {
+        "base_batch": said.base_batch,
+        "from_scratch": said.from_scratch,
+        "baseline_of": said.baseline_of,
+        "published": content.get("published", {}),
         "student": own.name_of(content["student"]),
         "teacher": own.name_of(content["teacher"]),
         "own": own.find_in_row(content, path),
     }
-    return Row(name=name, **{"published": {}} | content | detectors)
+    return Row(name=name, **content | settings)

@@ -18,19 +18,17 @@ def own_schedule(suite: Suite, name: str, role: str) -> dict | None:
     if suite.mini is None:
         return None
     detector = mini_detector(suite, name)
-    optimizer = dict(suite.mini["schedule"]["optimizer"])
-    optimizer["lr"] = detector.get("lr", optimizer["lr"])
+    schedule = suite.mini.schedule
+    optimizer = dict(schedule.optimizer.said())
+    if detector.lr is not None:
+        optimizer["lr"] = detector.lr
     return dict(
         optimizer=optimizer,
-        optimizer_config=dict(
-            grad_clip=dict(max_norm=suite.mini["schedule"]["grad_clip"], norm_type=2)
-        ),
-        lr_config=dict(
-            policy="OneCycle", max_lr=optimizer["lr"], **suite.mini["schedule"]["one_cycle"]
-        ),
+        optimizer_config=dict(grad_clip=dict(max_norm=schedule.grad_clip, norm_type=2)),
+        lr_config=dict(policy="OneCycle", max_lr=optimizer["lr"], **schedule.one_cycle),
         runner=dict(
             type="EpochBasedRunner",
-            max_epochs=detector.get("epochs", suite.mini[role]["epochs"]),
+            max_epochs=detector.epochs or getattr(suite.mini, role).epochs,
         ),
     )
 

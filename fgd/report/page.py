@@ -29,6 +29,7 @@ from fgd.report.plots import (
 )
 from fgd.report.runs import Run, device_hours, read_run
 from fgd.suite import ARMS, Suite
+from fgd.suite.layout import Layout, RunFiles, TeacherFiles, TrainingFiles
 from fgd.table import Row, Table, collect
 
 _PICTURES = {
@@ -77,7 +78,7 @@ def write_page(suite: Suite, results: Path, out: Path) -> None:
 
 def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:
     """The page as HTML; its links are relative to the folder `base`."""
-    runs = read_runs(suite, table, results)
+    runs, layout = read_runs(suite, table, results), suite.layout.at(results)
     environment = Environment(
         loader=PackageLoader("fgd.report"),
         autoescape=True,  # names are text, whatever they hold
@@ -93,13 +94,19 @@ def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:
         names=NAMES,
         overview=_svg(ap_figure(table, PAGE), "ap"),
         sections=[
-            _section(row, runs[row.name], number, results, base)
+            _section(row, runs[row.name], number, layout, base)
             for number, row in enumerate(table.rows)
         ],
         costs=list(_costs(table, runs)),
         hours=device_hours(suite, table, results),
         unit="GPU-hours" if _on_gpus(runs) else "process-hours",
-        files=list(_links(results, _SUITE_FILES, base)),
+        files=list(
+            _links(
+                {layout.table("table", form): words for form, words in _TABLES.items()}
+                | {layout.figure(name, "pdf"): words for name, words in _FIGURES.items()},
+                base,
+            )
+        ),
         software=software(),
         written=datetime.now().astimezone(),
         arms=ARMS,
@@ -109,13 +116,13 @@ def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:
 def read_runs(suite: Suite, table: Table, results: Path) -> dict[str, dict[str, Run]]:
     """The trainings of the table's rows, by row and arm."""
     rules = {"fgd": "distill", "baseline": "baseline"}
+    layout = suite.layout.at(results)
     return {
         row.name: {
             arm: read_run(
                 suite,
-                results,
-                Path(row.folders[arm], "run"),
-                Path(rules[arm], f"{row.folders[arm].split('/')[0]}.tsv"),
+                RunFiles(f"{results}/{row.folders[arm]}"),
+                layout.benchmark(rules[arm], row.folders[arm].split("/")[0]),
             )
             for arm in ARMS
         }
@@ -128,29 +135,28 @@ def _trained_by(row: Row) -> list[str]:
     return [arm for arm in ("baseline", "fgd") if row.folders[arm] == f"{row.name}/{arm}"]
 
 
-_SUITE_FILES = {
-    "table.md": "the table",
-    "table.csv": "as CSV",
-    "table.json": "as JSON, with all figures",
-    "table.tex": "as LaTeX",
-    "figures/ap.pdf": "figures: AP",
-    "figures/sizes.pdf": "by size",
-    "figures/losses.pdf": "losses",
-    "figures/epochs.pdf": "AP by epoch",
+_TABLES = {
+    "md": "the table",
+    "csv": "as CSV",
+    "json": "as JSON, with all figures",
+    "tex": "as LaTeX",
 }
-_ROW_FILES = {
-    "student.pth": "checkpoint",
-    "student.py": "mmdet config",
-    "config.py": "training config",
-    "eval.json": "figures",
-    "provenance.json": "provenance",
-    "run/log.jsonl": "log",
-    "run/weights.json": "starting weights",
+_FIGURES = {"ap": "figures: AP", "sizes": "by size", "losses": "losses", "epochs": "AP by epoch"}
+# By their names in fgd.suite.layout.
+_RUN_FILES = {
+    "checkpoint": "checkpoint",
+    "detector": "mmdet config",
+    "config": "training config",
+    "evaluation": "figures",
+    "provenance": "provenance",
+    "log": "log",
+    "weights": "starting weights",
 }
+_TEACHER_FILES = {"checkpoint": "checkpoint", "detector": "mmdet config", "evaluation": "figures"}
 
 
 def _section(
-    row: Row, runs: dict[str, Run], number: int, results: Path, base: Path
+    row: Row, runs: dict[str, Run], number: int, layout: Layout, base: Path
 ) -> dict[str, Any]:
     """What the page says of one row."""
     curves = {arm: curves_figure(runs[arm], PAGE) for arm in ARMS}
@@ -163,18 +169,14 @@ def _section(
         "sizes": _svg(sizes_figure(row, PAGE), f"s{number}") if measured else None,
         "classes": _svg(classes, f"c{number}") if classes else None,
         "curves": {arm: _svg(figure, f"{arm}{number}") for arm, figure in curves.items() if figure},
-        "pictures": list(_pictures(row.name, results, base)),
+        "pictures": list(_pictures(row.name, layout, base)),
         "weights": {arm: runs[arm].weights for arm in ARMS if runs[arm].weights},
-        "files": {arm: list(_links(results / row.folders[arm], _ROW_FILES, base)) for arm in ARMS},
-        "teacher_files": list(
-            _links(results / "teachers" / row.teacher.name, _TEACHER_FILES, base)
-        ),
+        "files": {
+            arm: list(_files(RunFiles(f"{layout.results}/{row.folders[arm]}"), _RUN_FILES, base))
+            for arm in ARMS
+        },
+        "teacher_files": list(_files(layout.teacher(row.teacher.name), _TEACHER_FILES, base)),
     }
-
-
-_TEACHER_FILES = {
-    "teacher.pth": "checkpoint", "detector.py": "mmdet config", "eval.json": "figures",
-}  # fmt: skip
 
 
 def _costs(table: Table, runs: dict[str, dict[str, Run]]) -> Iterator[dict[str, Any]]:
@@ -198,9 +200,9 @@ def _on_gpus(runs: dict[str, dict[str, Run]]) -> bool:
     return bool(devices) and not devices & {"cpu", None}
 
 
-def _pictures(row: str, results: Path, base: Path) -> Iterator[Picture]:
+def _pictures(row: str, layout: Layout, base: Path) -> Iterator[Picture]:
     for kind, caption in _PICTURES.items():
-        path = results / "pictures" / f"{row}_{kind}.png"
+        path = Path(layout.picture(row, kind))
         if path.exists():
             data, size = _shrunk(path)
             yield Picture(kind, caption, data, _href(path, base), size)
@@ -220,10 +222,16 @@ def _shrunk(path: Path) -> tuple[str, tuple[int, int]]:
     return f"data:image/webp;base64,{encoded}", image.size
 
 
-def _links(folder: Path, names: dict[str, str], base: Path) -> Iterator[Link]:
-    for name, words in names.items():
-        if (folder / name).exists():
-            yield Link(words, _href(folder / name, base))
+def _files(
+    files: TrainingFiles | TeacherFiles, names: dict[str, str], base: Path
+) -> Iterator[Link]:
+    return _links({getattr(files, name): words for name, words in names.items()}, base)
+
+
+def _links(files: dict[str, str], base: Path) -> Iterator[Link]:
+    for file, words in files.items():
+        if Path(file).exists():
+            yield Link(words, _href(Path(file), base))
 
 
 def _href(path: Path, base: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from fgd import progress
 from fgd.errors import FGDError
 from fgd.suite import Suite
+from fgd.suite.layout import RunFiles, TrainingFiles
 from fgd.table import Table
 
 _POINTS = 200  # of a curve: more than a figure's width can tell apart
@@ -74,38 +75,38 @@ class Run:
         return {name: [entry.get(name, float("nan")) for entry in self.log] for name in names}
 
 
-def read_run(suite: Suite, results: Path, folder: Path, benchmark: Path | None = None) -> Run:
+def read_run(suite: Suite, files: TrainingFiles, benchmark: str | None = None) -> Run:
     """Read a training; nothing is required to be there.
 
     Args:
-        folder: its work folder, in `results`.
-        benchmark: Snakemake's file of its rule, in the results' benchmarks/; without one the wall
-            time is left out.
+        benchmark: Snakemake's file of its rule; without one the wall time is left out.
     """
-    log = progress.read(results / folder)
+    folder = Path(files.work_dir)
+    log = progress.read(folder)
     last = log[-1] if log else {}
     return Run(
         log=log,
-        figures=progress.read(results / folder, progress.VALIDATION),
-        weights=_weights(results / folder / "weights.json"),
+        figures=progress.read(folder, progress.VALIDATION),
+        weights=_weights(Path(files.weights)),
         total_batch=suite.total_batch,
         processes=last.get("processes", suite.gpus),
         device=last.get("device"),
-        wall_seconds=_wall_seconds(results / "benchmarks" / benchmark) if benchmark else None,
+        wall_seconds=_wall_seconds(Path(benchmark)) if benchmark else None,
     )
 
 
 def device_hours(suite: Suite, table: Table, results: Path) -> dict[str, float]:
     """Hours of all processes: "students", with every seed, and "teachers" that the suite trains."""
-    folders = {
-        "students": {folder for row in table.rows for folder in row.folders.values()},
-        "teachers": {f"training/teachers/{row.teacher.name}" for row in table.rows},
+    layout = suite.layout.at(results)
+    folders = {folder for row in table.rows for folder in row.folders.values()}
+    teachers = {row.teacher.name for row in table.rows}
+    trainings = {
+        "students": [RunFiles(f"{results}/{folder}") for folder in sorted(folders)],
+        "teachers": [layout.teacher_training(name) for name in sorted(teachers)],
     }
     return {
-        who: sum(
-            read_run(suite, results, Path(folder, "run")).device_hours for folder in sorted(group)
-        )
-        for who, group in folders.items()
+        who: sum(read_run(suite, files).device_hours for files in group)
+        for who, group in trainings.items()
     }
 
 

@@ -12,6 +12,7 @@ from fgd.report.figures import write_figure
 from fgd.report.plots import PAPER, gains_figure, main_kind
 from fgd.report.runs import device_hours, read_run
 from fgd.suite import Suite
+from fgd.suite.layout import RunFiles
 from fgd.table import Table, collect, main_table
 
 
@@ -100,7 +101,7 @@ def _by_epoch(suite: Suite, table: Table, results: Path) -> list[str]:
             if not folder.startswith(f"{row.name}/"):
                 continue  # a baseline that it shares stands with its own row
             there = aps.setdefault((row.name, run.split("/")[0]), {})
-            training = read_run(suite, results, Path(folder, "run"))
+            training = read_run(suite, RunFiles(f"{results}/{folder}"))
             for epoch, ap in zip(*training.aps(main_kind(row)), strict=True):
                 there.setdefault(epoch, []).append(ap)
     epochs = sorted({epoch for there in aps.values() for epoch in there})

@@ -1,7 +1,7 @@
 """What a suite file says. Without mmcv and torch: a launcher that waits for days reads it, too."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import yaml
 
 from fgd.checkout import root
 from fgd.errors import FGDError, suggestion
-from fgd.suite.schema import validate
+from fgd.suite.layout import Layout
+from fgd.suite.settings import Cluster, Mini, Section, SuiteFile, Validation, Watch, validated
 
 # The two trainings of a row: with its teacher, and without.
 ARMS = ("fgd", "baseline")
@@ -17,7 +18,7 @@ ARMS = ("fgd", "baseline")
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file; every field is described in workflow/schemas/suite.schema.yaml.
+    """A suite; every field is described in `fgd.suite.settings.SuiteFile`.
 
     Two are not in it: `row_files` has the files of those rows that the suite names by a path,
     `file` is its own path.
@@ -33,22 +34,27 @@ class Suite:
     workers_per_gpu: int
     checkpoint_interval: int
     log_interval: int
-    data_root: str | None = None
-    coco_address: str | None = None
-    teacher_tolerance: float = 0.2
-    train_teachers: tuple[str, ...] = ()
-    precision: str = "fp32"
-    channels_last: bool = False
-    curves: tuple[str, ...] = ()
-    learning_rates: dict[str, float] | None = None
-    mini: dict | None = None
-    pictures: list[str] | None = None
-    cluster: dict | None = None
-    row_files: dict[str, str] = field(default_factory=dict)
-    watch: dict | None = None
-    validation: dict | None = None
-    accept_data: tuple[str, ...] = ()
-    file: str = ""
+    data_root: str | None
+    coco_address: str | None
+    teacher_tolerance: float
+    train_teachers: tuple[str, ...]
+    precision: str
+    channels_last: bool
+    curves: tuple[str, ...]
+    learning_rates: dict[str, float] | None
+    mini: Mini | None
+    pictures: list[str] | None
+    cluster: Cluster | None
+    row_files: dict[str, str]
+    watch: Watch | None
+    validation: Validation | None
+    accept_data: tuple[str, ...]
+    file: str
+
+    def said(self) -> dict[str, Any]:
+        """Plain data of all settings, sections as they are written in the file."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: v.said() if isinstance(v, Section) else v for k, v in values.items()}
 
     @property
     def chosen_by(self) -> str:
@@ -64,6 +70,21 @@ class Suite:
     def trains(self, teacher: str) -> bool:
         """Whether the suite trains and publishes a teacher itself; if not, it is downloaded."""
         return self.mini is not None or teacher in self.train_teachers
+
+    @property
+    def full_size(self) -> bool:
+        """Whether detectors are as large as in the model zoo."""
+        return self.mini is None
+
+    @property
+    def trains_backbones(self) -> bool:
+        """Whether the suite trains and publishes the backbones itself."""
+        return self.mini is not None
+
+    @property
+    def least_ap(self) -> int | float:
+        """AP x 100 that a teacher has to reach which the suite trains; 0 for any."""
+        return self.mini.teacher.least_ap if self.mini else 0
 
     @property
     def seed(self) -> int:
@@ -83,24 +104,10 @@ class Suite:
                 )
         return replace(self, rows=tuple(names))
 
-    def run_folder(self, row: str, arm: str, seed: int) -> str:
-        """Folder of one training of a row."""
-        return f"{self.results}/{row}/{self.run_name(arm, seed)}"
-
-    def run_name(self, arm: str, seed: int) -> str:
-        """A training among those of its row: "fgd" with the first seed, "fgd/seed1" with another.
-
-        A suite that gets more seeds keeps what it has.
-        """
-        return arm if seed == self.seed else f"{arm}/seed{seed}"
-
-    def teacher_checkpoint(self, name: str) -> str:
-        """Path of a teacher's weights."""
-        return f"{self.results}/teachers/{name}/teacher.pth"
-
-    def backbone_checkpoint(self, key: str) -> str:
-        """Path of a backbone's weights."""
-        return f"{self.results}/backbones/{key}.pth"
+    @property
+    def layout(self) -> Layout:
+        """Where everything of the suite lies."""
+        return Layout(self.results, self.seed)
 
 
 def suite_file(chosen: str | Path) -> Path:
@@ -128,16 +135,25 @@ def load_suite(chosen: str | Path) -> Suite:
     content = _read(path)
     if not isinstance(content, dict):
         raise FGDError(f"{path}: is no suite; expected keys and values (configs/suites has some)")
-    validate(content, "suite", str(path))
-    if ("seed" in content) == ("seeds" in content):
+    said = validated(SuiteFile, content, str(path))
+    if (said.seed is None) == (said.seeds is None):
         raise FGDError(f"{path}: give either `seed`, a number, or `seeds`, a list of numbers")
-    content["rows"], row_files = _rows(path, content["rows"])
-    content["dataset"] = _dataset(path, content["dataset"])
-    content["seeds"] = content.get("seeds") or [content["seed"]]
-    content.pop("seed", None)
-    for key in ("seeds", "train_teachers", "curves"):
-        content[key] = tuple(content.get(key, ()))
-    return Suite(**content, row_files=row_files, file=str(path))
+    rows, row_files = _rows(path, said.rows)
+    settings = {name: getattr(said, name) for name in SuiteFile.model_fields}
+    for key in ("train_teachers", "curves", "accept_data"):
+        settings[key] = tuple(settings[key])
+    for key in ("base", "seed"):
+        del settings[key]
+    return Suite(
+        **settings
+        | dict(
+            rows=rows,
+            dataset=_dataset(path, said.dataset),
+            seeds=(said.seed,) if said.seeds is None else tuple(said.seeds),
+            row_files=row_files,
+            file=str(path),
+        )
+    )
 
 
 def row_file(name: str) -> Path:

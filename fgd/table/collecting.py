@@ -2,59 +2,44 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
-from fgd import recipe
 from fgd.errors import FGDError
+from fgd.experiment import load_experiment
 from fgd.files import sha256
 from fgd.suite import ARMS, Suite
-from fgd.table.model import Detector, Figures, Row, Table
+from fgd.table.model import Figures, Row, Table
 from fgd.table.numbers import deviation, difference, mean, there
-
-# How papers write what mmdet calls these classes.
-_MODEL_NAMES = {
-    "FasterRCNN": "Faster R-CNN",
-    "MaskRCNN": "Mask R-CNN",
-    "RepPointsDetector": "RepPoints",
-}
 
 
 def collect(suite: Suite, results: Path) -> Table:
     """Gather what a suite has measured so far."""
-    teachers: dict[str, Detector] = {}
+    experiment = load_experiment(suite)
+    layout, plan = suite.layout.at(results), experiment.plan
     rows = []
-    for name, plan in recipe.plan(suite).rows.items():
-        row = recipe.load_row(name, suite)
-        if row.teacher not in teachers:
-            composed = recipe.compose_teacher(suite, row.teacher)
-            teachers[row.teacher] = _detector(row.teacher, composed.detector.model)
-        student = recipe.compose(suite, row, "baseline").detector.model
-        runs = [suite.run_name(arm, seed) for seed in suite.seeds for arm in reversed(ARMS)]
-        folders = {run: plan.folder(run) for run in runs}
-        measured = {"teacher": _read_report(results / "teachers" / row.teacher / "eval.json")} | {
-            run: _read_report(results / folder / "eval.json") for run, folder in folders.items()
+    for name, row in plan.rows.items():
+        runs = experiment.runs_of(row)
+        measured = {"teacher": _read_report(layout.teacher(row.teacher).evaluation)} | {
+            title: _read_report(layout.run(run).evaluation) for title, run in runs.items()
         }
         rows.append(
             Row(
                 name=name,
-                student=_detector(row.student, student),
-                teacher=teachers[row.teacher],
-                figures={k: _figures(k, suite, measured, row.published) for k in plan.kinds},
+                student=plan.detectors[row.student],
+                teacher=plan.detectors[row.teacher],
+                figures={k: _figures(k, suite, measured, row.published) for k in row.kinds},
                 measured=measured,
-                configs={
-                    run: _hash(results / folder / "config.py") for run, folder in folders.items()
-                },
-                folders=folders,
+                configs={title: _hash(layout.run(run).config) for title, run in runs.items()},
+                folders={title: layout.run_folder(run) for title, run in runs.items()},
             )
         )
-    settings = asdict(suite)
+    settings = suite.said()
     del settings["file"]
     return Table(
         suite=suite.name,
         chosen_by=suite.chosen_by,
         seeds=suite.seeds,
-        small=suite.mini is not None,
+        small=not suite.full_size,
         data=suite.data_root or suite.dataset,
         results=str(results),
         settings=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
@@ -64,7 +49,7 @@ def collect(suite: Suite, results: Path) -> Table:
 
 def _figures(kind: str, suite: Suite, measured: dict[str, dict | None], published: dict) -> Figures:
     aps = {
-        arm: {seed: _ap(measured[suite.run_name(arm, seed)], kind) for seed in suite.seeds}
+        arm: {seed: _ap(measured[suite.layout.run_name(arm, seed)], kind) for seed in suite.seeds}
         for arm in ARMS
     }
     gains = [difference(aps["fgd"][seed], aps["baseline"][seed]) for seed in suite.seeds]
@@ -89,22 +74,8 @@ def _ap(report: dict | None, kind: str) -> float | None:
     return 100 * report[kind]["AP"] if report and kind in report else None
 
 
-def _detector(name: str, model: dict) -> Detector:
-    kind = _MODEL_NAMES.get(model["type"], model["type"])
-    if model["type"] == "CascadeRCNN":
-        kind = "Cascade Mask R-CNN" if "mask_head" in model["roi_head"] else "Cascade R-CNN"
-    return Detector(name, kind, _backbone(model["backbone"]))
-
-
-def _backbone(backbone: dict) -> str:
-    if "depth" not in backbone:
-        return backbone["type"]
-    letter = "X" if backbone["type"] == "ResNeXt" else "R"
-    channels = backbone.get("base_channels", 64)
-    return f"{letter}{backbone['depth']}" + ("" if channels == 64 else f"x{channels}")
-
-
-def _read_report(path: Path) -> dict | None:
+def _read_report(file: str) -> dict | None:
+    path = Path(file)
     if not path.exists():
         return None
     try:
@@ -117,5 +88,5 @@ def _read_report(path: Path) -> dict | None:
     return report
 
 
-def _hash(path: Path) -> str | None:
-    return sha256(path) if path.exists() else None
+def _hash(file: str) -> str | None:
+    return sha256(file) if Path(file).exists() else None

@@ -81,7 +81,7 @@ def _unfinished(table: Table) -> list[str]:
     if not rows:
         return []
     command = f"    {workflow_command(table.chosen_by)}"
-    files = [f"{table.results}/{folder}/eval.json" for folder in rows[0].missing_folders]
+    files = rows[0].missing_files(table.results)
     return [
         f"## Unfinished: {len(rows)} of {len(table.rows)} rows",
         "\n".join(f"- {row.name}: no {', '.join(row.missing)}" for row in rows),

@@ -3,22 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from fgd.suite.layout import Layout, RunFiles
+from fgd.suite.plan import Detector
 from fgd.table.numbers import difference, mean, means_of
-
-
-@dataclass(frozen=True)
-class Detector:
-    """A detector for people's eyes.
-
-    Attributes:
-        name: what the row file calls it, mostly a name of the model zoo.
-        model: kind of detector, for example "Faster R-CNN".
-        backbone: "R50", "X101"; a narrow one's base channels follow: "R50x8".
-    """
-
-    name: str
-    model: str
-    backbone: str
 
 
 @dataclass(frozen=True)
@@ -87,11 +74,11 @@ class Row:
         """What has not been evaluated yet."""
         return [name for name, report in self.measured.items() if report is None]
 
-    @property
-    def missing_folders(self) -> list[str]:
-        """Where its figures will be, in the suite's results."""
-        folders = {"teacher": f"teachers/{self.teacher.name}"} | self.folders
-        return [folders[name] for name in self.missing]
+    def missing_files(self, results: str) -> list[str]:
+        """Where the evaluations will be that are missing, below the suite's results."""
+        files = {"teacher": Layout(results).teacher(self.teacher.name)}
+        files |= {name: RunFiles(f"{results}/{folder}") for name, folder in self.folders.items()}
+        return [files[name].evaluation for name in self.missing]
 
     def means(self, kind: str) -> dict[str, dict[str, Any]]:
         """All figures of "teacher", "baseline" and "fgd", as far as there are any.

@@ -18,25 +18,13 @@ from fgd import progress
 from fgd.errors import FGDError
 from fgd.evaluation.scores import coco_figures, detect, test_data
 from fgd.heads import heads
+from fgd.suite.settings import Collapse
 from fgd.training import ranks
 from fgd.training.ema import MovingAverage
 from fgd.training.step import Trainable
 
 _LOGGER = logging.getLogger(__name__)
 _LEAST = 0.01  # AP, as a fraction; what has not been above it cannot collapse
-
-
-@dataclass(frozen=True)
-class Collapse:
-    """What follows an AP far below an earlier one; the suite's `validation` section.
-
-    Attributes:
-        action: "report" only says so, "stop" ends the run.
-        below: the fraction of the best AP so far that counts as a collapse.
-    """
-
-    action: str = "report"
-    below: float = 0.5
 
 
 @dataclass

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
+from fgd.suite.settings import Watch as Policy
 from fgd.training import ranks
 from fgd.training.diagnosis import diagnose, not_finite_in, summary
 from fgd.training.state import Meta
@@ -30,25 +31,6 @@ from fgd.training.step import Trainable
 _LOGGER = logging.getLogger(__name__)
 RECENT = 100  # iterations whose median loss a spike is measured by
 _FEWEST = 20
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What follows a bad iteration; the suite's `watch` section.
-
-    Attributes:
-        nonfinite: after a loss or gradient that is not finite: "stop", "skip" (leave that batch
-            out) or "fall_back" (leave out every batch since the last state).
-        spike: after a loss of more than `factor` times its recent median; "report" only says so.
-        factor: see `spike`.
-        most: how often a run may leave batches out before it stops. Going back for something that
-            then does not happen again counts, too: it may happen for ever where no look shows it.
-    """
-
-    nonfinite: str = "stop"
-    spike: str = "report"
-    factor: float = 20
-    most: int = 3
 
 
 @dataclass

@@ -3,9 +3,8 @@
 from typing import Any
 
 from fgd.errors import FGDError
+from fgd.suite.settings import TOLERANCE
 from fgd.zoo import ZooModel
-
-TOLERANCE = 0.2  # AP points; the zoo rounds to 0.1
 
 
 def check_teacher(

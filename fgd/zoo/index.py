@@ -122,10 +122,18 @@ def hash_of(address: str) -> str:
     return match[1]
 
 
+def metafiles() -> list[Path]:
+    """The metafiles inside the installed mmdet."""
+    return sorted(_zoo_folder().glob("configs/*/metafile.yml"))
+
+
 @cache
 def _zoo() -> dict[str, tuple[dict, Path]]:
-    root = _package("mmdet") / ".mim"
-    return _read(sorted(root.glob("configs/*/metafile.yml")), root)
+    return _read(metafiles(), _zoo_folder())
+
+
+def _zoo_folder() -> Path:
+    return _package("mmdet") / ".mim"
 
 
 def _read(metafiles: list[Path], root: Path) -> dict[str, tuple[dict, Path]]:

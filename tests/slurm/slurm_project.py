@@ -41,7 +41,15 @@ class Run:
     def start(self) -> "Run":
         """Start the launcher, in a process group of its own as a terminal would."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [BIN / "fgd-cluster", "train", self.suite, ROW, self.config, "--on=slurm"]
+        command = [
+            BIN / "fgd-cluster",
+            "train",
+            self.suite,
+            ROW,
+            self.config,
+            "--arm=fgd",
+            "--on=slurm",
+        ]
         command += ["--work-dir", self.work_dir, "--out", self.out]
         log = (self.folder / "log.txt").open("a")
         self.process = subprocess.Popen(

@@ -18,9 +18,11 @@ from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
 from fgd.evaluation.scores import METRICS
 from fgd.recipe import compose, load_row
+from fgd.suite import settings
+from fgd.suite.settings import Collapse
 from fgd.training import train
 from fgd.training import validation as validation_module
-from fgd.training.validation import Collapse, Validation
+from fgd.training.validation import Validation
 from fgd.transferring import transfer
 
 FGD = Path(sys.executable).with_name("fgd")
@@ -30,7 +32,9 @@ FGD = Path(sys.executable).with_name("fgd")
 def config(tiny_suite, tmp_path):
     def write(row="retinanet_r50", arm="fgd", **section):
         torch.manual_seed(0)
-        suite = dataclasses.replace(tiny_suite, validation=section)
+        suite = dataclasses.replace(
+            tiny_suite, validation=settings.Validation(**section) if section else None
+        )
         training_config(suite, row, arm).dump(str(tmp_path / "config.py"))
         return tmp_path / "config.py"
 
@@ -173,7 +177,7 @@ def test_what_a_collapse_is(tmp_path, aps, below, collapsed):
     for number, ap in enumerate(aps, 1):
         entry = {"iter": number, "epoch": number, "box": {"AP": ap}}
         progress.append(tmp_path, entry, progress.VALIDATION)
-    validation = Validation(None, None, None, tmp_path, 1, 1, Collapse("stop", below))
+    validation = Validation(None, None, None, tmp_path, 1, 1, Collapse(action="stop", below=below))
     assert (validation._collapse() is not None) == collapsed
 
 
@@ -183,7 +187,7 @@ def test_an_old_collapse_is_not_told_again(tmp_path):
         entry = {"iter": 10 * epoch, "epoch": epoch, "box": {"AP": ap}}
         progress.append(tmp_path, entry, progress.VALIDATION)
     cfg = Config(dict(runner=dict(max_epochs=8)))
-    validation = Validation(cfg, None, None, tmp_path, 2, 10, Collapse("stop"))
+    validation = Validation(cfg, None, None, tmp_path, 2, 10, Collapse(action="stop"))
     assert validation.after_epoch(5) == {}
     assert validation.catch_up(45) == {}
     with pytest.raises(FGDError, match="epoch 4: box AP has collapsed"):

@@ -33,11 +33,8 @@ def directives(script):
 def test_a_job_is_submitted_with_the_settings(asked, command, tmp_path):
     command("srun", "exit 0")
     command("sbatch", "echo Submitted batch job 17")
-    settings = replace(
-        asked,
-        sbatch={"reservation": "july"},
-        setup=["module load cuda"],
-        signal_delay_s=200,
+    settings = asked.model_copy(
+        update=dict(sbatch={"reservation": "july"}, setup=["module load cuda"], signal_delay_s=200)
     )
     jobs = tmp_path / "jobs"
     assert Slurm().submit(TASK, settings, "mini.fcos_r50.fgd.1a2b3c", jobs) == "17"

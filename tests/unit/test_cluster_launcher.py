@@ -18,8 +18,8 @@ from cluster.task import TrainingTask
 from fgd import progress
 from fgd.errors import FGDError
 
-SETTINGS = ClusterSettings(poll_s=0, max_restarts=2)
-TWO_RANKS = replace(SETTINGS, nodes=2, gpus_per_node=1)
+SETTINGS = ClusterSettings(poll_s=1e-9, max_restarts=2)
+TWO_RANKS = SETTINGS.model_copy(update={"nodes": 2, "gpus_per_node": 1})
 
 PENDING = JobState("PENDING", reason="Resources")
 RUNNING = JobState("RUNNING", nodes="n1")
@@ -243,7 +243,7 @@ def test_a_job_of_which_one_rank_had_finished_failed(training, place):
 
 def test_a_job_is_judged_by_the_settings_that_it_was_submitted_with(training, place):
     # The suite has since been changed to one rank and a longer time limit.
-    earlier(training, "7", settings=replace(TWO_RANKS, timeout_min=90))
+    earlier(training, "7", settings=TWO_RANKS.model_copy(update={"timeout_min": 90}))
     place.jobs["7"] = [RUNNING, replace(FAILED, state="TIMEOUT")]
     with pytest.raises(FGDError, match=r"cluster\.timeout_min \(90\)"):
         launch(training, SETTINGS, "slurm")
@@ -454,7 +454,7 @@ def test_a_job_that_lost_its_node_is_followed_by_another(training, place):
 
 @pytest.mark.parametrize("restarts", [0, 2])
 def test_a_job_is_restarted_as_often_as_the_settings_allow(training, place, restarts):
-    settings = ClusterSettings(poll_s=0, max_restarts=restarts)
+    settings = ClusterSettings(poll_s=1e-9, max_restarts=restarts)
     place.coming = [[NODE_FAIL]] * 10
     with pytest.raises(FGDError, match=r"mini\.fcos_r50\.fgd: job .* a node failed"):
         launch(training, settings, "slurm")
@@ -652,7 +652,7 @@ def test_after_ctrl_c_the_same_again_submits_a_new_job(training, place):
 
 
 def test_ctrl_c_leaves_the_job_where_the_settings_say_so(training, place, told):
-    settings = ClusterSettings(poll_s=0, cancel_on_interrupt=False)
+    settings = ClusterSettings(poll_s=1e-9, cancel_on_interrupt=False)
     place.coming = [[RUNNING, KeyboardInterrupt, RUNNING, COMPLETED]]
     with pytest.raises(KeyboardInterrupt):
         launch(training, settings, "slurm")
@@ -671,7 +671,7 @@ def test_ctrl_c_while_submitting_cancels_what_was_submitted(training, place, can
     place.submit = submit
     place.lost_ids = ["7"]
     with pytest.raises(KeyboardInterrupt):
-        launch(training, ClusterSettings(poll_s=0, cancel_on_interrupt=cancel), "slurm")
+        launch(training, ClusterSettings(poll_s=1e-9, cancel_on_interrupt=cancel), "slurm")
     assert place.cancelled == ["7"]
     assert ends(training) == ["cancelled by Ctrl-C"]
 
@@ -683,6 +683,6 @@ def test_ctrl_c_before_anything_was_submitted(training, place, told, cancel):
 
     place.submit = submit
     with pytest.raises(KeyboardInterrupt):
-        launch(training, ClusterSettings(poll_s=0, cancel_on_interrupt=cancel), "slurm")
+        launch(training, ClusterSettings(poll_s=1e-9, cancel_on_interrupt=cancel), "slurm")
     assert told == ["interrupted; no job was submitted"]
     assert ends(training) == ["cancelled by Ctrl-C"]

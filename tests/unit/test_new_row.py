@@ -65,7 +65,7 @@ def test_the_written_row_is_composed_for_the_users_data(run, tmp_path):
         "results/own/backbones/resnet18x8.pth"
     )
     plan = recipe.plan(suite)
-    assert plan.teachers["teacher"].own.checkpoint.name == "teacher.pth"
+    assert plan.teachers["teacher"].source.checkpoint.name == "teacher.pth"
     assert Path(plan.backbones["resnet18x8"]).is_file()
 
 

@@ -16,7 +16,8 @@ from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.pair import alike, normalisation_of
-from fgd.suite import ARMS, load_suite
+from fgd.suite import ARMS, Run, load_suite
+from fgd.suite.plan import FromZoo, RowPlan, Teacher, TrainedHere
 
 FACTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "rows.yaml").read_text())
 ROWS = {facts["row"]: facts for facts in FACTS["rows"]}
@@ -88,17 +89,18 @@ def test_coco_schedule_is_the_published_one(row, arm):
 def test_coco_plan():
     plan = recipe.plan(SUITES["coco"])
     assert plan.rows == {
-        row: recipe.RowPlan(
+        row: RowPlan(
             row,
             row,
             facts["student"],
             facts["teacher"],
             facts["backbone"],
             ("box", "mask") if row == "mask_rcnn_r50" else ("box",),
+            facts["published"],
         )
         for row, facts in ROWS.items()
     }
-    assert plan.teachers == dict.fromkeys(FACTS["teachers"], recipe.TeacherPlan(trained=False))
+    assert plan.teachers == {name: Teacher(name, FromZoo()) for name in FACTS["teachers"]}
     assert plan.backbones == {key: each["name"] for key, each in FACTS["backbones"].items()}
 
 
@@ -231,18 +233,21 @@ def test_more_rows_are_the_published_ones(facts):
 def test_more_plan_trains_the_teacher_that_no_zoo_has():
     plan = recipe.plan(MORE)
     assert plan.rows == {
-        facts["row"]: recipe.RowPlan(
+        facts["row"]: RowPlan(
             facts["row"],
             facts["row"],
             facts["student"],
             facts["teacher"],
             facts["backbone"],
             tuple(facts["kinds"]),
+            facts["published"],
         )
         for facts in FACTS["more"]
     }
-    trained = {name: teacher for name, teacher in plan.teachers.items() if teacher.trained}
-    assert trained == {"solo_r101_fpn_3x_coco": recipe.TeacherPlan(True, "resnet101")}
+    trained = {
+        name: each.source for name, each in plan.teachers.items() if each.source != FromZoo()
+    }
+    assert trained == {"solo_r101_fpn_3x_coco": TrainedHere("resnet101")}
 
 
 def test_a_trained_teachers_schedule_is_its_own_at_the_suites_batch():
@@ -322,8 +327,8 @@ def test_seeds_change_the_seed_alone(tmp_path):
     assert (first.pop("seed"), second.pop("seed")) == (3, 5)
     assert first._cfg_dict == second._cfg_dict
     assert recipe.compose(suite, row, "fgd").training.seed == 3
-    assert suite.run_folder("a", "fgd", 3) == "results/mini/a/fgd"
-    assert suite.run_folder("a", "fgd", 5) == "results/mini/a/fgd/seed5"
+    assert suite.layout.run(Run("a", "fgd", 3)).folder == "results/mini/a/fgd"
+    assert suite.layout.run(Run("a", "fgd", 5)).folder == "results/mini/a/fgd/seed5"
     with pytest.raises(FGDError, match="suite mini has no seed 4: it has 3, 5"):
         recipe.compose(suite, row, "fgd", 4)
 
@@ -340,8 +345,7 @@ def _ablation(folder, content):
 def test_a_row_can_share_the_baseline_of_another(tmp_path):
     suite = _ablation(tmp_path, "baseline_of = 'retinanet_r50'\ndistill = dict(gamma=0.)")
     row = recipe.plan(suite).rows["ablation"]
-    assert row.folder("fgd/seed1") == "ablation/fgd/seed1"
-    assert row.folder("baseline/seed1") == "retinanet_r50/baseline/seed1"
+    assert (row.trained_by("fgd"), row.trained_by("baseline")) == ("ablation", "retinanet_r50")
     ablation = recipe.load_row("ablation", suite)
     distill = recipe.compose(suite, ablation, "fgd").training.model.distill
     assert (distill.gamma, distill.alpha) == (0, 1e-3)
@@ -382,9 +386,9 @@ def test_a_suite_can_stand_on_another(tmp_path):
     suite, mini = load_suite(top), load_suite(base)
     assert (suite.name, suite.seeds, suite.rows) == ("top", (1, 2), ("mine",))
     assert suite.row_files["mine"] == str(tmp_path / "below" / "mine.py")
-    assert suite.mini["schedule"] == mini.mini["schedule"] | {"grad_clip": 7}
-    assert suite.mini["student"] == {"epochs": 9}
-    assert suite.mini["detectors"] == mini.mini["detectors"]
+    assert suite.mini.schedule.said() == mini.mini.schedule.said() | {"grad_clip": 7}
+    assert suite.mini.student.epochs == 9
+    assert suite.mini.detectors == mini.mini.detectors
 
 
 def test_a_base_that_is_not_there_or_comes_back_to_itself_is_named(tmp_path):
@@ -465,7 +469,7 @@ def test_mini_levels_can_be_distilled(row):
         student, teacher = ([f.shape for f in model.extract_feat(image)] for model in models)
     assert student == teacher
     assert len(student) == 5
-    width = SUITES["mini"].mini["size"]["channels"]
+    width = SUITES["mini"].mini.size.channels
     for model in models:
         for level in ROWS[row]["levels"]:
             assert model.get_submodule(f"neck.fpn_convs.{level}.conv").out_channels == width
@@ -497,8 +501,9 @@ def test_mini_gfl_has_as_many_channels_a_group_as_the_zoos():
 def test_mini_plan_trains_teachers_and_backbones():
     plan = recipe.plan(SUITES["mini"])
     assert set(plan.teachers) == set(FACTS["teachers"])
-    assert all(teacher.trained for teacher in plan.teachers.values())
-    assert {teacher.backbone for teacher in plan.teachers.values()} <= set(plan.backbones)
+    sources = [teacher.source for teacher in plan.teachers.values()]
+    assert all(isinstance(source, TrainedHere) and source.least_ap == 20 for source in sources)
+    assert {source.backbone for source in sources} <= set(plan.backbones)
     assert {row.backbone for row in plan.rows.values()} <= set(plan.backbones)
     assert all(key == name for key, name in plan.backbones.items())
 

@@ -186,7 +186,7 @@ def test_figures_and_page_of_several_seeds_show_their_means(suite, tmp_path):
     suite = replace(suite, rows=("retinanet_r50",), seeds=(0, 1))
     for seed, ap in enumerate((0.30, 0.32)):
         for arm in ("baseline", "fgd"):
-            write_report(tmp_path / "retinanet_r50" / suite.run_name(arm, seed), ap)
+            write_report(tmp_path / "retinanet_r50" / suite.layout.run_name(arm, seed), ap)
     table = collect(suite, tmp_path)
     means = table.rows[0].means("box")
     assert list(means) == ["baseline", "fgd"]

@@ -50,6 +50,26 @@ def test_the_same_suite_by_another_spelling_of_its_path_has_nothing_to_do(finish
         assert finished.plan(suite=spelling) == {}, spelling
 
 
+def test_a_second_plan_imports_neither_torch_nor_mmcv(finished, tmp_path):
+    finished.plan()
+    for name in ("torch", "mmcv", "mmdet"):
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name} was imported')\n")
+    forbidding = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    result = finished.run("--dry-run", environment=forbidding)
+    assert "Nothing to be done" in result.stdout
+    finished.write_suite(tiny_suite() | {"samples_per_gpu": 2})
+    assert "mmcv was imported" in finished.run("--dry-run", environment=forbidding).stdout
+
+
+def test_a_rule_whose_command_is_written_otherwise_keeps_its_results(finished, tmp_path):
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".git", ".venv", "results", "data", "__pycache__")
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    rules = checkout / "workflow/rules/distill.smk"
+    rules.write_text(rules.read_text().replace("> {log:q} 2>&1", ">{log:q} 2>&1"))
+    assert finished.plan(checkout=checkout) == {}
+
+
 def test_evaluating_again_runs_evaluation_and_what_shows_it(finished):
     shown = {"table": 1, "figures": 1, "page": 1, "all": 1}
     assert finished.plan("--forcerun=evaluate") == {"evaluate": ARMS + 4, **shown}

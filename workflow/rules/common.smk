@@ -1,45 +1,29 @@
-"""What all rules share: the suites, what a path's wildcards name, and what jobs ask for."""
+"""What all rules share: the suites, and a way to ask for what their jobs are given."""
 
-import hashlib
-import json
 import os
 import re
 import shlex
-import shutil
 import sys
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from cluster import accounts, settings as cluster_settings
 from fgd import compat
 from fgd.errors import FGDError
-
-compat.quiet()  # before anything imports mmcv, which it silences
-from cluster import settings as cluster_settings
-from fgd import recipe
+from fgd.experiment import Experiment, jobs, load_experiment
 from fgd.method import method_id
 from fgd.suite import ARMS
-from fgd.suite import load_suite as read_suite
+from fgd.suite.layout import FIGURES, default_results
+
+compat.quiet()  # before anything imports mmcv, which it silences
 
 # Named for Snakemake's linter; the file says why it holds nothing.
 ENVIRONMENT = "../envs/fgd.yaml"
 
 # Rules call `fgd`, the one that was installed beside this Snakemake.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
-
-
-def explained(function):
-    """A user's error becomes Snakemake's own kind, which is printed without a traceback."""
-
-    @wraps(function)
-    def wrapper(*args):
-        try:
-            return function(*args)
-        except FGDError as error:
-            raise WorkflowError(f"error: {error}") from None
-
-    return wrapper
 
 
 def chosen_suite():
@@ -82,132 +66,53 @@ wildcard_constraints:
     table="table|demo",
 
 
+def explained(function, *arguments):
+    """What a function returns; a user's error becomes Snakemake's, printed without a traceback."""
+    try:
+        return function(*arguments)
+    except FGDError as error:
+        raise WorkflowError(f"error: {error}") from None
+
+
 @cache
-@explained
-def load_suite(name):
+def experiment(name):
     """A suite and what its rows need, checked before anything runs."""
-    suite = read_suite(SUITE_FILES[name])
-    if suite.results != f"results/{name}":
-        raise FGDError(
-            f"{SUITE_FILES[name]}: `results` has to be results/{name}, as the file is called"
-        )
-    cluster_settings.check(suite, SUITE_FILES[name])
-    needed = recipe.plan(suite)
-    owned = [
-        teacher.own.checkpoint for teacher in needed.teachers.values() if teacher.own
-    ]
-    owned += [path for path in needed.backbones.values() if "://" not in path]
-    for path in (SUITE_FILES[name], *owned):
-        if re.search("[{}]", str(path)):
-            raise FGDError(
-                f"{path}: Snakemake takes what stands in braces for a wildcard. Rename the file or "
-                "its folder"
-            )
-    return suite, needed
+    loaded = explained(load_experiment, SUITE_FILES[name])
+    explained(jobs.check_names, loaded, default_results(name))
+    explained(cluster_settings.check, loaded.suite, SUITE_FILES[name])
+    return loaded
+
+
+def of(wildcards, function, *arguments):
+    """What a function of fgd.experiment.jobs says of the suite that a path names."""
+    return explained(function, experiment(wildcards.suite), *arguments)
 
 
 def suite(wildcards):
-    return load_suite(wildcards.suite)[0]
-
-
-def plan(wildcards):
-    return load_suite(wildcards.suite)[1]
-
-
-@explained
-def row(wildcards):
-    """The row that a path names."""
-    rows = plan(wildcards).rows
-    if wildcards.row not in rows:
-        raise FGDError(f"suite {wildcards.suite} has no row {wildcards.row!r}")
-    return rows[wildcards.row]
-
-
-@explained
-def teacher(wildcards):
-    """The teacher that a path names."""
-    teachers = plan(wildcards).teachers
-    if wildcards.teacher not in teachers:
-        raise FGDError(f"suite {wildcards.suite} has no teacher {wildcards.teacher!r}")
-    return teachers[wildcards.teacher]
-
-
-def is_mini(wildcards):
-    return suite(wildcards).mini is not None
+    """What the file of the suite says that a path names."""
+    return experiment(wildcards.suite).suite
 
 
 def by_size(mini, full):
     """A resource of a suite on the mini set, and of one at full size."""
-    return lambda wildcards: mini if is_mini(wildcards) else full
+    return lambda wildcards: full if suite(wildcards).full_size else mini
 
 
-def training_processes(wildcards):
-    return suite(wildcards).gpus
+def from_cluster(key):
+    """A resource of single jobs that the suite's `cluster:` section names; empty if it does not."""
+    return lambda wildcards: cluster_settings.single_job(suite(wildcards), key)
+
+
+def evaluation_gpus(wildcards):
+    return cluster_settings.evaluation_gpus(suite(wildcards))
 
 
 def training_threads(wildcards):
     return suite(wildcards).gpus * (1 + suite(wildcards).workers_per_gpu)
 
 
-def evaluation_gpus(wildcards):
-    """GPUs of a single job that evaluates: none where the suite's trainings have none."""
-    return int((suite(wildcards).cluster or {}).get("gpus_per_node") != 0)
-
-
-def from_cluster(key):
-    """A resource of single jobs that the suite's `cluster:` section names; empty if it does not."""
-    return lambda wildcards: (suite(wildcards).cluster or {}).get(key, "")
-
-
-@explained
-def digest(wildcards):
-    """A hash of the configs that `fgd compose` would write.
-
-    A suite's file names many rows. As a parameter of the rules that compose, this hash makes a row
-    train anew exactly when its own recipe has changed.
-    """
-    if "teacher" in wildcards.keys():
-        configs = recipe.compose_teacher(suite(wildcards), wildcards.teacher)
-    else:
-        loaded = recipe.load_row(wildcards.row, suite(wildcards))
-        configs = recipe.compose(
-            suite(wildcards), loaded, wildcards.arm, seed(wildcards)
-        )
-    text = json.dumps([config.to_dict() for config in configs], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@explained
-def check_account():
-    """Whether Snakemake's Slurm executor will submit jobs under the suite's account.
-
-    It asks when it submits, in a thread whose errors nobody hears, and then waits for ever.
-    """
-    if workflow.executor_plugin.name != "slurm":
-        return
-    from snakemake_executor_plugin_slurm.accounts import test_account
-
-    account = (load_suite(SUITE)[0].cluster or {}).get("account")
-    place = f"{SUITE_FILES[SUITE]}: cluster.account"
-    if not account and shutil.which("sacct") is None:
-        raise FGDError(
-            f"{place}: none is given, and Snakemake's Slurm executor asks `sacct` for your last "
-            "one, which is not on this machine. Is this the cluster's login node? Where there is "
-            "no accounting, see docs/cluster.md"
-        )
-    try:
-        if account:
-            test_account(account, logger)
-    except (WorkflowError, FileNotFoundError) as error:
-        said = " ".join(str(error).removeprefix("WorkflowError:").split()).rstrip(".")
-        raise FGDError(
-            f"{place} ({account}): {said}. Name one of yours, or leave it out if your cluster "
-            "wants none"
-        ) from None
-
-
 # A wrong suite is refused before anything is planned.
 try:
-    load_suite(SUITE)
+    experiment(SUITE)
 except WorkflowError as error:
     sys.exit(str(error))

@@ -33,8 +33,8 @@ rule download_coco:
         mem_mb=2000,
         runtime=1440,
     params:
-        root=coco_root,
-        address=lambda wildcards: suite(wildcards).coco_address,
+        root=lambda w: of(w, jobs.coco_root),
+        address=lambda w: suite(w).coco_address,
     message:
         "Download COCO 2017 to {params.root}, what is not there yet"
     shell:
@@ -44,7 +44,7 @@ rule download_coco:
 
 rule check_data:
     input:
-        folder=data_folder,
+        folder=lambda w: of(w, jobs.data_folder, w.split),
     output:
         "results/{suite}/data/{split}.json",
     log:
@@ -61,10 +61,10 @@ rule check_data:
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     params:
-        annotations=lambda wildcards: data_files(wildcards)["ann_file"],
-        images=lambda wildcards: data_files(wildcards)["img_prefix"],
-        options=data_checks,
-        changed=data_changed,
+        annotations=lambda w: experiment(w.suite).splits[w.split].annotations,
+        images=lambda w: experiment(w.suite).splits[w.split].images,
+        options=lambda w: of(w, jobs.data_checks, w.split),
+        changed=lambda w: of(w, jobs.data_changed, w.split),
     message:
         "Check the {wildcards.split} set of suite {wildcards.suite}"
     shell:
@@ -87,8 +87,8 @@ rule train_backbone:
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     params:
-        iterations=lambda wildcards: suite(wildcards).mini["backbone"]["iterations"],
-        seed=lambda wildcards: suite(wildcards).seed,
+        iterations=lambda w: suite(w).mini.backbone.iterations,
+        seed=lambda w: suite(w).seed,
     message:
         "Train {wildcards.backbone} as a classifier of digits"
     shell:
@@ -123,8 +123,8 @@ rule download_backbone:
     input:
         # Nothing is fetched for data that cannot be trained on.
         data=ancient("results/{suite}/data/train.json"),
-        metafile=lambda wildcards: published(wildcards, "backbones", wildcards.backbone),
-        own=own_backbone,
+        metafile=lambda w: of(w, jobs.metafile, "backbones", w.backbone),
+        own=lambda w: of(w, jobs.own_backbone, w.backbone),
     output:
         "results/{suite}/backbones/{backbone}.pth",
     log:
@@ -137,8 +137,8 @@ rule download_backbone:
         mem_mb=2000,
         runtime=60,
     params:
-        name=lambda wildcards: plan(wildcards).backbones[wildcards.backbone],
-        index=lambda wildcards: index(wildcards, "backbones"),
+        name=lambda w: experiment(w.suite).plan.backbones[w.backbone],
+        index=lambda w: of(w, jobs.index, "backbones", w.backbone),
     message:
         "Download the backbone {params.name}"
     shell:

@@ -8,7 +8,7 @@ a killed one resumes where it was; the output appears when training is done.
 
 rule compose:
     input:
-        suite=lambda wildcards: ancient(SUITE_FILES[wildcards.suite]),
+        suite=lambda w: ancient(SUITE_FILES[w.suite]),
     output:
         config="results/{suite}/{row}/{arm}{seed}/config.py",
         student="results/{suite}/{row}/{arm}{seed}/student.py",
@@ -23,8 +23,8 @@ rule compose:
         runtime=10,
     params:
         folder=subpath(output.config, parent=True),
-        seed=seed,
-        digest=digest,
+        seed=lambda w: of(w, jobs.seed, w.row, w.arm + w.seed),
+        digest=lambda w: of(w, jobs.digest, w.row, w.arm + w.seed),
     message:
         "Compose the configs of {wildcards.row} ({wildcards.suite}, {wildcards.arm}{wildcards.seed})"
     shell:
@@ -36,12 +36,12 @@ rule distill:
     input:
         config="results/{suite}/{row}/fgd{seed}/config.py",
         data="results/{suite}/data/train.json",
-        backbone=lambda wildcards: backbone(wildcards, row(wildcards).backbone),
-        teacher=teacher_checkpoint,
+        backbone=lambda w: of(w, jobs.backbone, w.row),
+        teacher=lambda w: of(w, jobs.teacher_checkpoint, w.row),
         # Days of training wait for the teacher's own AP. Not `ancient`: Snakemake would not look
         # whether the teacher is another one while it is still to be checked. After another check of
         # the same teacher the launcher finds the training done.
-        checked=teacher_check,
+        checked=lambda w: of(w, jobs.teacher_checked, w.row),
     output:
         "results/{suite}/{row}/fgd{seed}/trained.pth",
     log:
@@ -54,18 +54,20 @@ rule distill:
     resources:
         mem_mb=by_size(4000, 64000),
         runtime=by_size(60, 4320),
-        gpus=training_processes,
+        gpus=lambda w: suite(w).gpus,
         launch_on="local",
     params:
-        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        suite=lambda w: SUITE_FILES[w.suite],
         work_dir="results/{suite}/{row}/fgd{seed}/run",
+        run=lambda w: of(w, Experiment.run, w.row, f"fgd{w.seed}"),
         # Another version of the method distils anew.
         method=method_id(),
     message:
         "Distil {wildcards.row}{wildcards.seed} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
-        "fgd-cluster train {params.suite:q} {wildcards.row:q} {input.config:q}"
-        " --on {resources.launch_on} --work-dir {params.work_dir:q} --out {output:q}"
+        "fgd-cluster train {params.suite:q} {params.run.row:q} {input.config:q}"
+        " --arm {params.run.arm} --seed {params.run.seed} --on {resources.launch_on}"
+        " --work-dir {params.work_dir:q} --out {output:q}"
         " > {log:q} 2>&1"
 
 
@@ -73,7 +75,7 @@ rule baseline:
     input:
         config="results/{suite}/{row}/baseline{seed}/config.py",
         data="results/{suite}/data/train.json",
-        backbone=lambda wildcards: backbone(wildcards, row(wildcards).backbone),
+        backbone=lambda w: of(w, jobs.backbone, w.row),
     output:
         "results/{suite}/{row}/baseline{seed}/trained.pth",
     log:
@@ -88,14 +90,16 @@ rule baseline:
     resources:
         mem_mb=by_size(4000, 64000),
         runtime=by_size(60, 4320),
-        gpus=training_processes,
+        gpus=lambda w: suite(w).gpus,
         launch_on="local",
     params:
-        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        suite=lambda w: SUITE_FILES[w.suite],
         work_dir="results/{suite}/{row}/baseline{seed}/run",
+        run=lambda w: of(w, Experiment.run, w.row, f"baseline{w.seed}"),
     message:
         "Train the baseline of {wildcards.row}{wildcards.seed} ({wildcards.suite}). Progress:\n    tail -f {log}"
     shell:
-        "fgd-cluster train {params.suite:q} {wildcards.row:q} {input.config:q}"
-        " --on {resources.launch_on} --work-dir {params.work_dir:q} --out {output:q}"
+        "fgd-cluster train {params.suite:q} {params.run.row:q} {input.config:q}"
+        " --arm {params.run.arm} --seed {params.run.seed} --on {resources.launch_on}"
+        " --work-dir {params.work_dir:q} --out {output:q}"
         " > {log:q} 2>&1"

@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        unpack(model_files),
+        unpack(lambda w: of(w, jobs.model_files, w.model)),
         data="results/{suite}/data/val.json",
     output:
         figures="results/{suite}/{model}/eval.json",

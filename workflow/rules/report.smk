@@ -6,9 +6,9 @@ What is marked with `report` is also in Snakemake's own report: `snakemake --rep
 
 rule table:
     input:
-        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
-        evaluations=evaluations,
-        checks=teacher_checks,
+        suite=lambda w: SUITE_FILES[w.suite],
+        evaluations=lambda w: of(w, jobs.evaluations, w.table),
+        checks=lambda w: of(w, jobs.teacher_checks, w.table),
     output:
         markdown="results/{suite}/{table}.md",
         csv=report(
@@ -31,7 +31,7 @@ rule table:
     params:
         results=subpath(output.markdown, parent=True),
         out=subpath(output.markdown, strip_suffix=".md"),
-        shown=shown,
+        shown=lambda w: of(w, jobs.shown),
     message:
         "Write the table {output.markdown}"
     # The table itself goes to the terminal, errors to the log.
@@ -41,10 +41,10 @@ rule table:
 
 rule pictures:
     input:
-        unpack(row_files),
+        unpack(lambda w: of(w, jobs.picture_files, w.row)),
         data="results/{suite}/data/val.json",
         # What the student started from: it is drawn before and after its training.
-        backbone=lambda wildcards: backbone(wildcards, row(wildcards).backbone),
+        backbone=lambda w: of(w, jobs.backbone, w.row),
     output:
         detections=report(
             "results/{suite}/pictures/{row}_detections.png",
@@ -72,8 +72,8 @@ rule pictures:
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     params:
-        annotations=lambda wildcards: data_files(wildcards)["ann_file"],
-        images=picture_images,
+        annotations=lambda w: experiment(w.suite).splits["val"].annotations,
+        images=lambda w: of(w, jobs.picture_images),
         out=subpath(output.detections, strip_suffix="_detections.png"),
     message:
         "Draw the pictures of {wildcards.row} ({wildcards.suite})"
@@ -88,8 +88,8 @@ rule pictures:
 
 rule figures:
     input:
-        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
-        evaluations=evaluations,
+        suite=lambda w: SUITE_FILES[w.suite],
+        evaluations=lambda w: of(w, jobs.evaluations),
     output:
         pdf=[f"results/{{suite}}/figures/{name}.pdf" for name in FIGURES],
         svg=[
@@ -113,7 +113,7 @@ rule figures:
     params:
         results="results/{suite}",
         out="results/{suite}/figures",
-        shown=shown,
+        shown=lambda w: of(w, jobs.shown),
     message:
         "Draw the figures of suite {wildcards.suite}"
     shell:
@@ -122,10 +122,10 @@ rule figures:
 
 rule page:
     input:
-        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        suite=lambda w: SUITE_FILES[w.suite],
         table="results/{suite}/table.tex",
         figures=rules.figures.output,
-        pictures=pictures,
+        pictures=lambda w: of(w, jobs.pictures),
     output:
         "results/{suite}/index.html",
     log:
@@ -140,7 +140,7 @@ rule page:
     params:
         results=subpath(output[0], parent=True),
         rows="",
-        shown=shown,
+        shown=lambda w: of(w, jobs.shown),
     message:
         "Write the page {output}"
     shell:
@@ -150,9 +150,9 @@ rule page:
 
 use rule page as demo_page with:
     input:
-        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        suite=lambda w: SUITE_FILES[w.suite],
         table="results/{suite}/demo.tex",
-        pictures=lambda wildcards: pictures(wildcards, DEMO_ROWS),
+        pictures=lambda w: of(w, jobs.pictures, "demo"),
     output:
         "results/{suite}/demo.html",
     log:
@@ -161,5 +161,5 @@ use rule page as demo_page with:
         "results/{suite}/benchmarks/demo_page.tsv"
     params:
         results=subpath(output[0], parent=True),
-        rows="".join(f" --row {name}" for name in DEMO_ROWS),
-        shown=shown,
+        rows="".join(f" --row {name}" for name in jobs.DEMO_ROWS),
+        shown=lambda w: of(w, jobs.shown),

@@ -7,7 +7,7 @@ publishes first, each as a metafile with a file:// address, so that the download
 
 rule compose_teacher:
     input:
-        suite=lambda wildcards: ancient(SUITE_FILES[wildcards.suite]),
+        suite=lambda w: ancient(SUITE_FILES[w.suite]),
     output:
         config="results/{suite}/teachers/{teacher}/config.py",
         detector="results/{suite}/teachers/{teacher}/detector.py",
@@ -22,7 +22,7 @@ rule compose_teacher:
         runtime=10,
     params:
         folder=subpath(output.config, parent=True),
-        digest=digest,
+        digest=lambda w: of(w, jobs.teacher_digest, w.teacher),
     message:
         "Compose the configs of teacher {wildcards.teacher} ({wildcards.suite})"
     shell:
@@ -34,7 +34,7 @@ rule train_teacher:
     input:
         config="results/{suite}/teachers/{teacher}/config.py",
         data="results/{suite}/data/train.json",
-        backbone=teacher_backbone,
+        backbone=lambda w: of(w, jobs.teacher_backbone, w.teacher),
     output:
         "results/{suite}/training/teachers/{teacher}/trained.pth",
     log:
@@ -47,10 +47,10 @@ rule train_teacher:
     resources:
         mem_mb=by_size(4000, 64000),
         runtime=by_size(60, 4320),
-        gpus=training_processes,
+        gpus=lambda w: suite(w).gpus,
         launch_on="local",
     params:
-        suite=lambda wildcards: SUITE_FILES[wildcards.suite],
+        suite=lambda w: SUITE_FILES[w.suite],
         work_dir="results/{suite}/training/teachers/{teacher}/run",
     message:
         "Train teacher {wildcards.teacher} ({wildcards.suite}). Progress:\n    tail -f {log}"
@@ -104,7 +104,7 @@ rule publish_teacher:
         runtime=10,
     params:
         index=subpath(output[0], parent=True),
-        least_ap=least_ap,
+        least_ap=lambda w: suite(w).least_ap,
     message:
         "Publish teacher {wildcards.teacher} in {params.index}"
     shell:
@@ -117,8 +117,8 @@ rule download_teacher:
     input:
         # Nothing is fetched for data that cannot be trained on.
         data=ancient("results/{suite}/data/train.json"),
-        metafile=lambda wildcards: published(wildcards, "teachers", wildcards.teacher),
-        own=own_checkpoint,
+        metafile=lambda w: of(w, jobs.metafile, "teachers", w.teacher),
+        own=lambda w: of(w, jobs.own_checkpoint, w.teacher),
     output:
         "results/{suite}/teachers/{teacher}/teacher.pth",
     log:
@@ -131,7 +131,7 @@ rule download_teacher:
         mem_mb=2000,
         runtime=60,
     params:
-        source=teacher_source,
+        source=lambda w: of(w, jobs.teacher_source, w.teacher),
     message:
         "Download teacher {wildcards.teacher} ({wildcards.suite})"
     shell:
@@ -145,7 +145,7 @@ rule check_teacher:
         config="results/{suite}/teachers/{teacher}/detector.py",
         checkpoint="results/{suite}/teachers/{teacher}/teacher.pth",
         data="results/{suite}/data/val.json",
-        metafile=lambda wildcards: published(wildcards, "teachers", wildcards.teacher),
+        metafile=lambda w: of(w, jobs.metafile, "teachers", w.teacher),
     output:
         "results/{suite}/teachers/{teacher}/checked.json",
     log:
@@ -162,8 +162,8 @@ rule check_teacher:
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     params:
-        promise=teacher_promise,
-        tolerance=lambda wildcards: suite(wildcards).teacher_tolerance,
+        promise=lambda w: of(w, jobs.teacher_promise, w.teacher),
+        tolerance=lambda w: suite(w).teacher_tolerance,
     message:
         "Compare teacher {wildcards.teacher} ({wildcards.suite}) with its published AP"
     shell:

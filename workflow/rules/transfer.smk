@@ -18,7 +18,7 @@ rule transfer:
         slurm_partition=from_cluster("partition"),
         slurm_account=from_cluster("account"),
     params:
-        name=student_name,
+        name=lambda w: jobs.student_name(w.row, w.arm + w.seed),
     message:
         "Transfer the student {params.name} ({wildcards.suite})"
     shell:
