@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from detectors import distiller, for_detector, suite_of
-from gpu_step import _batch, stepper
+from gpu_step import batch_for, stepper
 from loss import synchronize
 from torch.profiler import ProfilerActivity, profile
 from waits import synchronising_calls
@@ -19,7 +19,7 @@ def measure(device: str, row: str = "retinanet_r50") -> dict[str, Any]:
     found: dict[str, Any] = {}
     with suite_of("coco" if device == "cuda" else "mini") as suite:
         built = distiller(suite, row, place)
-        batch = for_detector(_batch(suite, place), built)
+        batch = for_detector(batch_for(suite, place), built)
         for precision in ("fp32", "bf16"):
             run = stepper(built, batch, place, precision)
             found[precision] = _profiled(run, device)

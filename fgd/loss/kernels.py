@@ -1,8 +1,9 @@
 """The two passes over the feature maps as Triton kernels; `plain` explains the mathematics.
 
 A program holds all channels of a few pixels, a tile, in registers and walks over several tiles:
-sums over channels are complete at once, and those over pixels stay in registers until its walk
-ends. A small kernel then merges what the programs found. All arithmetic is in float32.
+sums over channels are complete at once, and those over pixels are kept apart for each place of the
+tile, in registers, until its walk ends, for adding them up makes warps wait for each other. A small
+kernel then merges what the programs found. All arithmetic is in float32.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -18,8 +19,8 @@ from fgd.loss.plain import Reductions
 MAX_CHANNELS = 1024
 # Elements of a map that a program holds, and its warps: as much as fits into registers beside the
 # eight sums (ptxas reports no spill on sm_80 and sm_90).
-_TILE = 4096
-_WARPS = 16
+_TILE = 2048
+_WARPS = 8
 _PROGRAMS = 1024  # over all images: a few waves on any GPU
 
 
@@ -41,7 +42,7 @@ def reduce(
             scale, channels, pixels, tiles, *student.stride(), *teacher.stride(),
             BLOCK_C=triton.next_power_of_2(channels), BLOCK_P=tile, num_warps=_WARPS,
         )  # fmt: skip
-        _merge_kernel[(triton.cdiv(channels, 32), count)](
+        _merge_kernel[(triton.cdiv(channels, 32), count, 8)](
             partial, softmaxes, sums, normalizers, channels, programs, BLOCK_C=32, BLOCK_R=64
         )
     return Reductions(rows[:2], sums), (rows, normalizers)
@@ -121,14 +122,14 @@ def _reduce_kernel(
     c = tl.arange(0, BLOCK_C)
     w_s = tl.load(mask_s + c, mask=c < C, other=0.0).to(tl.float32)
     w_t = tl.load(mask_t + c, mask=c < C, other=0.0).to(tl.float32)
-    channel_s = tl.zeros([BLOCK_C], tl.float32)
-    channel_t = tl.zeros([BLOCK_C], tl.float32)
-    difference = tl.zeros([BLOCK_C], tl.float32)
-    squared = tl.zeros([BLOCK_C], tl.float32)
-    context_s = tl.zeros([BLOCK_C], tl.float32)
-    context_t = tl.zeros([BLOCK_C], tl.float32)
-    focal_0 = tl.zeros([BLOCK_C], tl.float32)
-    focal_1 = tl.zeros([BLOCK_C], tl.float32)
+    channel_s = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    channel_t = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    difference = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    squared = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    context_s = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    context_t = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    focal_0 = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    focal_1 = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
     peak_s = tl.full((), float("-inf"), tl.float32)
     peak_t = tl.full((), float("-inf"), tl.float32)
     peak_a = tl.full((), float("-inf"), tl.float32)
@@ -149,42 +150,42 @@ def _reduce_kernel(
         tl.store(row + images * P, spatial_t, mask=inside)
         tl.store(row + 2 * images * P, logits_s, mask=inside)
         tl.store(row + 3 * images * P, logits_t, mask=inside)
-        channel_s += tl.sum(tl.abs(s), axis=1)
-        channel_t += tl.sum(tl.abs(t), axis=1)
+        channel_s += tl.abs(s)
+        channel_t += tl.abs(t)
 
         beyond = float("-inf")
         weights, decay, peak_s, total_s = _weigh(
             tl.where(inside, logits_s, beyond), peak_s, total_s
         )
-        context_s = context_s * decay + tl.sum(weights[None, :] * s, axis=1)
+        context_s = context_s * decay + weights[None, :] * s
         weights, decay, peak_t, total_t = _weigh(
             tl.where(inside, logits_t, beyond), peak_t, total_t
         )
-        context_t = context_t * decay + tl.sum(weights[None, :] * t, axis=1)
+        context_t = context_t * decay + weights[None, :] * t
 
         d = s - t
-        difference += tl.sum(d, axis=1)
+        difference += d
         d = d * d
-        squared += tl.sum(d, axis=1)
+        squared += d
         weights, decay, peak_a, total_a = _weigh(
             tl.where(inside, scale * spatial_t, beyond), peak_a, total_a
         )
         mask = masks + 2 * image * P + p
         m_0 = weights * tl.load(mask, mask=inside, other=0.0)
         m_1 = weights * tl.load(mask + P, mask=inside, other=0.0)
-        focal_0 = focal_0 * decay + tl.sum(m_0[None, :] * d, axis=1)
-        focal_1 = focal_1 * decay + tl.sum(m_1[None, :] * d, axis=1)
+        focal_0 = focal_0 * decay + m_0[None, :] * d
+        focal_1 = focal_1 * decay + m_1[None, :] * d
 
     index = image * tl.num_programs(0) + program
     out = partial + index * 8 * C + c
-    tl.store(out, channel_s, mask=c < C)
-    tl.store(out + C, channel_t, mask=c < C)
-    tl.store(out + 2 * C, difference, mask=c < C)
-    tl.store(out + 3 * C, squared, mask=c < C)
-    tl.store(out + 4 * C, context_s, mask=c < C)
-    tl.store(out + 5 * C, context_t, mask=c < C)
-    tl.store(out + 6 * C, focal_0, mask=c < C)
-    tl.store(out + 7 * C, focal_1, mask=c < C)
+    tl.store(out, tl.sum(channel_s, axis=1), mask=c < C)
+    tl.store(out + C, tl.sum(channel_t, axis=1), mask=c < C)
+    tl.store(out + 2 * C, tl.sum(difference, axis=1), mask=c < C)
+    tl.store(out + 3 * C, tl.sum(squared, axis=1), mask=c < C)
+    tl.store(out + 4 * C, tl.sum(context_s, axis=1), mask=c < C)
+    tl.store(out + 5 * C, tl.sum(context_t, axis=1), mask=c < C)
+    tl.store(out + 6 * C, tl.sum(focal_0, axis=1), mask=c < C)
+    tl.store(out + 7 * C, tl.sum(focal_1, axis=1), mask=c < C)
     out = softmaxes + index * 6
     tl.store(out, peak_s)
     tl.store(out + 1, peak_t)
@@ -199,53 +200,44 @@ def _merge_kernel(
     partial, softmaxes, sums, normalizers, C, programs,
     BLOCK_C: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
-    """Sum over an image's programs; the log-sum-exp of its three softmaxes to `normalizers`."""
+    """One of the eight kinds of sum, over an image's programs.
+
+    The log-sum-exp of the softmax that weights it goes to `normalizers`.
+    """
     image, images = tl.program_id(1), tl.num_programs(1)
+    kind = tl.program_id(2)
     c = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    partial += image * programs * 8 * C
-    softmaxes += image * programs * 6
-    for kind in tl.static_range(8):
-        if kind < 4:
-            summed = _merge(partial, softmaxes, kind, -1, c, C, programs, BLOCK_C, BLOCK_R)[0]
-        else:
-            # 4 and 5 are weighted by the contexts' softmaxes, 6 and 7 both by the attention's.
-            summed, total, peak = _merge(
-                partial, softmaxes, kind, min(kind - 4, 2), c, C, programs, BLOCK_C, BLOCK_R
-            )
-            tl.store(normalizers + min(kind - 4, 2) * images + image, peak + tl.log(total))
-            summed /= total
-        tl.store(sums + (kind * images + image) * C + c, summed, mask=c < C)
-
-
-@triton.jit
-def _merge(
-    partial, softmaxes, kind: tl.constexpr, softmax: tl.constexpr, c, C, programs,
-    BLOCK_C: tl.constexpr, BLOCK_R: tl.constexpr,
-):  # fmt: skip
-    """One kind of sum over all programs, and total and peak of the softmax that weights it."""
+    r = tl.arange(0, BLOCK_R)
+    partial += (image * programs * 8 + kind) * C
     peak = tl.full((), float("-inf"), tl.float32)
     total = tl.full((), 0.0, tl.float32)
     summed = tl.zeros([BLOCK_C], tl.float32)
-    r = tl.arange(0, BLOCK_R)
-    if softmax >= 0:
+    # 4 and 5 are weighted by the contexts' softmaxes, 6 and 7 both by the attention's.
+    softmax = tl.minimum(tl.maximum(kind - 4, 0), 2)
+    softmaxes += image * programs * 6 + softmax
+    if kind >= 4:
         for first in range(0, programs, BLOCK_R):
-            one = softmaxes + (first + r) * 6 + softmax
-            found = tl.load(one, mask=first + r < programs, other=float("-inf"))
+            found = tl.load(
+                softmaxes + (first + r) * 6, mask=first + r < programs, other=float("-inf")
+            )
             peak = tl.maximum(peak, tl.max(found, axis=0))
     for first in range(0, programs, BLOCK_R):
         there = first + r < programs
         values = tl.load(
-            partial + ((first + r) * 8 + kind)[:, None] * C + c[None, :],
+            partial + (first + r)[:, None] * 8 * C + c[None, :],
             mask=there[:, None] & (c < C)[None, :],
             other=0.0,
         )
-        if softmax >= 0:
-            one = softmaxes + (first + r) * 6 + softmax
+        if kind >= 4:
+            one = softmaxes + (first + r) * 6
             factor = tl.exp(tl.load(one, mask=there, other=float("-inf")) - peak)
             total += tl.sum(factor * tl.load(one + 3, mask=there, other=0.0), axis=0)
             values *= factor[:, None]
         summed += tl.sum(values, axis=0)
-    return summed, total, peak
+    if kind >= 4:
+        tl.store(normalizers + softmax * images + image, peak + tl.log(total))
+        summed /= total
+    tl.store(sums + (kind * images + image) * C + c, summed, mask=c < C)
 
 
 @triton.jit
@@ -278,8 +270,8 @@ def _gradient_kernel(
     norm_s = tl.load(normalizers + image)
     norm_t = tl.load(normalizers + images + image)
     norm_a = tl.load(normalizers + 2 * images + image)
-    grad_mask_s = tl.zeros([BLOCK_C], tl.float32)
-    grad_mask_t = tl.zeros([BLOCK_C], tl.float32)
+    grad_mask_s = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    grad_mask_t = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
 
     for tile in range(tiles):
         p = (program * tiles + tile) * BLOCK_P + tl.arange(0, BLOCK_P)
@@ -295,8 +287,8 @@ def _gradient_kernel(
         # From the contexts through their softmax to the logits, and to the logits' weights.
         logits_s = p_s * (tl.sum(grad_context_s[:, None] * s, axis=0) - mean_s)
         logits_t = p_t * (tl.sum(grad_context_t[:, None] * t, axis=0) - mean_t)
-        grad_mask_s += tl.sum(logits_s[None, :] * s, axis=1)
-        grad_mask_t += tl.sum(logits_t[None, :] * t, axis=1)
+        grad_mask_s += logits_s[None, :] * s
+        grad_mask_t += logits_t[None, :] * t
 
         # The sums of squares.
         attention = 2 * tl.exp(scale * spatial_t - norm_a)
@@ -321,5 +313,5 @@ def _gradient_kernel(
         )
 
     out = partial + (image * tl.num_programs(0) + program) * 2 * C + c
-    tl.store(out, grad_mask_s, mask=c < C)
-    tl.store(out + C, grad_mask_t, mask=c < C)
+    tl.store(out, tl.sum(grad_mask_s, axis=1), mask=c < C)
+    tl.store(out + C, tl.sum(grad_mask_t, axis=1), mask=c < C)
