@@ -1,9 +1,8 @@
 """The two passes over the feature maps as Triton kernels; `plain` explains the mathematics.
 
 A program holds all channels of a few pixels, a tile, in registers and walks over several tiles:
-sums over channels are complete at once, and those over pixels are kept apart for each place of the
-tile, in registers, until its walk ends, for adding them up makes warps wait for each other. A small
-kernel then merges what the programs found. All arithmetic is in float32.
+sums over channels are complete at once, and those over pixels stay in registers until its walk
+ends. A small kernel then merges what the programs found. All arithmetic is in float32.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -19,8 +18,8 @@ from fgd.loss.plain import Reductions
 MAX_CHANNELS = 1024
 # Elements of a map that a program holds, and its warps: as much as fits into registers beside the
 # eight sums (ptxas reports no spill on sm_80 and sm_90).
-_TILE = 2048
-_WARPS = 8
+_TILE = 4096
+_WARPS = 16
 _PROGRAMS = 1024  # over all images: a few waves on any GPU
 
 
@@ -122,14 +121,14 @@ def _reduce_kernel(
     c = tl.arange(0, BLOCK_C)
     w_s = tl.load(mask_s + c, mask=c < C, other=0.0).to(tl.float32)
     w_t = tl.load(mask_t + c, mask=c < C, other=0.0).to(tl.float32)
-    channel_s = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
-    channel_t = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
-    difference = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
-    squared = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
-    context_s = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
-    context_t = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
-    focal_0 = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
-    focal_1 = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    channel_s = tl.zeros([BLOCK_C], tl.float32)
+    channel_t = tl.zeros([BLOCK_C], tl.float32)
+    difference = tl.zeros([BLOCK_C], tl.float32)
+    squared = tl.zeros([BLOCK_C], tl.float32)
+    context_s = tl.zeros([BLOCK_C], tl.float32)
+    context_t = tl.zeros([BLOCK_C], tl.float32)
+    focal_0 = tl.zeros([BLOCK_C], tl.float32)
+    focal_1 = tl.zeros([BLOCK_C], tl.float32)
     peak_s = tl.full((), float("-inf"), tl.float32)
     peak_t = tl.full((), float("-inf"), tl.float32)
     peak_a = tl.full((), float("-inf"), tl.float32)
@@ -150,42 +149,42 @@ def _reduce_kernel(
         tl.store(row + images * P, spatial_t, mask=inside)
         tl.store(row + 2 * images * P, logits_s, mask=inside)
         tl.store(row + 3 * images * P, logits_t, mask=inside)
-        channel_s += tl.abs(s)
-        channel_t += tl.abs(t)
+        channel_s += tl.sum(tl.abs(s), axis=1)
+        channel_t += tl.sum(tl.abs(t), axis=1)
 
         beyond = float("-inf")
         weights, decay, peak_s, total_s = _weigh(
             tl.where(inside, logits_s, beyond), peak_s, total_s
         )
-        context_s = context_s * decay + weights[None, :] * s
+        context_s = context_s * decay + tl.sum(weights[None, :] * s, axis=1)
         weights, decay, peak_t, total_t = _weigh(
             tl.where(inside, logits_t, beyond), peak_t, total_t
         )
-        context_t = context_t * decay + weights[None, :] * t
+        context_t = context_t * decay + tl.sum(weights[None, :] * t, axis=1)
 
         d = s - t
-        difference += d
+        difference += tl.sum(d, axis=1)
         d = d * d
-        squared += d
+        squared += tl.sum(d, axis=1)
         weights, decay, peak_a, total_a = _weigh(
             tl.where(inside, scale * spatial_t, beyond), peak_a, total_a
         )
         mask = masks + 2 * image * P + p
         m_0 = weights * tl.load(mask, mask=inside, other=0.0)
         m_1 = weights * tl.load(mask + P, mask=inside, other=0.0)
-        focal_0 = focal_0 * decay + m_0[None, :] * d
-        focal_1 = focal_1 * decay + m_1[None, :] * d
+        focal_0 = focal_0 * decay + tl.sum(m_0[None, :] * d, axis=1)
+        focal_1 = focal_1 * decay + tl.sum(m_1[None, :] * d, axis=1)
 
     index = image * tl.num_programs(0) + program
     out = partial + index * 8 * C + c
-    tl.store(out, tl.sum(channel_s, axis=1), mask=c < C)
-    tl.store(out + C, tl.sum(channel_t, axis=1), mask=c < C)
-    tl.store(out + 2 * C, tl.sum(difference, axis=1), mask=c < C)
-    tl.store(out + 3 * C, tl.sum(squared, axis=1), mask=c < C)
-    tl.store(out + 4 * C, tl.sum(context_s, axis=1), mask=c < C)
-    tl.store(out + 5 * C, tl.sum(context_t, axis=1), mask=c < C)
-    tl.store(out + 6 * C, tl.sum(focal_0, axis=1), mask=c < C)
-    tl.store(out + 7 * C, tl.sum(focal_1, axis=1), mask=c < C)
+    tl.store(out, channel_s, mask=c < C)
+    tl.store(out + C, channel_t, mask=c < C)
+    tl.store(out + 2 * C, difference, mask=c < C)
+    tl.store(out + 3 * C, squared, mask=c < C)
+    tl.store(out + 4 * C, context_s, mask=c < C)
+    tl.store(out + 5 * C, context_t, mask=c < C)
+    tl.store(out + 6 * C, focal_0, mask=c < C)
+    tl.store(out + 7 * C, focal_1, mask=c < C)
     out = softmaxes + index * 6
     tl.store(out, peak_s)
     tl.store(out + 1, peak_t)
@@ -270,8 +269,8 @@ def _gradient_kernel(
     norm_s = tl.load(normalizers + image)
     norm_t = tl.load(normalizers + images + image)
     norm_a = tl.load(normalizers + 2 * images + image)
-    grad_mask_s = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
-    grad_mask_t = tl.zeros([BLOCK_C, BLOCK_P], tl.float32)
+    grad_mask_s = tl.zeros([BLOCK_C], tl.float32)
+    grad_mask_t = tl.zeros([BLOCK_C], tl.float32)
 
     for tile in range(tiles):
         p = (program * tiles + tile) * BLOCK_P + tl.arange(0, BLOCK_P)
@@ -287,8 +286,8 @@ def _gradient_kernel(
         # From the contexts through their softmax to the logits, and to the logits' weights.
         logits_s = p_s * (tl.sum(grad_context_s[:, None] * s, axis=0) - mean_s)
         logits_t = p_t * (tl.sum(grad_context_t[:, None] * t, axis=0) - mean_t)
-        grad_mask_s += logits_s[None, :] * s
-        grad_mask_t += logits_t[None, :] * t
+        grad_mask_s += tl.sum(logits_s[None, :] * s, axis=1)
+        grad_mask_t += tl.sum(logits_t[None, :] * t, axis=1)
 
         # The sums of squares.
         attention = 2 * tl.exp(scale * spatial_t - norm_a)
@@ -313,5 +312,5 @@ def _gradient_kernel(
         )
 
     out = partial + (image * tl.num_programs(0) + program) * 2 * C + c
-    tl.store(out, tl.sum(grad_mask_s, axis=1), mask=c < C)
-    tl.store(out + C, tl.sum(grad_mask_t, axis=1), mask=c < C)
+    tl.store(out, grad_mask_s, mask=c < C)
+    tl.store(out + C, grad_mask_t, mask=c < C)
