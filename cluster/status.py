@@ -67,9 +67,9 @@ def lines(suite: Suite) -> list[Line]:
     for name, row in experiment.plan.rows.items():
         for run in (Run(name, arm, seed) for arm in ARMS for seed in suite.seeds):
             if row.trained_by(run.arm) == name:  # not a baseline that it shares
-                files = layout.run(run)
+                trained = layout.run(run)
                 title = layout.run_name(run.arm, run.seed)
-                found.append(_line(name, title, files, Path(files.evaluation)))
+                found.append(_line(name, title, trained, Path(trained.evaluation)))
     return found
 
 

@@ -87,7 +87,7 @@ def _with_init_cfg(config: Config) -> Config:
     both; of them mmdet builds none.
     """
     model = config.get("model")
-    if isinstance(model, dict) and model.get("pretrained"):
+    if isinstance(model, ConfigDict) and model.get("pretrained"):
         checkpoint = model.pop("pretrained")
         model.backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=checkpoint)
     return config

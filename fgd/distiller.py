@@ -81,8 +81,8 @@ class FGDDistiller(BaseDetector):
         self.distill_losses = PyramidLoss(
             {
                 loss_name(level): FGDLoss(
-                    student_taps[level].out_channels,
-                    teacher_taps[level].out_channels,
+                    _channels(student_taps[level]),
+                    _channels(teacher_taps[level]),
                     **settings,
                 )
                 for level in self.levels
@@ -185,8 +185,13 @@ def loss_name(level: int) -> str:
 
 
 def _member(role: str, model: dict, detector: nn.Module, taps: dict[int, nn.Module]) -> Member:
-    levels = {level: Level(channels=module.out_channels) for level, module in taps.items()}
+    levels = {level: Level(channels=_channels(module)) for level, module in taps.items()}
     return Member(role, model, measured=levels, tensors=shapes(detector))
+
+
+def _channels(convolution: nn.Module) -> int:
+    channels: Any = convolution.out_channels  # torch declares any attribute a tensor or a module
+    return channels
 
 
 def _has_plain_convolutions(module: nn.Module) -> bool:

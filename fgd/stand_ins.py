@@ -55,7 +55,7 @@ def _no_bytes(*_: Any) -> bytes:
 
 # Class by the name that a pickle has for what it stands for, as torch's `add_safe_globals` takes
 # it. numpy 2 renamed its core; mmengine's histories name their methods with getattr.
-NAMES: list[tuple[Callable, str]] = [
+NAMES: list[Callable | tuple[Callable, str]] = [
     *((_Array, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
     *((_Scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     (_Type, "numpy.dtype"),
@@ -87,7 +87,8 @@ def make_plain(containers: list[Any]) -> None:
 def plain(value: Any, depth: int = 0) -> Any:
     """A number, text or list for a stand-in of numpy's, None for any other; else the value."""
     if isinstance(value, _Scalar):
-        values = _values(*_of_length(value.arguments, 2), shape=())
+        kind, data = _of_length(value.arguments, 2)
+        values = _values(kind, data, ())
         return values if not isinstance(values, list) else None
     if isinstance(value, _Array):
         _, shape, kind, fortran, data = _of_length(value.state, 5)

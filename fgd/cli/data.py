@@ -140,7 +140,8 @@ def data_clean(
     classes: list[str] | None,
     dry_run: bool,
     out: Path | None,
-    **options: bool | None,
+    corners: bool | None,
+    **options: bool,
 ) -> None:
     """Write ANNOTATIONS mended, as `fgd data check` wants them, and say what was changed.
 
@@ -157,7 +158,7 @@ def data_clean(
         raise click.UsageError("--like and --classes say the same; give one")
     if (out is None) != dry_run:
         raise click.UsageError("give --out, or --dry-run")
-    report = clean(annotations, images, out, like=like, classes=classes, **options)
+    report = clean(annotations, images, out, like=like, classes=classes, corners=corners, **options)
     for kind, example in report.examples.items():
         click.echo(f"{report.counts[kind]:6} {kind}, for example {example}")
     if report.left_out:

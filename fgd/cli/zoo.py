@@ -51,8 +51,8 @@ def zoo_show(name: str, as_json: bool) -> None:
 
     model = find(name)
     config = known_config(name).model
-    levels = Member("teacher", config).levels if config.get("neck") else None
-    levels = (levels or {}).values()
+    known = Member("teacher", config).levels if config.get("neck") else None
+    levels = list((known or {}).values())
     channels = {level.channels for level in levels}
     cached = cached_file(model.address)
     entry = _entry(model) | {
@@ -95,7 +95,9 @@ def _parameters(name: str, model: Any) -> int:
     class RealLinspace(TorchFunctionMode):
         """Transformers of mmdet read the rates of their dropped paths off a linspace."""
 
-        def __torch_function__(self, func, types, args=(), kwargs=None):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
             device = {"device": "cpu"} if func is torch.linspace else {}
             return func(*args, **device | (kwargs or {}))
 

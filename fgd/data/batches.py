@@ -24,8 +24,8 @@ class WatchedLoader(DataLoader):
         self._annotation_file = annotation_file
         super().__init__(**settings)
 
-    def __iter__(self) -> Iterator[Any]:
-        """The batches of a pass.
+    def __iter__(self) -> Any:
+        """The batches of a pass, by torch's own iterator.
 
         Raises:
             FGDError: the annotation file has changed.

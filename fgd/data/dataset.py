@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from mmdet.datasets import CocoDataset, build_dataset
 from mmdet.datasets.api_wrappers import COCO
-from torch.utils.data import Dataset
 
 from fgd.data.index import CROWD, DROPPED, Index, find, stamp
 from fgd.errors import FGDError
@@ -60,6 +59,8 @@ class IndexedCocoDataset(CocoDataset):
         index: folder of the annotation file's index.
         settings: CocoDataset's, as far as `build` knows them.
     """
+
+    data_infos: Any  # as mmdet has it: positions until it has filtered them, then what is there
 
     def __init__(self, index: str, **settings: Any) -> None:
         self._index = Index(Path(index))
@@ -130,7 +131,7 @@ class IndexedCocoDataset(CocoDataset):
         self.flag = (width / height > 1).astype(np.uint8)
 
 
-class _Images(Sequence):
+class _Images:
     """mmdet's `data_infos`, each made when it is asked for."""
 
     def __init__(self, index: Index, positions: np.ndarray) -> None:
@@ -150,7 +151,7 @@ class _Images(Sequence):
 
 def build(
     settings: dict, prepare: Callable[[AnnotationFile], None] | None = None, **defaults: Any
-) -> Dataset:
+) -> Any:
     """mmdet's `build_dataset`, on an index where there is one.
 
     Args:

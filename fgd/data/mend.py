@@ -187,15 +187,15 @@ def mend_names(file: Path, folder: Path, images: Entries, report: Report) -> Non
         mended = name
         if "\\" in name and not (folder / name).is_file():
             mended = name.replace("\\", "/")
-        mended = _inside(folder, mended)
-        if mended is None:
+        inside = _inside(folder, mended)
+        if inside is None:
             raise FGDError(
                 f"{file}: image {image.get('id')!r}: file_name {name!r} leads out of the image "
                 f"folder {folder}. Give the folder that holds all images, or names relative to it"
             )
-        if mended != name:
-            image["file_name"] = mended
-            report.add("file name relative to the image folder", f"{name} is {mended}")
+        if inside != name:
+            image["file_name"] = inside
+            report.add("file name relative to the image folder", f"{name} is {inside}")
 
 
 def _inside(folder: Path, name: str) -> str | None:

@@ -168,7 +168,10 @@ def _fill(pad: mmdet.Pad | None) -> tuple[float, float, float] | None:
     # OpenCV, which pads, takes a number alone for the first channel.
     values = tuple(value) if isinstance(value, list | tuple) else (value, 0, 0)
     whole = all(float(each).is_integer() and 0 <= each <= 255 for each in values)
-    return tuple(map(float, values)) if whole and len(values) == 3 else None
+    if not whole or len(values) != 3:
+        return None
+    first, second, third = map(float, values)
+    return first, second, third
 
 
 def _finish_of(normalize: mmdet.Normalize | None, fill: tuple[float, float, float]) -> Finish:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mmcv import Config
+from mmcv import Config, ConfigDict
 from mmdet.datasets import DATASETS, CocoDataset
 
 from fgd.classes import Names, config_classes
@@ -18,7 +18,7 @@ from fgd.heads import heads
 _AS_COCO = ("load_annotations", "format_results", "results2json", "_det2json", "_segm2json")
 
 
-def located(cfg: Config, config: str | Path) -> Config:
+def located(cfg: Config, config: str | Path) -> ConfigDict:
     """The settings of the test set, its paths as mmdet joins them with `data_root`.
 
     Raises:
@@ -26,7 +26,7 @@ def located(cfg: Config, config: str | Path) -> Config:
     """
     test = cfg.data.test
     place = f"{config}: data.test"
-    if not isinstance(test, dict) or "datasets" in test or "dataset" in test:
+    if not isinstance(test, ConfigDict) or "datasets" in test or "dataset" in test:
         raise FGDError(f"{place} is {_kind(test)}; evaluate takes one test set: give a config each")
     kind = _type(test, place)
     if not issubclass(kind, CocoDataset) or any(_own(kind, name) for name in _AS_COCO):
@@ -63,6 +63,11 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
     classes = config_classes(test.get("classes"), f"{place}.classes")
     if classes is None:
         classes = config_classes(_type(test, place).CLASSES, f"{place}.type {test.type}: CLASSES")
+    if classes is None:
+        raise FGDError(
+            f"{place} names no classes, and nor does its type {test.type}; give `classes`, in the "
+            "order of the model's labels"
+        )
     for head in heads(cfg.model).values():
         if head.get("num_classes") not in (None, len(classes)):
             raise FGDError(
@@ -80,7 +85,7 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
     return classes
 
 
-def _type(test: dict[str, Any], place: str) -> type:
+def _type(test: dict[str, Any], place: str) -> type[Any]:
     if "type" not in test:
         raise FGDError(f"{place} has no type; expected that of a data set, such as CocoDataset")
     kind = DATASETS.get(test["type"])

@@ -9,7 +9,7 @@ and those below 0 are lost.
 from collections.abc import Iterable
 from typing import Any
 
-from torch.utils.data import Dataset
+from mmdet.datasets import CocoDataset
 
 from fgd.data.boxes import is_number
 from fgd.errors import FGDError
@@ -23,7 +23,7 @@ class Truth:
         images: the numbers of the images.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: CocoDataset) -> None:
         """Number what an mmdet CocoDataset has loaded.
 
         Raises:

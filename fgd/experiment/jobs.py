@@ -16,7 +16,7 @@ from pathlib import Path
 from fgd.errors import FGDError
 from fgd.experiment.experiment import Experiment
 from fgd.suite import ARMS, Run
-from fgd.suite.layout import PICTURES
+from fgd.suite.layout import PICTURES, RunFiles, TeacherFiles
 from fgd.suite.plan import FromZoo, OwnFiles, TrainedHere
 
 # Two rows that show a one-stage and a two-stage detector in minutes.
@@ -34,9 +34,9 @@ def check_names(experiment: Experiment, results: str) -> None:
     if suite.results != results:
         raise FGDError(f"{suite.file}: `results` has to be {results}, as the file is called")
     sources = [teacher.source for teacher in experiment.plan.teachers.values()]
-    paths = [source.checkpoint for source in sources if isinstance(source, OwnFiles)]
-    paths += [path for path in experiment.plan.backbones.values() if "://" not in path]
-    for path in (suite.file, *paths):
+    checkpoints = [source.checkpoint for source in sources if isinstance(source, OwnFiles)]
+    backbones = [path for path in experiment.plan.backbones.values() if "://" not in path]
+    for path in (suite.file, *checkpoints, *backbones):
         if re.search("[{}]", str(path)):
             raise FGDError(
                 f"{path}: Snakemake takes what stands in braces for a wildcard. Rename the file or "
@@ -180,6 +180,7 @@ def student_name(row: str, run: str) -> str:
 def model_files(experiment: Experiment, model: str) -> dict[str, str]:
     """Config and checkpoint of what a path names: teachers/<name>, or a run's folder."""
     folder, _, name = model.partition("/")
+    files: TeacherFiles | RunFiles
     if folder == "teachers":
         files = experiment.layout.teacher(name)
     else:

@@ -39,7 +39,7 @@ def checked(wish: Wish, masks: set[str]) -> Data:
     Raises:
         FGDError: something is wrong with them.
     """
-    splits = {"train": wish.train, "val": wish.val}
+    splits = wish.splits
     if not wish.clean:
         train, val = _reports(wish, splits, masks)
         return Data(splits, {}, tuple(train["per_class"]), train["images"], _notes(train, val))

@@ -70,11 +70,13 @@ def fit(wish: Wish, classes: tuple[str, ...]) -> Fit:
     )
     levels = list(pair.common_levels() if wish.levels is None else wish.levels)
     pair.check_levels(levels)
-    ours, maps = (member.levels[levels[0]] for member in (pair.student, pair.teacher))
-    strides = ", ".join(f"{pair.student.levels[level].stride:g}" for level in levels)
+    ours, maps = pair.student.measured, pair.teacher.measured
+    assert ours is not None and maps is not None  # of built detectors
+    strides = ", ".join(f"{ours[level].stride:g}" for level in levels)
     notes.append(
         f"levels    {', '.join(map(str, levels))} with strides {strides}; "
-        f"{ours.channels} channels in the student, {maps.channels} in the teacher"
+        f"{ours[levels[0]].channels} channels in the student, {maps[levels[0]].channels} in the "
+        "teacher"
     )
     inherits, others, reason = _inherits(wish, pair)
     notes.append(f"inherit   {reason}")

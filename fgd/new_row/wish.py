@@ -57,6 +57,12 @@ class Wish:
     samples_per_gpu: int | None = None
 
     @property
+    def splits(self) -> dict[str, Split]:
+        """The data that are named, "train" and "val"."""
+        named = {"train": self.train, "val": self.val}
+        return {name: split for name, split in named.items() if split is not None}
+
+    @property
     def suite(self) -> Path:
         """The suite's file."""
         return self.folder / f"{self.folder.absolute().name}.yaml"

@@ -6,7 +6,7 @@
 """
 
 from fgd.pair.normalisation import Normalisation, alike, normalisation_of
-from fgd.pair.pair import Level, Member, Pair
+from fgd.pair.pair import Level, Member, Pair, Shape
 from fgd.pair.strides import level_strides
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Member",
     "Normalisation",
     "Pair",
+    "Shape",
     "alike",
     "level_strides",
     "normalisation_of",

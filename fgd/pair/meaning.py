@@ -90,7 +90,7 @@ def _parts(path: str, ours: Any, theirs: Any, exceptions: list[str]) -> Iterator
     if not isinstance(ours, dict) or not isinstance(theirs, dict):
         return
     kind, other = (part.get("type") for part in (ours, theirs))
-    if _SAME.get(kind, kind) != _SAME.get(other, other):
+    if _plain(kind) != _plain(other):
         yield _line(f"{path}.type", kind, other)
         return
     for key in sorted((ours.keys() | theirs.keys()) - {*_NOT_INHERITED}):
@@ -150,7 +150,8 @@ def _default(part: dict, key: str) -> Any:
     found = (
         registry.get(part.get("type", "")) for registry in (MODELS, BBOX_CODERS, PRIOR_GENERATORS)
     )
-    for kind in next(filter(None, found), object).__mro__:
+    kinds: tuple[Any, ...] = next(filter(None, found), object).__mro__
+    for kind in kinds:
         parameter = inspect.signature(kind.__init__).parameters.get(key)
         if parameter is not None and parameter.default is not parameter.empty:
             return parameter.default

@@ -63,7 +63,8 @@ class Member:
 
     @property
     def inheritable(self) -> dict[str, Shape]:
-        """Shapes of everything but the backbone."""
+        """Shapes of everything but the backbone, of a detector that was built."""
+        assert self.tensors is not None
         return {name: s for name, s in self.tensors.items() if not name.startswith("backbone.")}
 
 
@@ -97,7 +98,7 @@ class Pair:
             data: the data set, for an error.
         """
         for member in self._members:
-            known = number_of_classes(member.model)
+            known = None if member.model is None else number_of_classes(member.model)
             if known is None:
                 raise self._refused(
                     f"{member} tells no classes apart: expected a detector with a bbox_head or a "
@@ -136,25 +137,29 @@ class Pair:
         )
 
     def common_levels(self) -> list[int]:
-        """The levels that both have, however large their feature maps are."""
-        return sorted(self.student.levels.keys() & self.teacher.levels.keys())
+        """The levels that both are known to have, however large their feature maps are."""
+        ours, theirs = (member.levels or {} for member in self._members)
+        return sorted(ours.keys() & theirs.keys())
 
     def check_levels(self, levels: Iterable[int]) -> None:
         """Whether both have these levels, and feature maps of the same size there."""
         levels = list(levels)
         for member in self._members:
             known = member.levels
-            absent = [] if known is None else [level for level in levels if level not in known]
+            if known is None:
+                continue
+            absent = [level for level in levels if level not in known]
             if absent:
                 raise self._refused(
                     f"distill.levels has {absent[0]}, but {member} has the FPN levels "
                     f"{min(known)} to {max(known)}"
                 )
-        if self.student.levels is None or self.teacher.levels is None:
+        students, teachers = self.student.levels, self.teacher.levels
+        if students is None or teachers is None:
             return  # the distiller measures both before it trains
         for level in levels:
-            ours, theirs = (member.levels[level].stride for member in self._members)
-            if None not in (ours, theirs) and ours != theirs:
+            ours, theirs = students[level].stride, teachers[level].stride
+            if ours is not None and theirs is not None and ours != theirs:
                 raise self._refused(
                     f"FPN level {level} has stride {ours:g} in {self.student} and {theirs:g} in "
                     f"{self.teacher}: their features differ in height and width. Choose detectors "
@@ -174,8 +179,8 @@ class Pair:
                 if member.levels is None:
                     continue
                 known = member.levels[level]
-                side = int(size / known.stride)
-                expected = (known.channels or shape[0], side, side)
+                side = None if known.stride is None else int(size / known.stride)
+                expected = (known.channels or shape[0], side or shape[1], side or shape[2])
                 if shape != expected:
                     raise self._refused(
                         f"FPN level {level} of {member}: expected features of {_shape(expected)} "

@@ -8,7 +8,7 @@ from itertools import accumulate
 from operator import mul
 
 # Backbones whose stages have a stride each: what comes before the first, and mmdet's defaults.
-_RESNET = (4, (1, 2, 2, 2))  # a stem of a convolution and a pooling
+_RESNET: tuple[int, tuple[int, ...]] = (4, (1, 2, 2, 2))  # a stem of a convolution and a pooling
 _STAGED = dict.fromkeys(
     ("ResNet", "ResNeXt", "Res2Net", "ResNeSt", "DetectoRS_ResNet", "DetectoRS_ResNeXt"), _RESNET
 ) | {
@@ -19,7 +19,7 @@ _STAGED = dict.fromkeys(
     "PyramidVisionTransformerV2": (1, (4, 2, 2, 2)),
 }
 # Others: the stride of each output that `out_indices` can name, and mmdet's default of that.
-_FIXED = {
+_FIXED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "HRNet": ((4, 8, 16, 32), (0, 1, 2, 3)),
     "EfficientNet": ((2, 2, 4, 8, 16, 32, 32), (6,)),
     "MobileNetV2": ((2, 4, 8, 16, 16, 32, 32, 32), (1, 2, 4, 7)),
@@ -72,7 +72,7 @@ def _backbone_strides(backbone: dict) -> list[int] | None:
     if kind in _STAGED:
         stem, default = _STAGED[kind]
         stages = list(backbone.get("strides") or default)[: backbone.get("num_stages", 4)]
-        outputs = list(accumulate(stages, mul, initial=stem))[1:]
+        outputs = tuple(accumulate(stages, mul, initial=stem))[1:]
         indices = backbone.get("out_indices", (0, 1, 2, 3))
     elif kind in _FIXED:
         outputs, default = _FIXED[kind]

@@ -1,12 +1,17 @@
 """Where features are taken from a built detector, and what they are like there."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from fgd.errors import FGDError
 from fgd.pair.pair import Level, Member, Shape
+
+if TYPE_CHECKING:
+    from mmdet.models.detectors import BaseDetector  # takes seconds, and only `built` is of it
 
 FPN_TAPS = "neck.fpn_convs.{level}.conv"  # where the published code takes features of an FPN
 _IMAGE = 128  # pixels; every level of an FPN still has one
@@ -39,7 +44,7 @@ def record_outputs(modules: dict[int, nn.Module]) -> dict[int, Tensor]:
     """Keep each module's latest output in the returned dictionary, by level."""
     outputs: dict[int, Tensor] = {}
 
-    def recorder(level: int):
+    def recorder(level: int) -> Callable[[nn.Module, tuple, Tensor], None]:
         def record(module: nn.Module, inputs: tuple, output: Tensor) -> None:
             outputs[level] = output
 
@@ -61,7 +66,9 @@ def measured(features: dict[int, Tensor], size: int) -> dict[int, Level]:
 
 
 @torch.no_grad()
-def built(role: str, name: str, model: dict, detector: nn.Module, taps: str = FPN_TAPS) -> Member:
+def built(
+    role: str, name: str, model: dict, detector: "BaseDetector", taps: str = FPN_TAPS
+) -> Member:
     """A built detector as a member of a pair; its backbone and neck are run on a small image.
 
     Args:

@@ -17,7 +17,7 @@ from fgd.checkpoint import read_checkpoint
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError, listing
 from fgd.files import write_text
-from fgd.pair import Member, Pair, level_strides
+from fgd.pair import Member, Pair, Shape, level_strides
 from fgd.proof.complexity import IMAGE, Complexity, complexity
 from fgd.proof.data import make_backbone, make_teacher, rehearsal_suite
 from fgd.recipe.config_text import config_text
@@ -31,8 +31,8 @@ class Level:
 
     level: int
     stride: int
-    student: tuple[int, int, int]
-    teacher: tuple[int, int, int]
+    student: Shape
+    teacher: Shape
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,7 @@ def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]
         for level, (ours, theirs) in _features(distiller, size).items()
     }
     pair.check_features(shapes, size)
-    strides = {level: features.stride for level, features in pair.student.levels.items()}
-    return [Level(level, strides[level], *both) for level, both in shapes.items()]
+    return [Level(level, size // both[0][-1], *both) for level, both in shapes.items()]
 
 
 def check_gradients(

@@ -8,6 +8,7 @@ from fgd.errors import FGDError, suggestion
 from fgd.pair import Member, Pair, normalisation_of
 from fgd.recipe.data import data_classes, split_of
 from fgd.recipe.detectors import backbone_checkpoint
+from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import Row, load_row
 from fgd.suite import Suite, rate
 from fgd.zoo import find
@@ -64,10 +65,14 @@ def check_backbone(row: Row, student: dict) -> None:
         )
 
 
-def check_obtainable(suite: Suite, row: Row) -> None:
-    """Whether a teacher that the suite does not train has weights somewhere."""
-    if row.teacher in row.own:
-        if row.own[row.teacher].checkpoint is None:
+def check_obtainable(suite: Suite, row: Row, own: OwnDetector | None) -> None:
+    """Whether a teacher that the suite does not train has weights somewhere.
+
+    Args:
+        own: the teacher, if it is the user's own files.
+    """
+    if own is not None:
+        if own.checkpoint is None:
             raise FGDError(
                 f"row {row.name}: its teacher {row.teacher} is a config alone. Name its weights, "
                 "too (teacher = dict(config='...', checkpoint='...')), or add it to train_teachers "

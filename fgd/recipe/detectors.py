@@ -73,7 +73,7 @@ def mini_detector(suite: Suite, name: str) -> MiniDetector:
     Raises:
         FGDError: it says nothing.
     """
-    sizes = suite.mini.detectors
+    sizes = {} if suite.mini is None else suite.mini.detectors
     if name not in sizes:
         raise FGDError(
             f"suite {suite.name}: mini.detectors has no entry for {name!r}; add its depth and "

@@ -51,7 +51,11 @@ def plan(suite: Suite) -> Plan:
         FGDError: a row is unknown or does not fit together.
     """
     owned = own_detectors(suite)
-    rows, teachers, backbones, detectors, masks = {}, {}, {}, {}, set()
+    rows: dict[str, RowPlan] = {}
+    teachers: dict[str, Teacher] = {}
+    backbones: dict[str, str] = {}
+    detectors: dict[str, Detector] = {}
+    masks: set[str] = set()
     check_stated_rates(suite)
     for name in suite.rows:
         row = load_row(name, suite)
@@ -61,11 +65,13 @@ def plan(suite: Suite) -> Plan:
         _check_baseline(suite, row)
         check_backbone(row, student.model)
         backbone = _add_backbone(backbones, student.model)
+        source: Source
         if suite.trains(row.teacher):
             source = TrainedHere(_add_backbone(backbones, teacher.model), suite.least_ap)
         else:
-            check_obtainable(suite, row)
-            source = _brought(owned.get(row.teacher))
+            own = owned.get(row.teacher)
+            check_obtainable(suite, row, own)
+            source = _brought(own)
         for detector, model, learns in (
             (row.student, student.model, True),
             (row.teacher, teacher.model, suite.trains(row.teacher)),
@@ -148,7 +154,10 @@ def _backbone_words(backbone: dict) -> str:
 
 def _brought(own: OwnDetector | None) -> Source:
     """Where a teacher comes from that the suite does not train."""
-    return FromZoo() if own is None else OwnFiles(own.checkpoint, own.sha256, own.ap)
+    if own is None:
+        return FromZoo()
+    assert own.checkpoint is not None  # as `check_obtainable` says
+    return OwnFiles(own.checkpoint, own.sha256, own.ap)
 
 
 def _digest(composed: Composed) -> str:

@@ -100,7 +100,7 @@ def device_hours(suite: Suite, table: Table, results: Path) -> dict[str, float]:
     layout = suite.layout.at(results)
     folders = {folder for row in table.rows for folder in row.folders.values()}
     teachers = {row.teacher.name for row in table.rows}
-    trainings = {
+    trainings: dict[str, list[TrainingFiles]] = {
         "students": [RunFiles(f"{results}/{folder}") for folder in sorted(folders)],
         "teachers": [layout.teacher_training(name) for name in sorted(teachers)],
     }

@@ -76,9 +76,10 @@ class Row:
 
     def missing_files(self, results: str) -> list[str]:
         """Where the evaluations will be that are missing, below the suite's results."""
-        files = {"teacher": Layout(results).teacher(self.teacher.name)}
-        files |= {name: RunFiles(f"{results}/{folder}") for name, folder in self.folders.items()}
-        return [files[name].evaluation for name in self.missing]
+        files = {"teacher": Layout(results).teacher(self.teacher.name).evaluation}
+        for name, folder in self.folders.items():
+            files[name] = RunFiles(f"{results}/{folder}").evaluation
+        return [files[name] for name in self.missing]
 
     def means(self, kind: str) -> dict[str, dict[str, Any]]:
         """All figures of "teacher", "baseline" and "fgd", as far as there are any.

@@ -7,14 +7,13 @@ import sys
 from typing import Any
 
 import torch.distributed as dist
-from torch.utils.data import Dataset
 
 from fgd.data.dataset import AnnotationFile, build
 from fgd.data.index import find
 from fgd.data.pixels import finish_on_device
 
 
-def training_set(settings: dict[str, Any], logger: logging.Logger) -> Dataset:
+def training_set(settings: dict[str, Any], logger: logging.Logger) -> Any:
     """mmdet's data set of a config, which gives the same samples.
 
     `fgd data check` writes the index; where nobody has, the first process of each node does. It

@@ -7,7 +7,8 @@ of worker processes nor the point of interruption can change what the network se
 
 import random
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ from torch.utils.data import Dataset, Sampler
 from fgd.training import ranks
 
 
-class SampleKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SampleKey:
     """What the sampler hands to the dataset: an index and the seed of its augmentations."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+    index: int
     seed: int
 
 

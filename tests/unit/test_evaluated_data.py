@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mmcv import Config
+from mmdet.datasets import DATASETS, CocoDataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import coco_worlds
@@ -12,6 +13,13 @@ import coco_worlds
 from fgd.classes import checkpoint_classes, compare, config_classes
 from fgd.errors import FGDError
 from fgd.evaluation.test_set import check_test_set
+
+
+@DATASETS.register_module()
+class NamelessDataset(CocoDataset):
+    """mmdet then takes the categories of the file, whatever they are."""
+
+    CLASSES = None
 
 
 @pytest.fixture
@@ -57,6 +65,7 @@ def test_a_sound_one_has_its_classes(check, tmp_path):
     ("change", "message"),
     [
         (put(classes=None), r"has 80 names .* the model tells 2 classes apart"),
+        (put(classes=None, type="NamelessDataset"), r"names no classes, .* give `classes`"),
         (put(classes=("cat", "Dog")), r"no category is named 'Dog'.*its categories are cat, dog"),
         (put(classes=("cat",)), r"data\.test\.classes has 1 names \(cat\), and the model tells 2"),
         (put(classes="cat"), r"is the text 'cat', .* tuple with a comma: \('cat',\)"),
