@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from fgd.report.runs import Run, thin
-from fgd.table import Figures, Row, Table
+from fgd.table import Metrics, Row, Table
 
 SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
 # By the model of a row: distinguishable in grey, and by people who do not see red or green apart.
@@ -48,14 +48,14 @@ def ap_figure(table: Table, style: Style) -> Figure:
     """The table as a picture: every row from its baseline to FGD, and where its teacher is."""
     lines = _lines(table)
     figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.95)
-    for place, (_, figures) in enumerate(lines):
-        _from_to(axes, place, figures.teacher_ap, figures.baseline_ap, figures.fgd_ap)
-        if figures.gain is not None:
-            right = max(figures.fgd_ap or 0, figures.baseline_ap or 0)
-            teacher = figures.teacher_ap or 0
+    for place, (_, metrics) in enumerate(lines):
+        _from_to(axes, place, metrics.teacher_ap, metrics.baseline_ap, metrics.fgd_ap)
+        if metrics.gain is not None:
+            right = max(metrics.fgd_ap or 0, metrics.baseline_ap or 0)
+            teacher = metrics.teacher_ap or 0
             if right <= teacher < right + _WORDS:
                 right = teacher
-            words = f"{figures.gain:+.1f}".replace("-", "\u2212")  # a minus
+            words = f"{metrics.gain:+.1f}".replace("-", "\u2212")  # a minus
             axes.annotate(
                 words, (right, place), (7, 0), textcoords="offset points", va="center",
                 fontsize=8, color=style.ink,
@@ -71,11 +71,11 @@ def gains_figure(table: Table, style: Style) -> Figure:
     lines = _lines(table)
     figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.75)
     axes.axvline(0, color=style.ink, lw=0.8)
-    for place, (_, figures) in enumerate(lines):
-        there = [gain for gain in figures.gains if gain is not None]
+    for place, (_, metrics) in enumerate(lines):
+        there = [gain for gain in metrics.gains if gain is not None]
         axes.scatter(there, [place] * len(there), 30, COLOURS["fgd"], alpha=0.6, linewidths=0)
-        if figures.gain is not None:
-            axes.scatter([figures.gain], [place], 120, style.ink, marker="|", linewidths=2)
+        if metrics.gain is not None:
+            axes.scatter([metrics.gain], [place], 120, style.ink, marker="|", linewidths=2)
     _name_lines(axes, [name for name, _ in lines])
     axes.set_xlabel("AP gained over the baseline")
     return figure
@@ -116,7 +116,7 @@ def curves_figure(run: Run, style: Style) -> Figure | None:
     """The terms of the loss, AP and the learning rate over the epochs; None without a log."""
     if not run.log:
         return None
-    heights = [4, 2, 1] if run.figures else [4, 1]
+    heights = [4, 2, 1] if run.validation else [4, 1]
     figure = Figure(figsize=(_WIDTH, 0.5 * sum(heights) + 0.9), layout="constrained")
     axes, *aps, rate = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     for each in (axes, *aps, rate):
@@ -181,12 +181,12 @@ def is_distillation(term: str) -> bool:
     return term.startswith("loss_fgd")
 
 
-def _lines(table: Table) -> list[tuple[str, Figures]]:
+def _lines(table: Table) -> list[tuple[str, Metrics]]:
     """A line a row and kind of AP, with its name."""
     return [
-        (row.name if kind == main_kind(row) else f"{row.name}, {kind}", figures)
+        (row.name if kind == main_kind(row) else f"{row.name}, {kind}", metrics)
         for row in table.rows
-        for kind, figures in row.figures.items()
+        for kind, metrics in row.metrics.items()
     ]
 
 
@@ -236,8 +236,8 @@ def _draw_sizes(axes: Axes, row: Row, style: Style) -> None:
     # -1 is COCO's word for "no object of that size".
     sizes = {key: name for key, name in SIZES.items() if _any_has(measured, key)}
     width = 0.8 / max(len(measured), 1)
-    for number, (who, figures) in enumerate(measured.items()):
-        values = [100 * max(figures.get(key, -1), 0) for key in sizes]
+    for number, (who, metrics) in enumerate(measured.items()):
+        values = [100 * max(metrics.get(key, -1), 0) for key in sizes]
         places = [place + (number - (len(measured) - 1) / 2) * width for place in range(len(sizes))]
         bars = axes.bar(places, values, 0.92 * width, color=COLOURS[who], label=NAMES[who])
         axes.bar_label(bars, fmt="%.0f", fontsize=6.5, padding=1, color=style.ink)
@@ -248,7 +248,7 @@ def _draw_sizes(axes: Axes, row: Row, style: Style) -> None:
 
 
 def _any_has(measured: dict[str, dict[str, float]], key: str) -> bool:
-    return any(figures.get(key, -1) >= 0 for figures in measured.values())
+    return any(metrics.get(key, -1) >= 0 for metrics in measured.values())
 
 
 def _grid(table: Table, style: Style, draw: Callable[[Axes, Row], None]) -> Figure:
@@ -343,10 +343,10 @@ def _literal(texts: list) -> None:
 
 def main_kind(row: Row) -> str:
     """What a row's detectors are compared by: "box", or "mask" where they have no boxes."""
-    return next(iter(row.figures))
+    return next(iter(row.metrics))
 
 
-def _per_class(figures: dict[str, Any]) -> dict[str, float]:
+def _per_class(metrics: dict[str, Any]) -> dict[str, float]:
     """AP in points by class name; empty if it was not evaluated."""
-    values = figures.get("per_class") or {}
+    values = metrics.get("per_class") or {}
     return {name: 100 * value for name, value in values.items() if value >= 0}
