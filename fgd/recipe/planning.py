@@ -174,16 +174,16 @@ def _check_baseline(suite: Suite, row: Row) -> None:
     """Whether the row's student, trained alone, is the student of the row that it names."""
     if row.baseline_of is None:
         return
-    place = f"row {row.name}: baseline_of {row.baseline_of!r}"
+    origin = f"row {row.name}: baseline_of {row.baseline_of!r}"
     if row.baseline_of not in suite.rows:
-        raise FGDError(f"{place}: the suite has no such row; it has {', '.join(suite.rows)}")
+        raise FGDError(f"{origin}: the suite has no such row; it has {', '.join(suite.rows)}")
     other = load_row(row.baseline_of, suite)
     if other.baseline_of is not None:
-        raise FGDError(f"{place}: that row has no baseline of its own; name {other.baseline_of!r}")
+        raise FGDError(f"{origin}: that row has no baseline of its own; name {other.baseline_of!r}")
     ours, theirs = (compose(suite, each, "baseline").detector.to_dict() for each in (row, other))
     differing = sorted(key for key in ours if ours[key] != theirs[key])
     if differing:
         raise FGDError(
-            f"{place}: the two students are not trained alike, they differ in "
+            f"{origin}: the two students are not trained alike, they differ in "
             f"{', '.join(differing)}. Leave the key out, and the row trains a baseline of its own"
         )
