@@ -28,8 +28,9 @@ def config_classes(value: Any, origin: str) -> Names | None:
     if isinstance(value, str):
         if not Path(value).is_file():
             raise FGDError(
-                f"{origin} is the text {value!r}, which mmdet takes for the path of a file of class "
-                f"names, and there is none. A class alone is a tuple with a comma: ({value!r},)"
+                f"{origin} is the text {value!r}, which mmdet takes for the path of a file of "
+                f"class names, and there is none. A class alone is a tuple with a comma: "
+                f"({value!r},)"
             )
         value = Path(value).read_text(encoding="utf-8").splitlines()
     return _names(value, origin)

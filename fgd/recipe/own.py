@@ -79,7 +79,7 @@ def merge(groups: list[dict[str, OwnDetector]], origin: str) -> dict[str, OwnDet
     """All of them by name.
 
     Raises:
-        FGDError: two detectors have one name; `place` is the file that names both.
+        FGDError: two detectors have one name; `origin` is the file that names both.
     """
     merged: dict[str, OwnDetector] = {}
     for group in groups:
