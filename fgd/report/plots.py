@@ -48,8 +48,8 @@ def ap_figure(table: Table, style: Style) -> Figure:
     """The table as a picture: every row from its baseline to FGD, and where its teacher is."""
     lines = _lines(table)
     figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.95)
-    for place, (_, metrics) in enumerate(lines):
-        _from_to(axes, place, metrics.teacher_ap, metrics.baseline_ap, metrics.fgd_ap)
+    for position, (_, metrics) in enumerate(lines):
+        _from_to(axes, position, metrics.teacher_ap, metrics.baseline_ap, metrics.fgd_ap)
         if metrics.gain is not None:
             right = max(metrics.fgd_ap or 0, metrics.baseline_ap or 0)
             teacher = metrics.teacher_ap or 0
@@ -57,7 +57,7 @@ def ap_figure(table: Table, style: Style) -> Figure:
                 right = teacher
             words = f"{metrics.gain:+.1f}".replace("-", "\u2212")  # a minus
             axes.annotate(
-                words, (right, place), (7, 0), textcoords="offset points", va="center",
+                words, (right, position), (7, 0), textcoords="offset points", va="center",
                 fontsize=8, color=style.ink,
             )  # fmt: skip
     _name_lines(axes, [name for name, _ in lines])
@@ -71,11 +71,11 @@ def gains_figure(table: Table, style: Style) -> Figure:
     lines = _lines(table)
     figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.75)
     axes.axvline(0, color=style.ink, lw=0.8)
-    for place, (_, metrics) in enumerate(lines):
+    for position, (_, metrics) in enumerate(lines):
         there = [gain for gain in metrics.gains if gain is not None]
-        axes.scatter(there, [place] * len(there), 30, COLOURS["fgd"], alpha=0.6, linewidths=0)
+        axes.scatter(there, [position] * len(there), 30, COLOURS["fgd"], alpha=0.6, linewidths=0)
         if metrics.gain is not None:
-            axes.scatter([metrics.gain], [place], 120, style.ink, marker="|", linewidths=2)
+            axes.scatter([metrics.gain], [position], 120, style.ink, marker="|", linewidths=2)
     _name_lines(axes, [name for name, _ in lines])
     axes.set_xlabel("AP gained over the baseline")
     return figure
@@ -103,9 +103,9 @@ def classes_figure(row: Row, style: Style) -> Figure | None:
 
     names.sort(key=gain, reverse=True)
     figure, axes = _new(style, _WIDTH, 0.19 * len(names) + 0.9)
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         teacher, baseline, fgd = (by_class[who].get(name) for who in _FROM_TO)
-        _from_to(axes, place, teacher, baseline, fgd, size=22)
+        _from_to(axes, position, teacher, baseline, fgd, size=22)
     _name_lines(axes, names)
     axes.set_xlabel("AP")
     _legend_above(axes, style)
@@ -238,8 +238,9 @@ def _draw_sizes(axes: Axes, row: Row, style: Style) -> None:
     width = 0.8 / max(len(measured), 1)
     for number, (who, metrics) in enumerate(measured.items()):
         values = [100 * max(metrics.get(key, -1), 0) for key in sizes]
-        places = [place + (number - (len(measured) - 1) / 2) * width for place in range(len(sizes))]
-        bars = axes.bar(places, values, 0.92 * width, color=COLOURS[who], label=NAMES[who])
+        offset = (number - (len(measured) - 1) / 2) * width
+        positions = [position + offset for position in range(len(sizes))]
+        bars = axes.bar(positions, values, 0.92 * width, color=COLOURS[who], label=NAMES[who])
         axes.bar_label(bars, fmt="%.0f", fontsize=6.5, padding=1, color=style.ink)
     axes.set_xticks(range(len(sizes)), sizes.values())
     axes.grid(axis="x", visible=False)
@@ -256,12 +257,12 @@ def _grid(table: Table, style: Style, draw: Callable[[Axes, Row], None]) -> Figu
     columns = min(4, len(table.rows))
     lines = -(-len(table.rows) // columns)
     figure = Figure(figsize=(1.9 * columns, 1.65 * lines + 0.3), layout="constrained")
-    places = figure.subplots(lines, columns, squeeze=False).flat
-    for axes, row in zip(places, table.rows, strict=False):
+    subplots = figure.subplots(lines, columns, squeeze=False).flat
+    for axes, row in zip(subplots, table.rows, strict=False):
         _dress(axes, style)
         draw(axes, row)
         axes.set_title(row.name, fontsize=8, color=style.ink, parse_math=False)
-    for axes in list(places)[len(table.rows) :]:
+    for axes in list(subplots)[len(table.rows) :]:
         axes.remove()
     handles, labels = _distinct(figure.axes)
     if handles:
@@ -273,15 +274,15 @@ def _grid(table: Table, style: Style, draw: Callable[[Axes, Row], None]) -> Figu
 
 def _distinct(axes: list[Axes]) -> tuple[list[Artist], list[str]]:
     found: dict[str, Artist] = {}
-    for place in axes:
-        for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     return list(found.values()), list(found)
 
 
 def _from_to(
     axes: Axes,
-    place: float,
+    position: float,
     teacher: float | None,
     baseline: float | None,
     fgd: float | None,
@@ -289,13 +290,13 @@ def _from_to(
 ) -> None:
     """Baseline and FGD on a line, with a thick one between them; the teacher is a tick."""
     if baseline is not None and fgd is not None:
-        axes.plot([baseline, fgd], [place, place], color=COLOURS["fgd"], lw=2.5, alpha=0.45)
+        axes.plot([baseline, fgd], [position, position], color=COLOURS["fgd"], lw=2.5, alpha=0.45)
     for who, value, marker in (
         ("teacher", teacher, "|"), ("baseline", baseline, "o"), ("fgd", fgd, "o"),
     ):  # fmt: skip
         if value is not None:
             axes.scatter(
-                [value], [place], 2.5 * size if marker == "|" else size, COLOURS[who],
+                [value], [position], 2.5 * size if marker == "|" else size, COLOURS[who],
                 marker=marker, label=NAMES[who], zorder=3, linewidths=2 if marker == "|" else 0,
             )  # fmt: skip
 
