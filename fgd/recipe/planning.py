@@ -25,7 +25,7 @@ from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import Row, load_row
 from fgd.suite import ARMS, Run, Suite
 from fgd.suite.plan import (
-    Detector,
+    DetectorInfo,
     FromZoo,
     OwnFiles,
     Plan,
@@ -131,11 +131,11 @@ def splits_with_masks(model: dict, learns: bool) -> set[str]:
     return {"train", "val"} if learns else {"val"}
 
 
-def _described(name: str, model: dict) -> Detector:
+def _described(name: str, model: dict) -> DetectorInfo:
     kind = _MODEL_NAMES.get(model["type"], model["type"])
     if model["type"] == "CascadeRCNN":
         kind = "Cascade Mask R-CNN" if "mask_head" in model["roi_head"] else "Cascade R-CNN"
-    return Detector(name, kind, _backbone_words(model["backbone"]))
+    return DetectorInfo(name, kind, _backbone_words(model["backbone"]))
 
 
 def _backbone_words(backbone: dict) -> str:

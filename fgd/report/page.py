@@ -30,7 +30,7 @@ from fgd.report.plots import (
 from fgd.report.runs import Run, device_hours, read_run
 from fgd.suite import ARMS, Suite
 from fgd.suite.layout import Layout, RunFiles, TeacherFiles, TrainingFiles
-from fgd.table import Row, Table, collect
+from fgd.table import TableRow, Table, collect
 
 _PICTURES = {
     "detections": "What is on the images, and what each detector finds there.",
@@ -130,7 +130,7 @@ def read_runs(suite: Suite, table: Table, results: Path) -> dict[str, dict[str, 
     }
 
 
-def _trained_by(row: Row) -> list[str]:
+def _trained_by(row: TableRow) -> list[str]:
     """The arms that a row trains itself: not a baseline that it shares."""
     return [arm for arm in ("baseline", "fgd") if row.folders[arm] == f"{row.name}/{arm}"]
 
@@ -156,7 +156,7 @@ _TEACHER_FILES = {"checkpoint": "checkpoint", "detector": "mmdet config", "evalu
 
 
 def _section(
-    row: Row, runs: dict[str, Run], number: int, layout: Layout, base: Path
+    row: TableRow, runs: dict[str, Run], number: int, layout: Layout, base: Path
 ) -> dict[str, Any]:
     """What the page says of one row."""
     curves = {arm: curves_figure(runs[arm], PAGE) for arm in ARMS}

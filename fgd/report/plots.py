@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from fgd.report.runs import Run, thin
-from fgd.table import Metrics, Row, Table
+from fgd.table import Metrics, TableRow, Table
 
 SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
 # By the model of a row: distinguishable in grey, and by people who do not see red or green apart.
@@ -81,7 +81,7 @@ def gains_figure(table: Table, style: Style) -> Figure:
     return figure
 
 
-def sizes_figure(row: Row, style: Style) -> Figure:
+def sizes_figure(row: TableRow, style: Style) -> Figure:
     """AP by the size of objects."""
     figure, axes = _new(style, _WIDTH, 2.8)
     _draw_sizes(axes, row, style)
@@ -89,7 +89,7 @@ def sizes_figure(row: Row, style: Style) -> Figure:
     return figure
 
 
-def classes_figure(row: Row, style: Style) -> Figure | None:
+def classes_figure(row: TableRow, style: Style) -> Figure | None:
     """AP by class, the largest gain on top; None where no evaluation tells it."""
     means = row.means(main_kind(row))
     by_class = {who: _per_class(means.get(who, {})) for who in NAMES}
@@ -140,7 +140,7 @@ def all_sizes_figure(table: Table, style: Style) -> Figure:
 def all_losses_figure(table: Table, runs: dict[str, dict[str, Run]], style: Style) -> Figure:
     """Every row's own loss, without FGD's terms, with and without the teacher."""
 
-    def draw(axes: Axes, row: Row) -> None:
+    def draw(axes: Axes, row: TableRow) -> None:
         for arm in ("baseline", "fgd"):
             run = runs[row.name][arm]
             axes.plot(
@@ -155,7 +155,7 @@ def all_losses_figure(table: Table, runs: dict[str, dict[str, Run]], style: Styl
 def all_aps_figure(table: Table, runs: dict[str, dict[str, Run]], style: Style) -> Figure:
     """AP over the epochs of training, every row with and without the teacher."""
 
-    def draw(axes: Axes, row: Row) -> None:
+    def draw(axes: Axes, row: TableRow) -> None:
         for arm in ("baseline", "fgd"):
             epochs, values = runs[row.name][arm].aps(main_kind(row))
             if epochs:
@@ -231,7 +231,7 @@ def _draw_aps(axes: Axes, run: Run, style: Style) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _draw_sizes(axes: Axes, row: Row, style: Style) -> None:
+def _draw_sizes(axes: Axes, row: TableRow, style: Style) -> None:
     measured = row.means(main_kind(row))
     # -1 is COCO's word for "no object of that size".
     sizes = {key: name for key, name in SIZES.items() if _any_has(measured, key)}
@@ -252,7 +252,7 @@ def _any_has(measured: dict[str, dict[str, float]], key: str) -> bool:
     return any(metrics.get(key, -1) >= 0 for metrics in measured.values())
 
 
-def _grid(table: Table, style: Style, draw: Callable[[Axes, Row], None]) -> Figure:
+def _grid(table: Table, style: Style, draw: Callable[[Axes, TableRow], None]) -> Figure:
     """One small plot a row of the table, four beside each other."""
     columns = min(4, len(table.rows))
     lines = -(-len(table.rows) // columns)
@@ -342,7 +342,7 @@ def _literal(texts: list) -> None:
         text.set_parse_math(False)
 
 
-def main_kind(row: Row) -> str:
+def main_kind(row: TableRow) -> str:
     """What a row's detectors are compared by: "box", or "mask" where they have no boxes."""
     return next(iter(row.metrics))
 

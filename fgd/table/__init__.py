@@ -7,13 +7,13 @@ from fgd.table.collecting import collect
 from fgd.table.data import to_csv, to_json
 from fgd.table.latex import to_latex
 from fgd.table.markdown import main_table, to_markdown
-from fgd.table.model import Detector, Metrics, Row, Table
+from fgd.table.model import DetectorInfo, Metrics, TableRow, Table
 from fgd.table.writing import write_table
 
 __all__ = [
-    "Detector",
+    "DetectorInfo",
     "Metrics",
-    "Row",
+    "TableRow",
     "Table",
     "collect",
     "main_table",

@@ -8,7 +8,7 @@ from fgd.errors import FGDError
 from fgd.experiment import load_experiment
 from fgd.files import sha256
 from fgd.suite import ARMS, Suite
-from fgd.table.model import Metrics, Row, Table
+from fgd.table.model import Metrics, TableRow, Table
 from fgd.table.numbers import deviation, difference, mean, there
 
 
@@ -23,7 +23,7 @@ def collect(suite: Suite, results: Path) -> Table:
             title: _read_report(layout.run(run).evaluation) for title, run in runs.items()
         }
         rows.append(
-            Row(
+            TableRow(
                 name=name,
                 student=plan.detectors[row.student],
                 teacher=plan.detectors[row.teacher],

@@ -2,7 +2,7 @@ r"""The results table for a paper: LaTeX, with the rules of booktabs (\usepackag
 
 from collections import Counter
 
-from fgd.table.model import Metrics, Row, Table
+from fgd.table.model import Metrics, TableRow, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -43,7 +43,7 @@ def to_latex(table: Table) -> str:
     return "\n".join([*comment, _HEAD, *lines, _FOOT]) + "\n"
 
 
-def _names(row: Row) -> tuple[str, str, str]:
+def _names(row: TableRow) -> tuple[str, str, str]:
     """What a paper calls student, its backbone and the teacher."""
     return row.student.model, row.student.backbone, f"{row.teacher.model} {row.teacher.backbone}"
 

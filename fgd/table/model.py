@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgd.suite.layout import Layout, RunFiles
-from fgd.suite.plan import Detector
+from fgd.suite.plan import DetectorInfo
 from fgd.table.numbers import difference, mean, means_of
 
 
@@ -49,7 +49,7 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of the table.
 
     Attributes:
@@ -62,8 +62,8 @@ class Row:
     """
 
     name: str
-    student: Detector
-    teacher: Detector
+    student: DetectorInfo
+    teacher: DetectorInfo
     metrics: dict[str, Metrics]
     measured: dict[str, dict | None]
     configs: dict[str, str | None]
@@ -108,4 +108,4 @@ class Table:
     data: str
     results: str
     settings: str
-    rows: list[Row]
+    rows: list[TableRow]
