@@ -26,7 +26,7 @@ from fgd.training import train
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelShapes:
     """A distilled level on the rehearsal's image; shapes are (channels, height, width)."""
 
     level: int
@@ -55,7 +55,7 @@ class Proof:
     student: str
     teacher: str
     sizes: dict[str, Complexity]
-    levels: list[Level]
+    levels: list[LevelShapes]
     sources: dict[str, int]
     with_gradient: int
     frozen: list[str]
@@ -106,7 +106,7 @@ def prove(suite: Suite, name: str, size: int = 256, measured: tuple[int, int] = 
     )
 
 
-def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]:
+def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[LevelShapes]:
     """Compare the features of both detectors with what strides and widths of the necks say.
 
     Args:
@@ -123,7 +123,7 @@ def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]
     }
     pair.check_features(shapes, size)
     strides = {level: features.stride for level, features in pair.student.levels.items()}
-    return [Level(level, strides[level], *both) for level, both in shapes.items()]
+    return [LevelShapes(level, strides[level], *both) for level, both in shapes.items()]
 
 
 def check_gradients(

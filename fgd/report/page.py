@@ -46,7 +46,7 @@ _METRICS = {"AP": "AP", "AP50": "AP 50", "AP75": "AP 75", "APs": "small", "APm":
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageImage:
     """An image in the page."""
 
     kind: str
@@ -200,12 +200,12 @@ def _on_gpus(runs: dict[str, dict[str, Run]]) -> bool:
     return bool(devices) and not devices & {"cpu", None}
 
 
-def _pictures(row: str, layout: Layout, base: Path) -> Iterator[Picture]:
+def _pictures(row: str, layout: Layout, base: Path) -> Iterator[PageImage]:
     for kind, caption in _PICTURES.items():
         path = Path(layout.picture(row, kind))
         if path.exists():
             data, size = _shrunk(path)
-            yield Picture(kind, caption, data, _href(path, base), size)
+            yield PageImage(kind, caption, data, _href(path, base), size)
 
 
 def _shrunk(path: Path) -> tuple[str, tuple[int, int]]:
