@@ -141,7 +141,7 @@ def draw_crop(source: Source, rng: np.random.Generator, side: int) -> tuple[np.n
 def draw_background(
     source: Source, rng: np.random.Generator, size: int
 ) -> tuple[np.ndarray, str, tuple[int, int, int, int]]:
-    """A random crop of a photograph as (size, size, 3) float32, its photograph's name and its box."""
+    """A random crop of a photograph as (size, size, 3) float32, its photograph and its box."""
     number = int(rng.integers(len(source.backgrounds)))
     region = source.backgrounds[number]
     height, width = region.shape[:2]

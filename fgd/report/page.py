@@ -30,7 +30,7 @@ from fgd.report.plots import (
 from fgd.report.runs import Run, device_hours, read_run
 from fgd.suite import ARMS, Suite
 from fgd.suite.layout import Layout, RunFiles, TeacherFiles, TrainingFiles
-from fgd.table import TableRow, Table, collect
+from fgd.table import Table, TableRow, collect
 
 _PICTURES = {
     "detections": "What is on the images, and what each detector finds there.",

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from fgd.report.runs import Run, thin
-from fgd.table import Metrics, TableRow, Table
+from fgd.table import Metrics, Table, TableRow
 
 SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
 # By the model of a row: distinguishable in grey, and by people who do not see red or green apart.

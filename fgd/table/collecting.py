@@ -8,7 +8,7 @@ from fgd.errors import FGDError
 from fgd.experiment import load_experiment
 from fgd.files import sha256
 from fgd.suite import ARMS, Suite
-from fgd.table.model import Metrics, TableRow, Table
+from fgd.table.model import Metrics, Table, TableRow
 from fgd.table.numbers import deviation, difference, mean, there
 
 

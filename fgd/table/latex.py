@@ -2,7 +2,7 @@ r"""The results table for a paper: LaTeX, with the rules of booktabs (\usepackag
 
 from collections import Counter
 
-from fgd.table.model import Metrics, TableRow, Table
+from fgd.table.model import Metrics, Table, TableRow
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
