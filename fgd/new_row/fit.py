@@ -13,9 +13,9 @@ from fgd.new_row.request import RowRequest
 from fgd.pair import Pair
 from fgd.pair.taps import built
 from fgd.recipe import own
-from fgd.recipe.asked import check_asked, repeats, without_teacher
 from fgd.recipe.building import build
 from fgd.recipe.own import OwnDetector
+from fgd.recipe.supported import check_supported, repeats, without_teacher
 from fgd.weights import load_strictly
 
 compat.apply()
@@ -88,7 +88,7 @@ def _config(detector: str, learns: bool) -> Config:
     else:
         config = recipe.known_config(detector)
     if learns:
-        check_asked(own.name_of(detector), config)
+        check_supported(own.name_of(detector), config)
     else:
         config.model = without_teacher(config.model)
     return config

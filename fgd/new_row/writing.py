@@ -97,15 +97,15 @@ def _check_names(request: RowRequest) -> None:
 
 def _check_settings(request: RowRequest, suite: Suite) -> None:
     """Whether what is asked for is what the folder's suite says for all of its rows."""
-    for option, asked, there in (
+    for option, wanted, there in (
         ("--gpus", request.gpus, suite.gpus),
         ("--samples-per-gpu", request.samples_per_gpu, suite.samples_per_gpu),
         ("--img-scale", request.img_scale, recipe.image_scale(suite)),
     ):
         there = tuple(there) if isinstance(there, list) else there
-        if asked is not None and asked != there:
+        if wanted is not None and wanted != there:
             raise FGDError(
-                f"{request.suite}: has its settings already, and {option} {_words(asked)} is not "
+                f"{request.suite}: has its settings already, and {option} {_words(wanted)} is not "
                 f"{_words(there)}. Leave the option out, change the suite, or write the row into "
                 "another folder"
             )
