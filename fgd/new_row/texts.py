@@ -33,9 +33,9 @@ def row_text(request: RowRequest, fit: Fit) -> str:
     others = {"inherit_except": fit.inherit_except} if fit.inherit_except else {}
     distill = {"levels": fit.levels, "inherit": fit.inherit} | others | weights
     return f"""\
-# The row {wish.name}, written by `fgd new-row`. docs/reference.md has all keys.
-student = {_detector(wish.student)!r}
-teacher = {_teacher(wish)}
+# The row {request.name}, written by `fgd new-row`. docs/reference.md has all keys.
+student = {_detector(request.student)!r}
+teacher = {_teacher(request)}
 # Strengths as published for COCO ({kind}).
 distill = {_call(distill)}
 # What is not here is as in the student's config. The learning rate is for `base_batch` images.
@@ -102,7 +102,7 @@ def dataset_text(request: RowRequest, data: Data) -> str:
         for name, split in parts.items()
     )
     return f"""\
-# The data of suite {wish.suite.stem}, written by `fgd new-row`.
+# The data of suite {request.suite.stem}, written by `fgd new-row`.
 data_root = ''
 # Replaces these settings in the detectors' own pipelines, the rest of which stays.
 pipeline = dict({scale})
@@ -123,7 +123,7 @@ def suite_text(request: RowRequest, images: int) -> str:
 # `cluster:` section (docs/cluster.md).
 name: {name}
 rows:
-  - {wish.row.name}
+  - {request.row.name}
 results: {default_results(name)}
 dataset: dataset.py
 {trained}seed: 0

@@ -85,8 +85,8 @@ def _check_names(request: RowRequest) -> None:
         check_points(request.ap, "the teacher's AP")
         if not is_file:
             raise FGDError(
-                f"teacher {request.teacher!r} is a name of the model zoo, which says its AP; give one "
-                "for a teacher of your own alone"
+                f"teacher {request.teacher!r} is a name of the model zoo, which says its AP; give "
+                "one for a teacher of your own alone"
             )
     if request.checkpoint is not None and not is_file:
         raise FGDError(
