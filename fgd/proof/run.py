@@ -43,7 +43,7 @@ class Proof:
         row, student, teacher: names.
         sizes: of "student" and "teacher".
         levels: every distilled level.
-        sources: number of the student's tensors by where they start from, as the audit of the
+        sources: number of the student's tensors by where they start from, as the check of the
             training found them.
         with_gradient: number of the student's parameter tensors that the step gave a gradient.
         frozen: names of the others; the config froze every one of them.
@@ -68,7 +68,7 @@ def prove(suite: Suite, name: str, size: int = 256, measured: tuple[int, int] = 
 
     Student and teacher are built as large as the suite has them, from the row's own recipe. Two
     images and checkpoints of random weights, in the model zoo's format, are made in a temporary
-    folder; on them `fgd.training` trains one step, audit of the starting weights included.
+    folder; on them `fgd.training` trains one step, check of the starting weights included.
 
     Args:
         size: of the images, in pixels; a multiple of the coarsest level's stride.

@@ -24,7 +24,7 @@ class Run:
     Attributes:
         log: the entries of its log.jsonl, oldest first.
         validation: what it was validated with while it trained, oldest first (validation.jsonl).
-        weights: the audit of its starting weights (weights.json); None if there is none.
+        weights: where its starting weights are from (weights.json); None if there is none.
         total_batch: images of a step.
         processes: that trained together.
         device: the GPU's name, or "cpu"; None where an older log does not say.

@@ -59,7 +59,7 @@ class TrainingFiles(_Files):
 
     work_dir = _File("run")  # states and log, which Snakemake knows nothing of
     log = _File("run/log.jsonl")
-    weights = _File("run/weights.json")  # the audit of the weights that it started from
+    weights = _File("run/weights.json")  # where each tensor that it started with is from
     final = _File("run/final.pth")  # not `trained`: Snakemake removes outputs before it runs a rule
     jobs = _File("jobs")  # records of jobs, and what their ranks print
     trained = _File("trained.pth")  # the last state

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from fgd.errors import FGDError
+from fgd.export import plain_checkpoint, write_hashed
 from fgd.files import write_text
-from fgd.transferring import plain_checkpoint, write_hashed
 
 
 def publish(

@@ -17,13 +17,13 @@ from fgd.checkpoint import content_hash, read_checkpoint
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
 from fgd.evaluation.scores import METRICS
+from fgd.export import transfer
 from fgd.recipe import compose, load_row
 from fgd.suite import settings
 from fgd.suite.settings import Collapse
 from fgd.training import train
 from fgd.training import validation as validation_module
 from fgd.training.validation import Validation
-from fgd.transferring import transfer
 
 FGD = Path(sys.executable).with_name("fgd")
 

@@ -60,7 +60,7 @@ def own_values(detector: nn.Module) -> dict[str, Tensor]:
         detector: the distiller, or a baseline's plain detector, just built from the run's seed and
             not initialised. It is used up.
     """
-    # Not the distiller's init_weights: that it does as the row says is what the audit shows.
+    # Not the distiller's init_weights: that it does as the row says is what the check shows.
     student: BaseModule = _student(detector)
     student.init_weights()
     return student.state_dict()
