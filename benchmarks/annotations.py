@@ -102,8 +102,8 @@ class _All(Dataset):
     def __getitem__(self, _: int) -> dict:
         started = time.process_time()
         count = 0 if self._dataset is None else len(self._dataset)
-        for place in range(count):
-            self._dataset[place]
+        for i in range(count):
+            self._dataset[i]
         seconds = time.process_time() - started
         return {"pid": os.getpid(), "sample": 1e6 * seconds / max(count, 1)}
 

@@ -1,4 +1,4 @@
-"""Evaluation: both implementations of COCO's figures, and detection in batches and precisions."""
+"""Evaluation: both implementations of COCO's metrics, and detection in batches and precisions."""
 
 import json
 import tempfile
@@ -14,7 +14,7 @@ from mmdet.models import build_detector
 
 from fgd import recipe
 from fgd.evaluation.evaluate import evaluate
-from fgd.evaluation.scores import coco_figures
+from fgd.evaluation.scores import coco_metrics
 from fgd.markdown import table
 from fgd.mini import digits
 from fgd.mini.scene import CLASSES
@@ -27,7 +27,7 @@ def measure(images: int, checkpoint: tuple[Path, Path] | None) -> dict:
     """All figures of the report.
 
     Args:
-        images: of the set on which the figures are computed.
+        images: of the set on which the metrics are computed.
         checkpoint: a plain mmdet config and its weights, evaluated under every variant; without
             it random weights on a few digits, for the time alone.
     """
@@ -40,10 +40,10 @@ def measure(images: int, checkpoint: tuple[Path, Path] | None) -> dict:
         config.data.test.classes = CLASSES
         dataset = build_dataset(config.data.test, dict(test_mode=True))
         results = _detections(dataset)
-        figures, seconds = {}, {}
+        metrics, seconds = {}, {}
         for name in ("faster-coco-eval", "pycocotools"):
             started = time.perf_counter()
-            figures[name] = coco_figures(dataset, results, name == "pycocotools")["box"]
+            metrics[name] = coco_metrics(dataset, results, name == "pycocotools")["box"]
             seconds[name] = time.perf_counter() - started
         if checkpoint is None:
             config.model.backbone.init_cfg = None
@@ -65,8 +65,8 @@ def measure(images: int, checkpoint: tuple[Path, Path] | None) -> dict:
         "images": images,
         "seconds": seconds,
         "largest_difference": max(
-            abs(figures["faster-coco-eval"][k] - figures["pycocotools"][k])
-            for k in figures["pycocotools"]
+            abs(metrics["faster-coco-eval"][k] - metrics["pycocotools"][k])
+            for k in metrics["pycocotools"]
         ),
         "variants": variants,
     }

@@ -120,17 +120,17 @@ def _timed(
 
 def measure_compiled(device: str, row: str = "retinanet_r50") -> dict[str, float]:
     """Seconds of the teacher alone and of a whole step, its backbone compiled or not."""
-    place = torch.device(device)
+    torch_device = torch.device(device)
     found = {}
     with suite_of("coco" if device == "cuda" else "mini") as suite:
-        built = distiller(suite, row, place)
-        batch = for_detector(batch_for(suite, place), built)
+        built = distiller(suite, row, torch_device)
+        batch = for_detector(batch_for(suite, torch_device), built)
 
         def teacher() -> None:
             with torch.no_grad(), torch.autocast(device, torch.bfloat16):
                 built.teacher.extract_feat(batch["img"])
 
-        step = stepper(built, batch, place, "bf16")
+        step = stepper(built, batch, torch_device, "bf16")
         for name, run in {"teacher, bf16": teacher, "step, bf16": step}.items():
             found[name] = _fastest(run, device)
         started = time.perf_counter()

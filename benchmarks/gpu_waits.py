@@ -15,13 +15,13 @@ _ROUNDS = 5
 
 def measure(device: str, row: str = "retinanet_r50") -> dict[str, Any]:
     """Of `_ROUNDS` iterations in a row: wall time, time in kernels, and calls that wait."""
-    place = torch.device(device)
+    torch_device = torch.device(device)
     found: dict[str, Any] = {}
     with suite_of("coco" if device == "cuda" else "mini") as suite:
-        built = distiller(suite, row, place)
-        batch = for_detector(batch_for(suite, place), built)
+        built = distiller(suite, row, torch_device)
+        batch = for_detector(batch_for(suite, torch_device), built)
         for precision in ("fp32", "bf16"):
-            run = stepper(built, batch, place, precision)
+            run = stepper(built, batch, torch_device, precision)
             found[precision] = _profiled(run, device)
         found["waits"] = synchronising_calls(run, device)
     return found

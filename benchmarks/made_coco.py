@@ -31,11 +31,11 @@ def write(path: Path, images: int = IMAGES, objects: int = OBJECTS, seed: int = 
         file.write('{"info": {"description": "made"}, "images": [')
         file.write(",\n".join(json.dumps(_image(number)) for number in range(images)))
         file.write('],\n"annotations": [')
-        for place, k in enumerate(order):
+        for index, k in enumerate(order):
             (x, y), (w, h) = corners[k].tolist(), sides[k].tolist()
             outline = codes[shape_of(owners[k])] if coded[k] else outlines[which[k]]
             file.write(
-                f'{"," if place else ""}\n{{"segmentation": {outline}, "area": {w * h:.4f}, '
+                f'{"," if index else ""}\n{{"segmentation": {outline}, "area": {w * h:.4f}, '
                 f'"iscrowd": {int(crowds[k])}, "image_id": {owners[k] + 1}, '
                 f'"bbox": [{x}, {y}, {w}, {h}], "category_id": {labels[k]}, "id": {k + 1}}}'
             )

@@ -43,34 +43,34 @@ def _run(count: int, device: str, images: int, rounds: int, threads: int) -> dic
 
 def _rank(rank, count, device, images, rounds, threads, port, found) -> None:
     torch.set_num_threads(threads)
-    place = torch.device(device, rank) if device == "cuda" else torch.device("cpu")
+    torch_device = torch.device(device, rank) if device == "cuda" else torch.device("cpu")
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if device == "cuda":
-        torch.cuda.set_device(place)
+        torch.cuda.set_device(torch_device)
     if count > 1:
         dist.init_process_group("nccl" if device == "cuda" else "gloo", rank=rank, world_size=count)
     name = "coco" if device == "cuda" else "mini"
     with suite_of(name) as suite:
-        built = distiller(suite, ROW, place)
-    seconds, size = _seconds(built, place, count > 1, images, SIZES[name], rounds)
+        built = distiller(suite, ROW, torch_device)
+    seconds, size = _seconds(built, torch_device, count > 1, images, SIZES[name], rounds)
     if rank == 0:
         found.update(seconds=seconds, gradient_bytes=size)
     if count > 1:
         dist.destroy_process_group()
 
 
-def _seconds(built, place, distributed, images, size, rounds) -> tuple[float, int]:
-    trainable = Trainable(built, place, distributed)
+def _seconds(built, torch_device, distributed, images, size, rounds) -> tuple[float, int]:
+    trainable = Trainable(built, torch_device, distributed)
     optimizer = torch.optim.SGD(built.parameters(), lr=1e-6, momentum=0.9)
-    batch = for_detector(batch_of(images, size, 10, place), built)
+    batch = for_detector(batch_of(images, size, 10, torch_device), built)
     times = []
     for _ in range(rounds + 1):
-        synchronize(place.type)
+        synchronize(torch_device.type)
         start = time.perf_counter()
         optimizer.zero_grad()
         trainable.train_step(batch, optimizer)["loss"].backward()
         optimizer.step()
-        synchronize(place.type)
+        synchronize(torch_device.type)
         times.append(time.perf_counter() - start)
     return min(times[1:]), 4 * sum(p.numel() for p in built.parameters() if p.requires_grad)
 

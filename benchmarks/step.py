@@ -235,14 +235,14 @@ def measure(
     device: str, rows: list[str], images: int, rounds: int, published: Path | None, folder: Path
 ) -> dict:
     """All figures of the report."""
-    place = torch.device(device)
+    torch_device = torch.device(device)
     name = "coco" if device == "cuda" else "mini"
     with suite_of(name) as suite:
         steps = {}
         for row in rows:
-            parts = split(suite, row, place, images, rounds)
+            parts = split(suite, row, torch_device, images, rounds)
             steps[row] = {"data": data_seconds(suite, row, images, folder / name), **parts}
-        chosen = options(suite, place, images, rounds, published)
+        chosen = options(suite, torch_device, images, rounds, published)
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),

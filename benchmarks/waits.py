@@ -44,13 +44,13 @@ def _caller() -> str:
 
 def measure(device: str, row: str = "retinanet_r50") -> dict[str, int]:
     """How often each line makes the host wait, in one iteration after a first one."""
-    place = torch.device(device)
+    torch_device = torch.device(device)
     name = "coco" if device == "cuda" else "mini"
     with suite_of(name) as suite:
-        built = distiller(suite, row, place)
-    trainable = Trainable(built, place, distributed=False)
+        built = distiller(suite, row, torch_device)
+    trainable = Trainable(built, torch_device, distributed=False)
     optimizer = torch.optim.SGD(built.parameters(), lr=1e-6, momentum=0.9)
-    batch = for_detector(batch_of(2, SIZES[name], 10, place), built)
+    batch = for_detector(batch_of(2, SIZES[name], 10, torch_device), built)
 
     def iteration() -> None:
         optimizer.zero_grad()

@@ -23,10 +23,10 @@ def check(suite: Suite, path: str | Path, test: Callable[[str], object]) -> None
         FGDError: it is unknown to Slurm, or none is given and Slurm cannot be asked for one.
     """
     account = suite.cluster.account if suite.cluster else None
-    place = f"{path}: cluster.account"
+    origin = f"{path}: cluster.account"
     if not account and shutil.which("sacct") is None:
         raise FGDError(
-            f"{place}: none is given, and Snakemake's Slurm executor asks `sacct` for your last "
+            f"{origin}: none is given, and Snakemake's Slurm executor asks `sacct` for your last "
             "one, which is not on this machine. Is this the cluster's login node? Where there is "
             "no accounting, see docs/cluster.md"
         )
@@ -37,6 +37,6 @@ def check(suite: Suite, path: str | Path, test: Callable[[str], object]) -> None
     except Exception as error:  # Snakemake's own kind, or a command that is not there
         said = " ".join(str(error).removeprefix("WorkflowError:").split()).rstrip(".")
         raise FGDError(
-            f"{place} ({account}): {said}. Name one of yours, or leave it out if your cluster "
+            f"{origin} ({account}): {said}. Name one of yours, or leave it out if your cluster "
             "wants none"
         ) from None

@@ -22,7 +22,7 @@ _NAME = "FGD_JOB_NAME"  # of a job on this machine, in its processes' environmen
 
 
 class Executor(Protocol):
-    """What the launcher needs of a place where jobs run."""
+    """What the launcher needs to run jobs somewhere: Slurm, this machine."""
 
     def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
         """Submit a job and return its id."""

@@ -61,13 +61,13 @@ class Training:
         return self.work_dir / "final.pth"
 
 
-def launch(training: Training, settings: ClusterSettings, executor: str) -> None:
+def launch(training: Training, settings: ClusterSettings, executor_name: str) -> None:
     """Train, and wait until it is done.
 
     Args:
         training: what to train.
         settings: what to ask of the cluster.
-        executor: "slurm" or "local".
+        executor_name: "slurm" or "local".
 
     Raises:
         FGDError: the job is refused, or it failed in a way that another try would not mend.
@@ -76,34 +76,34 @@ def launch(training: Training, settings: ClusterSettings, executor: str) -> None
     # As it is now: whoever edits it while jobs wait and run wants another training.
     config = training.config.read_bytes()
     fingerprint = _fingerprint(training.config)
-    place = EXECUTORS[executor]
+    executor = EXECUTORS[executor_name]
     with record.only_launcher(training.jobs), _termination_leaves_the_job():
         log = record.load(training.jobs)
         if log is not None:
             for attempt in log.attempts:
                 attempt.settings = attempt.settings or settings
             _settle(training, log)
-        if log is None or log.fingerprint != fingerprint or log.executor != executor:
+        if log is None or log.fingerprint != fingerprint or log.executor != executor_name:
             _refuse_while_running(training, log)
-            log = Record(fingerprint, executor)
+            log = Record(fingerprint, executor_name)
         try:
-            _until_done(training, config, settings, place, log)
+            _until_done(training, config, settings, executor, log)
         except KeyboardInterrupt:
-            _interrupted(training, settings, place, log)
+            _interrupted(training, settings, executor, log)
             raise
     _publish(training)
 
 
 def _until_done(
-    training: Training, config: bytes, settings: ClusterSettings, place: Executor, log: Record
+    training: Training, config: bytes, settings: ClusterSettings, executor: Executor, log: Record
 ) -> None:
     """Follow the job that is there, or submit one; again after deaths that are nobody's fault."""
     if log.current and log.current.end == record.COMPLETED and training.final.exists():
         return  # without asking Slurm, which forgets its jobs
-    attempt = _attach(training, place, log)
-    attempt = attempt or _submit(training, config, settings, place, log)
+    attempt = _attach(training, executor, log)
+    attempt = attempt or _submit(training, config, settings, executor, log)
     for restarts_left in range(settings.max_restarts, -1, -1):
-        state = _follow(training, settings.poll_s, place, log)
+        state = _follow(training, settings.poll_s, executor, log)
         if state.state == "COMPLETED" and _appears(training.final):
             attempt.end = record.COMPLETED
             log.save(training.jobs)
@@ -115,29 +115,29 @@ def _until_done(
             raise FGDError(f"{training.name}: {verdict.text}")
         logger.warning("%s", verdict.text)
         logger.warning("trying again from the newest state; %d more tries", restarts_left - 1)
-        attempt = _submit(training, config, settings, place, log)
+        attempt = _submit(training, config, settings, executor, log)
 
 
 def _settle(training: Training, log: Record) -> None:
     """See to the end of a job that an earlier launcher cancelled, or died while it submitted."""
-    attempt, place = log.current, EXECUTORS[log.executor]
+    attempt, executor = log.current, EXECUTORS[log.executor]
     if attempt is None:
         return
     if attempt.end is None and attempt.job_id is None:
-        _cancel_lost(training, place, attempt.name, "its launcher died")
+        _cancel_lost(training, executor, attempt.name, "its launcher died")
         attempt.end = "its launcher died while submitting it"
     elif attempt.end == record.CANCELLED and attempt.job_id is not None:
-        if not place.state(attempt.job_id, attempt.name, training.jobs).is_final:
-            place.cancel(attempt.job_id, attempt.name)  # again: the order may have been lost
-        _wait_for_end(training, place, attempt.job_id, attempt.name)
+        if not executor.state(attempt.job_id, attempt.name, training.jobs).is_final:
+            executor.cancel(attempt.job_id, attempt.name)  # again: the order may have been lost
+        _wait_for_end(training, executor, attempt.job_id, attempt.name)
 
 
-def _attach(training: Training, place: Executor, log: Record) -> Attempt | None:
+def _attach(training: Training, executor: Executor, log: Record) -> Attempt | None:
     """The job of an earlier launcher, if nobody has seen its end."""
     attempt = log.current
     if attempt is None or attempt.end is not None:
         return None
-    state = _state(training, place, attempt)
+    state = _state(training, executor, attempt)
     logger.info("found job %s: %s", attempt.job_id, state.text)
     if state.state == "COMPLETED" and not _appears(training.final):
         attempt.end = "completed, but its result was removed"
@@ -152,7 +152,7 @@ def _attach(training: Training, place: Executor, log: Record) -> Attempt | None:
 
 
 def _submit(
-    training: Training, config: bytes, settings: ClusterSettings, place: Executor, log: Record
+    training: Training, config: bytes, settings: ClusterSettings, executor: Executor, log: Record
 ) -> Attempt:
     attempt = log.begin(training.name, settings)
     log.save(training.jobs)
@@ -162,7 +162,7 @@ def _submit(
     work_dir, final = training.work_dir.absolute(), training.final.absolute()
     task = TrainingTask(copy, work_dir, final, log.fingerprint)
     try:
-        attempt.job_id = _submit_patiently(training, task, settings, place, attempt.name)
+        attempt.job_id = _submit_patiently(training, task, settings, executor, attempt.name)
     except NoAnswer as error:  # it may be there: the next launcher looks
         raise FGDError(f"{training.name}: {error}") from None
     except FGDError as error:
@@ -177,7 +177,7 @@ def _submit(
 
 
 def _submit_patiently(
-    training: Training, task: TrainingTask, settings: ClusterSettings, place: Executor, name: str
+    training: Training, task: TrainingTask, settings: ClusterSettings, executor: Executor, name: str
 ) -> str:
     """Submit a job, as soon as Slurm answers; its id.
 
@@ -189,8 +189,8 @@ def _submit_patiently(
     while True:
         try:
             if tried:  # it may have arrived all the same
-                _cancel_lost(training, place, name, "Slurm did not answer")
-            return place.submit(task, settings, name, training.jobs.absolute())
+                _cancel_lost(training, executor, name, "Slurm did not answer")
+            return executor.submit(task, settings, name, training.jobs.absolute())
         except NoAnswer as error:
             if time.monotonic() > end:
                 raise
@@ -200,7 +200,7 @@ def _submit_patiently(
             time.sleep(settings.poll_s)
 
 
-def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> None:
+def _cancel_lost(training: Training, executor: Executor, name: str, why: str) -> None:
     """End the jobs of a submission that was not seen to succeed.
 
     submitit gives a job its files once sbatch has answered: without that it finds nothing to run.
@@ -208,24 +208,24 @@ def _cancel_lost(training: Training, place: Executor, name: str, why: str) -> No
     Raises:
         NoAnswer: there may be such a job.
     """
-    for job_id in place.lost(name):
-        if not place.cancel(job_id, name):
-            raise NoAnswer(_not_cancelled(place, job_id))
+    for job_id in executor.lost(name):
+        if not executor.cancel(job_id, name):
+            raise NoAnswer(_not_cancelled(executor, job_id))
         logger.info("job %s was being submitted when %s: cancelled", job_id, why)
-        _wait_for_end(training, place, job_id, name)
+        _wait_for_end(training, executor, job_id, name)
 
 
-def _state(training: Training, place: Executor, attempt: Attempt) -> JobState:
+def _state(training: Training, executor: Executor, attempt: Attempt) -> JobState:
     """A job's state; COMPLETED if all ranks had finished, though one was killed while it exited."""
     job_id = attempt.submitted_id
-    state = place.state(job_id, attempt.name, training.jobs)
+    state = executor.state(job_id, attempt.name, training.jobs)
     tasks = attempt.known_settings.tasks
     if state.state == "FAILED" and failure.all_finished(training.jobs, job_id, tasks):
         return replace(state, state="COMPLETED")
     return state
 
 
-def _follow(training: Training, poll_s: float, place: Executor, log: Record) -> JobState:
+def _follow(training: Training, poll_s: float, executor: Executor, log: Record) -> JobState:
     """Report on a job until it has ended for good.
 
     Raises:
@@ -235,11 +235,11 @@ def _follow(training: Training, poll_s: float, place: Executor, log: Record) -> 
     previous: JobState | None = None
     with closing(Follower(training.name, attempt.submitted_id, training.work_dir)) as follower:
         while True:
-            state = _state(training, place, attempt)
+            state = _state(training, executor, attempt)
             follower.report(state)
             # Slurm gives some reasons for a moment, too: only one seen twice counts.
             if state.is_waiting and previous is not None and previous.reason == state.reason:
-                _refuse_endless_wait(training, place, log, state)
+                _refuse_endless_wait(training, executor, log, state)
             # A job that is being requeued shows its end for a moment: only one seen twice counts.
             if state.is_final and (state.state == "COMPLETED" or state == previous):
                 return state
@@ -247,25 +247,27 @@ def _follow(training: Training, poll_s: float, place: Executor, log: Record) -> 
             time.sleep(poll_s)
 
 
-def _refuse_endless_wait(training: Training, place: Executor, log: Record, state: JobState) -> None:
+def _refuse_endless_wait(
+    training: Training, executor: Executor, log: Record, state: JobState
+) -> None:
     attempt = log.newest
     job_id = attempt.submitted_id
     if held := failure.held(job_id, state):
         raise FGDError(f"{training.name}: job {job_id} {held}")
     if hopeless := failure.hopeless(state, attempt.known_settings):
-        if not place.cancel(job_id, attempt.name):
-            hopeless += f". {_not_cancelled(place, job_id)}"
+        if not executor.cancel(job_id, attempt.name):
+            hopeless += f". {_not_cancelled(executor, job_id)}"
         else:
             attempt.end = "refused"
             log.save(training.jobs)
-            _wait_for_end(training, place, job_id, attempt.name)
+            _wait_for_end(training, executor, job_id, attempt.name)
         raise FGDError(f"{training.name}: job {job_id} {hopeless}")
 
 
-def _not_cancelled(place: Executor, job_id: str) -> str:
+def _not_cancelled(executor: Executor, job_id: str) -> str:
     return (
         f"Job {job_id} could not be cancelled, as Slurm does not answer. Say "
-        f"`{place.how_to_end(job_id)}` when it does"
+        f"`{executor.how_to_end(job_id)}` when it does"
     )
 
 
@@ -277,15 +279,15 @@ def _appears(file: Path) -> bool:
     return there
 
 
-def _wait_for_end(training: Training, place: Executor, job_id: str, name: str) -> None:
+def _wait_for_end(training: Training, executor: Executor, job_id: str, name: str) -> None:
     """Let a cancelled job end: until then it may write into the folder in which the next trains."""
-    if place.state(job_id, name, training.jobs).is_final:
+    if executor.state(job_id, name, training.jobs).is_final:
         return
     logger.info("waiting for job %s to end (Ctrl-C: do not wait)", job_id)
     end = time.monotonic() + _ENDING_S
     while time.monotonic() < end:
         time.sleep(1)
-        if place.state(job_id, name, training.jobs).is_final:
+        if executor.state(job_id, name, training.jobs).is_final:
             return
     logger.warning("job %s has still not ended", job_id)
 
@@ -300,18 +302,18 @@ def _refuse_while_running(training: Training, log: Record | None) -> None:
     """A job of another recipe may be writing into the same folder."""
     if log is None or log.current is None or log.current.job_id is None or log.current.end:
         return
-    job_id, place = log.current.job_id, EXECUTORS[log.executor]
-    state = place.state(job_id, log.current.name, training.jobs)
+    job_id, executor = log.current.job_id, EXECUTORS[log.executor]
+    state = executor.state(job_id, log.current.name, training.jobs)
     if not state.is_final:
         raise FGDError(
             f"{training.name}: {log.executor} job {job_id} ({state.text}) still trains in "
             f"{training.work_dir} with other settings. Wait for it, or end it with "
-            f"`{place.how_to_end(job_id)}`, and try again"
+            f"`{executor.how_to_end(job_id)}`, and try again"
         )
 
 
 def _interrupted(
-    training: Training, settings: ClusterSettings, place: Executor, log: Record
+    training: Training, settings: ClusterSettings, executor: Executor, log: Record
 ) -> None:
     attempt = log.current
     if attempt is None or attempt.end is not None:
@@ -323,21 +325,21 @@ def _interrupted(
         return
     # A job that was just being submitted has nothing to run yet: it is cancelled in any case.
     try:
-        ids = [attempt.job_id] if attempt.job_id is not None else place.lost(attempt.name)
+        ids = [attempt.job_id] if attempt.job_id is not None else executor.lost(attempt.name)
     except NoAnswer as error:
         logger.warning("interrupted. %s", error)
         return
     if not ids:
         logger.warning("interrupted; no job was submitted")
     for job_id in ids:
-        if not place.cancel(job_id, attempt.name):
-            logger.warning("interrupted. %s", _not_cancelled(place, job_id))
+        if not executor.cancel(job_id, attempt.name):
+            logger.warning("interrupted. %s", _not_cancelled(executor, job_id))
             return  # not known to have ended: the next launcher finds it
         logger.warning("interrupted; job %s is cancelled. Its last state is kept", job_id)
     attempt.end = record.CANCELLED
     log.save(training.jobs)
     for job_id in ids:
-        _wait_for_end(training, place, job_id, attempt.name)
+        _wait_for_end(training, executor, job_id, attempt.name)
 
 
 class _termination_leaves_the_job:

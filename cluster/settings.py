@@ -121,18 +121,18 @@ def evaluation_gpus(suite: Suite) -> int:
     return int(suite.cluster is None or suite.cluster.gpus_per_node != 0)
 
 
-def _check_option(place: str, option: str, value: Any, settings: ClusterSettings) -> None:
+def _check_option(origin: str, option: str, value: Any, settings: ClusterSettings) -> None:
     key = option.replace("_", "-")  # as submitit writes it
     typed = f"For a type of GPU say `gpus-per-node: <type>:{settings.gpus_per_node}`"
     if key == "gpus-per-node" and _is_typed(value, settings.gpus_per_node):
         return
     if key == "gres" and any(part.split(":")[0] == "gpu" for part in str(value).split(",")):
-        raise FGDError(f"{place}: GPUs are asked for by cluster.gpus_per_node. {typed}")
+        raise FGDError(f"{origin}: GPUs are asked for by cluster.gpus_per_node. {typed}")
     if key in _DECIDED_BY:
         more = f". {typed}" if key.startswith("gpus") else ""
-        raise FGDError(f"{place}: is decided by cluster.{_DECIDED_BY[key]}; change that{more}")
+        raise FGDError(f"{origin}: is decided by cluster.{_DECIDED_BY[key]}; change that{more}")
     if key in _LAUNCHERS:
-        raise FGDError(f"{place}: the launcher needs this option for itself; leave it out")
+        raise FGDError(f"{origin}: the launcher needs this option for itself; leave it out")
 
 
 def _is_typed(value: Any, count: int) -> bool:

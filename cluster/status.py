@@ -152,8 +152,8 @@ def _with_ap(line: Line, checkpoint: Path, evaluation: Path) -> Line:
     if not checkpoint.exists() or evaluation.stat().st_mtime < checkpoint.stat().st_mtime:
         return line
     report = json.loads(evaluation.read_text(encoding="utf-8"))
-    figures = report.get("box") or report["mask"]  # SOLO finds masks alone
-    return Line(**asdict(line) | {"ap": 100 * figures["AP"], "stage": "evaluated"})
+    metrics = report.get("box") or report["mask"]  # SOLO finds masks alone
+    return Line(**asdict(line) | {"ap": 100 * metrics["AP"], "stage": "evaluated"})
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ from fgd.errors import not_installed
 if TYPE_CHECKING:
     from fgd.errors import FGDError
     from fgd.evaluation.evaluate import evaluate
+    from fgd.export import transfer
     from fgd.loss import FGDLoss
     from fgd.recipe import compose, load_row
     from fgd.suite import load_suite
     from fgd.training import train
-    from fgd.transferring import transfer
 
 __all__ = [
     "FGDError",
@@ -37,7 +37,7 @@ _MODULES = {
     "load_row": "fgd.recipe",
     "load_suite": "fgd.suite",
     "train": "fgd.training",
-    "transfer": "fgd.transferring",
+    "transfer": "fgd.export",
 }
 
 

@@ -11,14 +11,14 @@ Names = tuple[str, ...]
 _LISTED = 12  # names in a message; COCO has 80
 
 
-def config_classes(value: Any, place: str) -> Names | None:
+def config_classes(value: Any, origin: str) -> Names | None:
     """The `classes` of an mmdet data set; None where it leaves them to the data set's type.
 
     mmdet takes text for the path of a file with a name in each line, so that `('round')`, which
     lacks the comma of a tuple of one, becomes a file that does not exist.
 
     Args:
-        place: what a message calls it, for example "birds/dataset.py: data.train.classes".
+        origin: what a message calls it, for example "birds/dataset.py: data.train.classes".
 
     Raises:
         FGDError: they are no names, or one stands twice.
@@ -28,11 +28,12 @@ def config_classes(value: Any, place: str) -> Names | None:
     if isinstance(value, str):
         if not Path(value).is_file():
             raise FGDError(
-                f"{place} is the text {value!r}, which mmdet takes for the path of a file of class "
-                f"names, and there is none. A class alone is a tuple with a comma: ({value!r},)"
+                f"{origin} is the text {value!r}, which mmdet takes for the path of a file of "
+                f"class names, and there is none. A class alone is a tuple with a comma: "
+                f"({value!r},)"
             )
         value = Path(value).read_text(encoding="utf-8").splitlines()
-    return _names(value, place)
+    return _names(value, origin)
 
 
 def checkpoint_classes(meta: dict[str, Any], source: str) -> Names | None:
@@ -45,24 +46,24 @@ def checkpoint_classes(meta: dict[str, Any], source: str) -> Names | None:
     """
     dataset = meta.get("dataset_meta")
     theirs = dataset if isinstance(dataset, dict) else {}
-    for place, value in (
+    for key, value in (
         ("meta.CLASSES", meta.get("CLASSES")),
         ("meta.dataset_meta.classes", theirs.get("classes")),
         ("meta.dataset_meta.CLASSES", theirs.get("CLASSES")),
     ):
         if value is not None:
             # mmdet keeps the name of a single class as it was given.
-            return _names([value] if isinstance(value, str) else value, f"{source}: {place}")
+            return _names([value] if isinstance(value, str) else value, f"{source}: {key}")
     return None
 
 
-def _names(value: Any, place: str) -> Names:
+def _names(value: Any, origin: str) -> Names:
     if not isinstance(value, list | tuple) or not all(isinstance(n, str) and n for n in value):
-        raise FGDError(f"{place} is {value!r:.200}; expected the names of the classes")
+        raise FGDError(f"{origin} is {value!r:.200}; expected the names of the classes")
     name, count = Counter(value).most_common(1)[0] if value else ("", 0)
     if count != 1:
         fault = f"has {name!r} {count} times" if count else "is empty"
-        raise FGDError(f"{place} {fault}; expected the names of the classes, each once")
+        raise FGDError(f"{origin} {fault}; expected the names of the classes, each once")
     return tuple(value)
 
 

@@ -10,8 +10,8 @@ def heads(model: dict) -> dict[str, dict]:
     Faster R-CNN has the first, Mask R-CNN both, SOLO the second alone. Of a cascade's heads it is
     the first stage's.
     """
-    place = model.get("roi_head") or model
-    found = {kind: place[key] for kind, key in _HEADS.items() if place.get(key)}
+    parent = model.get("roi_head") or model
+    found = {kind: parent[key] for kind, key in _HEADS.items() if parent.get(key)}
     return {kind: head[0] if isinstance(head, list) else head for kind, head in found.items()}
 
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from fgd.files import write_text
 
 FILE = "log.jsonl"
-VALIDATION = "validation.jsonl"  # figures by epoch, see fgd/training/validation.py
+VALIDATION = "validation.jsonl"  # metrics by epoch, see fgd/training/validation.py
 # What an entry holds beside the loss and its terms.
 _SETTINGS = (
     "iter", "max_iters", "epoch", "max_epochs", "lr", "images_per_second", "eta_seconds",

@@ -60,6 +60,6 @@ class Group(click.Group):
         except OSError as error:
             if error.errno not in _OF_THE_DISK:
                 raise
-            place = f"{error.filename}: " if error.filename else ""
-            click.echo(f"error: {place}{error.strerror}. {_OF_THE_DISK[error.errno]}", err=True)
+            origin = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {origin}{error.strerror}. {_OF_THE_DISK[error.errno]}", err=True)
             sys.exit(2)

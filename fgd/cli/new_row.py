@@ -87,7 +87,7 @@ def new_row(**options: Any) -> None:
 
     _ask(options)
     written = run.write(
-        run.Wish(
+        run.RowRequest(
             name=options.pop("name"),
             folder=options.pop("out"),
             checkpoint=options.pop("teacher_checkpoint"),

@@ -110,10 +110,10 @@ def check_teacher(
         check_points(ap, "--ap")
     log_to(sys.stdout)
     model = zoo.find(name, index) if ap is None else None  # an unknown name is told at once
-    figures = measure(config, checkpoint, again=False)
+    metrics = measure(config, checkpoint, again=False)
     if model is not None:
-        report = gate.check_teacher(figures, model, tolerance)
+        report = gate.check_teacher(metrics, model, tolerance)
     elif ap is not None:
-        report = gate.check_own(figures, name, ap, tolerance)
+        report = gate.check_own(metrics, name, ap, tolerance)
     click.echo(gate.summary(report))
     write_json(out, report)

@@ -45,7 +45,7 @@ def transfer(checkpoint: Path, name: str, out: Path) -> None:
 
     Takes the published FGD code's checkpoints too.
     """
-    from fgd.transferring import transfer as run
+    from fgd.export import transfer as run
 
     click.echo(run(checkpoint, out, name))
 

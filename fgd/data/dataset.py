@@ -141,12 +141,12 @@ class _Images:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __getitem__(self, place: int) -> dict[str, Any]:
-        entry = self._index.image(int(self._positions[place]))
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        entry = self._index.image(int(self._positions[index]))
         return {**entry, "filename": entry["file_name"]}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self[place] for place in range(len(self)))
+        return (self[index] for index in range(len(self)))
 
 
 def build(

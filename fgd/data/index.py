@@ -210,7 +210,7 @@ def _arrays(content: dict[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
         raise ValueError("an id stands twice")
     owners = np.array([positions[entry["image_id"]] for entry in annotations], np.int64)
     order = np.argsort(owners, kind="stable")
-    annotations, owners = [annotations[place] for place in order.tolist()], owners[order]
+    annotations, owners = [annotations[i] for i in order.tolist()], owners[order]
     yield "bounds", np.searchsorted(owners, np.arange(len(ids) + 1))
     yield "category_ids", _integers([entry["category_id"] for entry in annotations])
     boxes = _numbers([entry["bbox"] for entry in annotations]).reshape(-1, 4)

@@ -100,9 +100,9 @@ def _look_up_with_opencv(pixels: Pixels, out: Tensor) -> None:
 def look_up_with_torch(pixels: Pixels, out: Tensor) -> None:
     """The same on any device."""
     image = pixels.image.to(out.device, non_blocking=True).permute(2, 0, 1)
-    places = image[list(pixels.finish.sources)].flatten(1).long()
+    positions = image[list(pixels.finish.sources)].flatten(1).long()
     levels = pixels.finish.levels.to(out.device, non_blocking=True)
-    out.copy_(levels.gather(1, places).view_as(out))
+    out.copy_(levels.gather(1, positions).view_as(out))
 
 
 def finish_on_device(dataset: Dataset) -> bool:

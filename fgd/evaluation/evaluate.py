@@ -1,4 +1,4 @@
-"""COCO figures of a checkpoint: the twelve for boxes, and for masks where it has them."""
+"""COCO metrics of a checkpoint: the twelve for boxes, and for masks where it has them."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ from fgd.checkpoint import read_checkpoint
 from fgd.classes import checkpoint_classes, compare
 from fgd.configs import read_detector
 from fgd.evaluation import measured
-from fgd.evaluation.scores import coco_figures, detect, test_data
+from fgd.evaluation.scores import coco_metrics, detect, test_data
 from fgd.evaluation.test_set import check_test_set, located
 from fgd.files import sha256, write_json
 from fgd.heads import heads
@@ -37,17 +37,17 @@ def evaluate(
     provenance: str | Path | None = None,
     per_class: bool = False,
 ) -> dict[str, Any]:
-    """Detect on the config's test set and write the COCO figures to `out` as JSON.
+    """Detect on the config's test set and write the COCO metrics to `out` as JSON.
 
     Args:
         config: a plain mmdet config.
         checkpoint: weights of its model; every tensor must fit.
         pycocotools: use the reference implementation instead of faster-coco-eval, which computes
-            the same figures in less time.
+            the same metrics in less time.
         batch: images at a time; the config's number if None, which is 1 in the zoo. A batch's
-            images are padded to one size, which can change the last digits of the figures.
+            images are padded to one size, which can change the last digits of the metrics.
         precision: "fp32", or "bf16" or "fp16" for mixed precision.
-        provenance: where to write what the figures were made from (fgd/provenance.py).
+        provenance: where to write what the metrics were made from (fgd/provenance.py).
         per_class: add `per_class` to `box` and `mask`: the AP of every class by its name.
 
     Returns:
@@ -80,7 +80,7 @@ def measure(
     precision: str = "fp32",
     again: bool = True,
 ) -> dict[str, Any]:
-    """`evaluate`'s figures, by class too; they also go into the cache (`measured`).
+    """`evaluate`'s metrics, by class too; they also go into the cache (`measured`).
 
     Args:
         config, checkpoint, pycocotools, batch, precision: as `evaluate` takes them.
@@ -97,18 +97,18 @@ def measure(
     load_strictly(model, stored["state_dict"], str(checkpoint))
     settings = {"batch": batch, "precision": precision}
     key = measured.key(cfg, model.state_dict(), settings)
-    figures = None if again else measured.find(key)
-    if figures is None:
-        figures = _figures(cfg, model, pycocotools, batch, precision)
-        measured.keep(key, figures)
+    metrics = None if again else measured.find(key)
+    if metrics is None:
+        metrics = _metrics(cfg, model, pycocotools, batch, precision)
+        measured.keep(key, metrics)
     return {
         "checkpoint": Path(checkpoint).resolve().name,
         "sha256": sha256(checkpoint),
-        **figures,
+        **metrics,
     }
 
 
-def _figures(
+def _metrics(
     cfg: Config, model: nn.Module, pycocotools: bool, batch: int | None, precision: str
 ) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -118,11 +118,11 @@ def _figures(
     started = time.monotonic()
     with computing.autocast():
         results = detect(model.to(device).eval(), loader, device)
-    figures = coco_figures(dataset, results, pycocotools, per_class=True)
+    metrics = coco_metrics(dataset, results, pycocotools, per_class=True)
     return {
         "images": len(dataset),
         "batch": loader.batch_size,
         "precision": precision,
         "seconds": round(time.monotonic() - started, 2),
-        **{kind: figures[kind] for kind in heads(cfg.model)},
+        **{kind: metrics[kind] for kind in heads(cfg.model)},
     }

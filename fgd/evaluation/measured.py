@@ -1,7 +1,7 @@
-"""Figures that were measured before, found again by what they were measured of.
+"""Metrics that were measured before, found again by what they were measured of.
 
 A teacher is shared by rows, suites and users, and its AP is asked for more than once: when it is
-published and when it is checked. The figures lie in `$FGD_CACHE/evaluations`, by default
+published and when it is checked. The metrics lie in `$FGD_CACHE/evaluations`, by default
 `~/.cache/fgd/evaluations`, under a hash of the weights' values, the model and the test data.
 """
 
@@ -22,14 +22,14 @@ logger = logging.getLogger("fgd")
 
 
 def key(cfg: Config, weights: dict[str, Tensor], settings: dict[str, Any]) -> str:
-    """Hash of everything that decides a model's figures.
+    """Hash of everything that decides a model's metrics.
 
     Args:
         cfg: the model's plain mmdet config; of its test data, the annotations count by their
             content, the images by where they lie.
         weights: the model's whole state dict. Not the hash of their file: a training state and the
             checkpoint that is published of it hold the same weights.
-        settings: how they are measured, as far as it shows in the figures.
+        settings: how they are measured, as far as it shows in the metrics.
 
     Raises:
         FGDError: there is no annotation file where the config says.
@@ -49,20 +49,20 @@ def key(cfg: Config, weights: dict[str, Tensor], settings: dict[str, Any]) -> st
 
 
 def find(key: str) -> dict[str, Any] | None:
-    """The figures that were kept under `key`, if there are any."""
+    """The metrics that were kept under `key`, if there are any."""
     path = _path(key)
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     logger.info("the same weights were measured on these data before: %s", path)
-    return figures
+    return metrics
 
 
-def keep(key: str, figures: dict[str, Any]) -> None:
-    """Keep figures; a cache that cannot be written to is no reason to lose them."""
+def keep(key: str, metrics: dict[str, Any]) -> None:
+    """Keep metrics; a cache that cannot be written to is no reason to lose them."""
     try:
-        write_json(_path(key), figures)
+        write_json(_path(key), metrics)
     except OSError as error:
         logger.warning("the figures are not kept for the next time: %s", error)
 

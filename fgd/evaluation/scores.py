@@ -1,4 +1,4 @@
-"""The detections of a test set, and the COCO figures of them."""
+"""The detections of a test set, and the COCO metrics of them."""
 
 import contextlib
 import io
@@ -39,7 +39,7 @@ def detect(model: nn.Module, loader: DataLoader, device: torch.device) -> list:
     return results
 
 
-def coco_figures(
+def coco_metrics(
     dataset: CocoDataset, results: list, pycocotools: bool, per_class: bool = False
 ) -> dict[str, dict]:
     """The twelve COCO metrics by kind, "box" and "mask"; -1 where there is nothing to find.
@@ -51,17 +51,17 @@ def coco_figures(
         per_class: the AP of every class, too: `per_class`, by name, -1 for one without objects.
     """
     truth = Truth(dataset)
-    figures: dict[str, dict] = {}
+    metrics: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as folder:
         files, _ = dataset.format_results(results, jsonfile_prefix=f"{folder}/results")
         for key, kind in (("bbox", "box"), ("segm", "mask")):
             if key in files:
                 found = truth.numbered(json.loads(Path(files[key]).read_text()))
                 evaluation = _evaluated(truth, found, key, pycocotools)
-                figures[kind] = dict(zip(METRICS, map(float, evaluation.stats), strict=False))
+                metrics[kind] = dict(zip(METRICS, map(float, evaluation.stats), strict=False))
                 if per_class:
-                    figures[kind]["per_class"] = _per_class(evaluation, truth.classes)
-    return figures
+                    metrics[kind]["per_class"] = _per_class(evaluation, truth.classes)
+    return metrics
 
 
 def _evaluated(truth: Truth, found: list[dict], kind: str, pycocotools: bool) -> Any:

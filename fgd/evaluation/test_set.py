@@ -25,22 +25,24 @@ def located(cfg: Config, config: str | Path) -> ConfigDict:
         FGDError: there is more than one test set, or none whose results can be scored as COCO's.
     """
     test = cfg.data.test
-    place = f"{config}: data.test"
+    origin = f"{config}: data.test"
     if not isinstance(test, ConfigDict) or "datasets" in test or "dataset" in test:
-        raise FGDError(f"{place} is {_kind(test)}; evaluate takes one test set: give a config each")
-    kind = _type(test, place)
+        raise FGDError(
+            f"{origin} is {_kind(test)}; evaluate takes one test set: give a config each"
+        )
+    kind = _type(test, origin)
     if not issubclass(kind, CocoDataset) or any(_own(kind, name) for name in _AS_COCO):
         raise FGDError(
-            f"{place} is a {test.type}, whose figures are not COCO's; evaluate takes a "
+            f"{origin} is a {test.type}, whose figures are not COCO's; evaluate takes a "
             "CocoDataset: give its annotations in COCO's format"
         )
     if not isinstance(test.get("ann_file"), str):
         raise FGDError(
-            f"{place}.ann_file is {test.get('ann_file')!r:.200}; evaluate takes one annotation "
+            f"{origin}.ann_file is {test.get('ann_file')!r:.200}; evaluate takes one annotation "
             "file: give a config each, or write them into one file"
         )
     if not test.get("pipeline"):
-        raise FGDError(f"{place} has no pipeline, which prepares images for the model")
+        raise FGDError(f"{origin} has no pipeline, which prepares images for the model")
     root = Path(test.pop("data_root", None) or "")
     prefix = test.get("img_prefix") or ""
     # As text: paths with a / at their end stay as they are.
@@ -59,19 +61,19 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
         FGDError: they do not.
     """
     test = located(cfg, config)
-    place = f"{config}: data.test"
-    classes = config_classes(test.get("classes"), f"{place}.classes")
+    origin = f"{config}: data.test"
+    classes = config_classes(test.get("classes"), f"{origin}.classes")
     if classes is None:
-        classes = config_classes(_type(test, place).CLASSES, f"{place}.type {test.type}: CLASSES")
+        classes = config_classes(_type(test, origin).CLASSES, f"{origin}.type {test.type}: CLASSES")
     if classes is None:
         raise FGDError(
-            f"{place} names no classes, and nor does its type {test.type}; give `classes`, in the "
+            f"{origin} names no classes, and nor does its type {test.type}; give `classes`, in the "
             "order of the model's labels"
         )
     for head in heads(cfg.model).values():
         if head.get("num_classes") not in (None, len(classes)):
             raise FGDError(
-                f"{place}.classes has {len(classes)} names ({', '.join(classes[:5])}"
+                f"{origin}.classes has {len(classes)} names ({', '.join(classes[:5])}"
                 f"{', ...' if len(classes) > 5 else ''}), and the model tells "
                 f"{head['num_classes']} classes apart; name all of them, in the order of its labels"
             )
@@ -85,13 +87,13 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
     return classes
 
 
-def _type(test: dict[str, Any], place: str) -> type[Any]:
+def _type(test: dict[str, Any], origin: str) -> type[Any]:
     if "type" not in test:
-        raise FGDError(f"{place} has no type; expected that of a data set, such as CocoDataset")
+        raise FGDError(f"{origin} has no type; expected that of a data set, such as CocoDataset")
     kind = DATASETS.get(test["type"])
     if kind is None:
         raise FGDError(
-            f"{place}.type is {test['type']!r}, which mmdet does not know"
+            f"{origin}.type is {test['type']!r}, which mmdet does not know"
             f"{suggestion(test['type'], DATASETS.module_dict)}"
         )
     return kind

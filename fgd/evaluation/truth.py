@@ -1,6 +1,6 @@
 """The truth of a test set as the evaluation counts it: images, classes and objects numbered from 1.
 
-What numbers a file has must not decide its figures. pycocotools and faster-coco-eval mark a
+What numbers a file has must not decide its metrics. pycocotools and faster-coco-eval mark a
 detection by the id of the object that it found, 0 being none, so that an object of id 0 is never
 found; the latter counts in doubles and takes no negative numbers, so that ids above 2^53 become one
 and those below 0 are lost.

@@ -64,8 +64,8 @@ def write(experiment: Experiment, files: set[Path]) -> None:
 
 def _file(suite: Suite) -> Path:
     """Of a suite's entry: others of the same checkout, folder and settings take its place."""
-    place = [str(root()), os.getcwd(), _settings(suite)]
-    return cache_root() / "experiments" / f"{_digest(place)[:32]}.json"
+    entry = [str(root()), os.getcwd(), _settings(suite)]
+    return cache_root() / "experiments" / f"{_digest(entry)[:32]}.json"
 
 
 def _made_from(suite: Suite) -> dict[str, Any]:

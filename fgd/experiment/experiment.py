@@ -72,7 +72,7 @@ class Experiment:
         raise FGDError(f"suite {self.suite.name} has no run {row}/{name}; it has {', '.join(runs)}")
 
     def runs_of(self, row: RowPlan) -> dict[str, Run]:
-        """The runs that a row's figures are of, by their names; of a shared baseline the other's.
+        """The runs that a row's metrics are of, by their names; of a shared baseline the other's.
 
         As the table has them: for every seed baseline and FGD.
         """

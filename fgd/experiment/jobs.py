@@ -197,7 +197,7 @@ def rows_of(experiment: Experiment, table: str = "table") -> list[str]:
 
 
 def evaluations(experiment: Experiment, table: str = "table") -> list[str]:
-    """The figures that a table shows."""
+    """The metrics that a table shows."""
     layout, rows = experiment.layout, [experiment.row(name) for name in rows_of(experiment, table)]
     seeds = experiment.suite.seeds
     files = [
@@ -219,7 +219,7 @@ def teacher_checks(experiment: Experiment, table: str) -> list[str]:
 def shown(experiment: Experiment) -> str:
     """A hash of what a table, figures or page say beside what was measured.
 
-    That is the suite's settings, its base's among them, and the published figures of its rows.
+    That is the suite's settings, its base's among them, and the published metrics of its rows.
     """
     published = {name: row.published for name, row in experiment.plan.rows.items()}
     text = json.dumps([experiment.suite.said(), published], sort_keys=True)

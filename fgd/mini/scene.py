@@ -141,7 +141,7 @@ def draw_crop(source: Source, rng: np.random.Generator, side: int) -> tuple[np.n
 def draw_background(
     source: Source, rng: np.random.Generator, size: int
 ) -> tuple[np.ndarray, str, tuple[int, int, int, int]]:
-    """A random crop of a photograph as (size, size, 3) float32, with the crop's name and place."""
+    """A random crop of a photograph as (size, size, 3) float32, its photograph and its box."""
     number = int(rng.integers(len(source.backgrounds)))
     region = source.backgrounds[number]
     height, width = region.shape[:2]
@@ -153,8 +153,8 @@ def draw_background(
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     light = rng.uniform(*LIGHT)
-    place = (source.left + x, y, side, side)
-    return crop.astype(np.float32) * np.float32(light), PHOTOGRAPHS[number], place
+    box = (source.left + x, y, side, side)
+    return crop.astype(np.float32) * np.float32(light), PHOTOGRAPHS[number], box
 
 
 def draw_digit(ink: np.ndarray, rng: np.random.Generator, height: float) -> np.ndarray:

@@ -4,7 +4,7 @@ The checks build both detectors and run them on a small image, so that what `fgd
 what a training will accept.
 """
 
-from fgd.new_row.wish import Split, Wish
+from fgd.new_row.request import RowRequest, Split
 from fgd.new_row.writing import Written, write
 
-__all__ = ["Split", "Wish", "Written", "write"]
+__all__ = ["RowRequest", "Split", "Written", "write"]

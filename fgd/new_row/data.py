@@ -8,7 +8,7 @@ from typing import Any
 from fgd.data.clean import clean
 from fgd.data.coco import check, remarks
 from fgd.errors import FGDError
-from fgd.new_row.wish import Split, Wish
+from fgd.new_row.request import RowRequest, Split
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Data:
     notes: list[str]
 
 
-def checked(wish: Wish, masks: set[str]) -> Data:
+def checked(request: RowRequest, masks: set[str]) -> Data:
     """Check both splits, whose classes are the same, or mend them where that is wished.
 
     Args:
@@ -39,19 +39,19 @@ def checked(wish: Wish, masks: set[str]) -> Data:
     Raises:
         FGDError: something is wrong with them.
     """
-    splits = wish.splits
-    if not wish.clean:
-        train, val = _reports(wish, splits, masks)
+    splits = request.splits
+    if not request.clean:
+        train, val = _reports(request, splits, masks)
         return Data(splits, {}, tuple(train["per_class"]), train["images"], _notes(train, val))
     with tempfile.TemporaryDirectory() as folder:
-        mended, notes = _mended(wish, splits, masks, Path(folder))
-        train, val = _reports(wish, mended, masks)
+        mended, notes = _mended(request, splits, masks, Path(folder))
+        train, val = _reports(request, mended, masks)
         texts = {
-            wish.folder / split.annotations.name: split.annotations.read_text(encoding="utf-8")
+            request.folder / split.annotations.name: split.annotations.read_text(encoding="utf-8")
             for split in mended.values()
         }
     there = {
-        name: replace(split, annotations=wish.folder / split.annotations.name)
+        name: replace(split, annotations=request.folder / split.annotations.name)
         for name, split in mended.items()
     }
     classes = tuple(train["per_class"])
@@ -59,7 +59,7 @@ def checked(wish: Wish, masks: set[str]) -> Data:
 
 
 def _mended(
-    wish: Wish, splits: dict[str, Split], masks: set[str], folder: Path
+    request: RowRequest, splits: dict[str, Split], masks: set[str], folder: Path
 ) -> tuple[dict[str, Split], list[str]]:
     mended: dict[str, Split] = {}
     notes = []
@@ -73,7 +73,7 @@ def _mended(
             masks=name in masks,
             training=name == "train",
             like=like,
-            all_categories=wish.all_categories,
+            all_categories=request.all_categories,
         )
         mended[name] = replace(split, annotations=out)
         notes += [
@@ -84,7 +84,7 @@ def _mended(
 
 
 def _reports(
-    wish: Wish, splits: dict[str, Split], masks: set[str]
+    request: RowRequest, splits: dict[str, Split], masks: set[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """`fgd.data.coco.check`'s reports of both splits."""
     train, val = splits["train"], splits["val"]
@@ -95,12 +95,12 @@ def _reports(
             strict=True,
             masks="train" in masks,
             training=True,
-            all_categories=wish.all_categories,
+            all_categories=request.all_categories,
         )
         classes = list(learned["per_class"])
         measured = check(val.annotations, val.images, classes, strict=True, masks="val" in masks)
     except FGDError as error:
-        if wish.clean or "`fgd data clean" not in str(error):
+        if request.clean or "`fgd data clean" not in str(error):
             raise
         raise FGDError(f"{error}. With --clean both files are mended for the row") from error
     if measured["other_classes"]:

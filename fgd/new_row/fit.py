@@ -9,13 +9,13 @@ from torch import nn
 from fgd import compat, recipe
 from fgd.checkpoint import read_checkpoint
 from fgd.classes import checkpoint_classes, compare
-from fgd.new_row.wish import Wish
+from fgd.new_row.request import RowRequest
 from fgd.pair import Pair
 from fgd.pair.taps import built
 from fgd.recipe import own
-from fgd.recipe.asked import check_asked, repeats, without_teacher
 from fgd.recipe.building import build
 from fgd.recipe.own import OwnDetector
+from fgd.recipe.supported import check_supported, repeats, without_teacher
 from fgd.weights import load_strictly
 
 compat.apply()
@@ -40,35 +40,35 @@ class Fit:
     notes: list[str]
 
 
-def splits_with_masks(wish: Wish) -> set[str]:
+def splits_with_masks(request: RowRequest) -> set[str]:
     """The splits of the data, "train" and "val", whose objects need masks."""
-    student = _config(wish.student, learns=True).model
-    teacher = _config(wish.teacher, learns=wish.train_teacher).model
+    student = _config(request.student, learns=True).model
+    teacher = _config(request.teacher, learns=request.train_teacher).model
     return recipe.splits_with_masks(student, True) | recipe.splits_with_masks(
-        teacher, wish.train_teacher
+        teacher, request.train_teacher
     )
 
 
-def fit(wish: Wish, classes: tuple[str, ...]) -> Fit:
+def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     """Build both detectors and see what goes together."""
-    config = _config(wish.student, learns=True)
-    theirs = _config(wish.teacher, learns=wish.train_teacher)
+    config = _config(request.student, learns=True)
+    theirs = _config(request.teacher, learns=request.train_teacher)
     if classes:
         config.model = recipe.with_classes(config.model, len(classes))
-        if wish.train_teacher:
+        if request.train_teacher:
             theirs.model = recipe.with_classes(theirs.model, len(classes))
-    names = own.name_of(wish.student), own.name_of(wish.teacher)
+    names = own.name_of(request.student), own.name_of(request.teacher)
     student, teacher = build(names[0], config.model).eval(), build(names[1], theirs.model).eval()
     notes = []
     if (times := repeats(config.data.train)) > 1:
         notes.append(f"epochs    the student's config repeats its data {times} times; each counts")
-    if wish.checkpoint is not None:
-        notes += _load(wish, teacher, classes)
+    if request.checkpoint is not None:
+        notes += _load(request, teacher, classes)
     pair = Pair(
         built("student", names[0], config.model, student),
         built("teacher", names[1], theirs.model, teacher),
     )
-    levels = list(pair.common_levels() if wish.levels is None else wish.levels)
+    levels = list(pair.common_levels() if request.levels is None else request.levels)
     pair.check_levels(levels)
     ours, maps = pair.student.measured, pair.teacher.measured
     assert ours is not None and maps is not None  # of built detectors
@@ -78,7 +78,7 @@ def fit(wish: Wish, classes: tuple[str, ...]) -> Fit:
         f"{ours[levels[0]].channels} channels in the student, {maps[levels[0]].channels} in the "
         "teacher"
     )
-    inherits, others, reason = _inherits(wish, pair)
+    inherits, others, reason = _inherits(request, pair)
     notes.append(f"inherit   {reason}")
     return Fit(config, levels, inherits, others, notes)
 
@@ -90,29 +90,29 @@ def _config(detector: str, learns: bool) -> Config:
     else:
         config = recipe.known_config(detector)
     if learns:
-        check_asked(own.name_of(detector), config)
+        check_supported(own.name_of(detector), config)
     else:
         config.model = without_teacher(config.model)
     return config
 
 
-def _load(wish: Wish, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]:
+def _load(request: RowRequest, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]:
     """Prove that the teacher's checkpoint is its config's, and that it means the same classes."""
-    assert wish.checkpoint is not None  # or there is nothing to load
-    checkpoint = read_checkpoint(wish.checkpoint)
-    load_strictly(teacher, checkpoint["state_dict"], str(wish.checkpoint))
-    known = checkpoint_classes(checkpoint["meta"], str(wish.checkpoint))
-    note = compare(known, classes, str(wish.checkpoint)) if known and classes else None
+    assert request.checkpoint is not None  # or there is nothing to load
+    checkpoint = read_checkpoint(request.checkpoint)
+    load_strictly(teacher, checkpoint["state_dict"], str(request.checkpoint))
+    known = checkpoint_classes(checkpoint["meta"], str(request.checkpoint))
+    note = compare(known, classes, str(request.checkpoint)) if known and classes else None
     return [f"classes   {note}"] if note else []
 
 
-def _inherits(wish: Wish, pair: Pair) -> tuple[bool, list[str], str]:
+def _inherits(request: RowRequest, pair: Pair) -> tuple[bool, list[str], str]:
     """Whether the student starts with the teacher's neck and head, but for which, and why."""
-    if wish.inherit is False:
+    if request.inherit is False:
         return False, [], "no, as you say"
     # The neck's tensors of other shapes follow from backbones of other widths.
     others = pair.other_shapes("neck.")
-    if wish.inherit:
+    if request.inherit:
         pair.check_inheritance(others)
     elif obstacles := pair.obstacles(others):
         return False, [], f"no, neck and head are not the teacher's ({obstacles[0]})"

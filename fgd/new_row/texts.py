@@ -9,7 +9,7 @@ from fgd.configs import read_config
 from fgd.errors import FGDError
 from fgd.new_row.data import Data
 from fgd.new_row.fit import Fit
-from fgd.new_row.wish import Wish
+from fgd.new_row.request import RowRequest
 from fgd.recipe import own
 from fgd.recipe.schedules import detectors_schedule
 from fgd.suite import load_suite
@@ -17,25 +17,25 @@ from fgd.suite.layout import default_results
 from fgd.suite.rate import BASE_BATCH
 
 
-def row_text(wish: Wish, fit: Fit) -> str:
+def row_text(request: RowRequest, fit: Fit) -> str:
     config = fit.student
     kind, weights = _weights(config.model)
-    schedule = detectors_schedule(wish.student, config)
-    lr = config.optimizer.lr if wish.lr is None else wish.lr
+    schedule = detectors_schedule(request.student, config)
+    lr = config.optimizer.lr if request.lr is None else request.lr
     own_epochs = schedule["runner"]["max_epochs"]
-    epochs = own_epochs if wish.epochs is None else wish.epochs
+    epochs = own_epochs if request.epochs is None else request.epochs
     lr_config = {}
     if "step" in schedule["lr_config"]:
         lr_config["step"] = _scaled(schedule["lr_config"]["step"], epochs / own_epochs)
     clip = read_config(_base("schedule_2x")).optimizer_config
     base = config.get("auto_scale_lr", {}).get("base_batch_size", BASE_BATCH)
-    scratch = "from_scratch = True\n" if wish.from_scratch else ""
+    scratch = "from_scratch = True\n" if request.from_scratch else ""
     others = {"inherit_except": fit.inherit_except} if fit.inherit_except else {}
     distill = {"levels": fit.levels, "inherit": fit.inherit} | others | weights
     return f"""\
-# The row {wish.name}, written by `fgd new-row`. docs/reference.md has all keys.
-student = {_detector(wish.student)!r}
-teacher = {_teacher(wish)}
+# The row {request.name}, written by `fgd new-row`. docs/reference.md has all keys.
+student = {_detector(request.student)!r}
+teacher = {_teacher(request)}
 # Strengths as published for COCO ({kind}).
 distill = {_call(distill)}
 # What is not here is as in the student's config. The learning rate is for `base_batch` images.
@@ -47,11 +47,11 @@ runner = {_call({"type": config.runner.type, "max_epochs": epochs})}
 {scratch}"""
 
 
-def _teacher(wish: Wish) -> str:
-    if wish.checkpoint is None:
-        return repr(_detector(wish.teacher))
-    files = {"config": _detector(wish.teacher), "checkpoint": str(wish.checkpoint.absolute())}
-    return _call(files | ({} if wish.ap is None else {"ap": wish.ap}))
+def _teacher(request: RowRequest) -> str:
+    if request.checkpoint is None:
+        return repr(_detector(request.teacher))
+    files = {"config": _detector(request.teacher), "checkpoint": str(request.checkpoint.absolute())}
+    return _call(files | ({} if request.ap is None else {"ap": request.ap}))
 
 
 def _detector(given: str) -> str:
@@ -92,8 +92,8 @@ def _literal(value: Any) -> str:
     return _call(value) if isinstance(value, dict) else repr(value)
 
 
-def dataset_text(wish: Wish, data: Data) -> str:
-    scale = "" if wish.img_scale is None else f"img_scale={wish.img_scale}"
+def dataset_text(request: RowRequest, data: Data) -> str:
+    scale = "" if request.img_scale is None else f"img_scale={request.img_scale}"
     parts = data.splits | {"test": data.splits["val"]}
     splits = "".join(
         f"    {name}=dict(\n        type='CocoDataset',\n        classes=classes,\n"
@@ -102,7 +102,7 @@ def dataset_text(wish: Wish, data: Data) -> str:
         for name, split in parts.items()
     )
     return f"""\
-# The data of suite {wish.suite.stem}, written by `fgd new-row`.
+# The data of suite {request.suite.stem}, written by `fgd new-row`.
 data_root = ''
 # Replaces these settings in the detectors' own pipelines, the rest of which stays.
 pipeline = dict({scale})
@@ -112,18 +112,18 @@ data = dict(
 """
 
 
-def suite_text(wish: Wish, images: int) -> str:
-    name = wish.suite.stem
+def suite_text(request: RowRequest, images: int) -> str:
+    name = request.suite.stem
     # A state an epoch, for an epoch of one's own data is seldom long.
-    gpus, samples = wish.gpus or 1, wish.samples_per_gpu or 2
+    gpus, samples = request.gpus or 1, request.samples_per_gpu or 2
     steps = max(1, images // (gpus * samples))
-    trained = f"train_teachers: [{own.name_of(wish.teacher)}]\n" if wish.train_teacher else ""
+    trained = f"train_teachers: [{own.name_of(request.teacher)}]\n" if request.train_teacher else ""
     return f"""\
 # Rows on one's own data, written by `fgd new-row`. docs/reference.md has all keys; for Slurm add a
 # `cluster:` section (docs/cluster.md).
 name: {name}
 rows:
-  - {wish.row.name}
+  - {request.row.name}
 results: {default_results(name)}
 dataset: dataset.py
 {trained}seed: 0
@@ -138,13 +138,15 @@ curves: [tensorboard]
 """
 
 
-def with_row(wish: Wish) -> str:
+def with_row(request: RowRequest) -> str:
     """The suite's file with one row more; its comments stay."""
-    text = wish.suite.read_text(encoding="utf-8")
-    teacher = own.name_of(wish.teacher)
-    if wish.train_teacher and not load_suite(wish.suite).trains(teacher):
-        raise FGDError(f"{wish.suite}: is there already; add {teacher} to its train_teachers first")
-    extended = re.sub(r"(?m)^rows:[ \t]*$", f"rows:\n  - {wish.row.name}", text, count=1)
+    text = request.suite.read_text(encoding="utf-8")
+    teacher = own.name_of(request.teacher)
+    if request.train_teacher and not load_suite(request.suite).trains(teacher):
+        raise FGDError(
+            f"{request.suite}: is there already; add {teacher} to its train_teachers first"
+        )
+    extended = re.sub(r"(?m)^rows:[ \t]*$", f"rows:\n  - {request.row.name}", text, count=1)
     if extended == text:
-        raise FGDError(f"{wish.suite}: has no line `rows:` with a row in each line below it")
+        raise FGDError(f"{request.suite}: has no line `rows:` with a row in each line below it")
     return extended

@@ -19,7 +19,7 @@ class Level:
     """A level of a detector's pyramid.
 
     Attributes:
-        stride: pixels of the image between two places of its feature map; None if nobody ran it.
+        stride: pixels of the image between two positions of its feature map; None if nobody ran it.
         channels: of its feature map; None if the config does not say.
     """
 
@@ -76,19 +76,19 @@ class Pair:
 
     Attributes:
         student, teacher: what is known of them.
-        place: what an error begins with, for example "row retinanet_r50"; "" for nothing.
+        origin: what an error begins with, for example "row retinanet_r50"; "" for nothing.
     """
 
     student: Member
     teacher: Member
-    place: str = ""
+    origin: str = ""
 
     @property
     def _members(self) -> tuple[Member, Member]:
         return self.student, self.teacher
 
     def _refused(self, reason: str) -> FGDError:
-        return FGDError(f"{self.place}: {reason}" if self.place else reason)
+        return FGDError(f"{self.origin}: {reason}" if self.origin else reason)
 
     def check_classes(self, number: int | None, data: str) -> None:
         """Whether both tell as many classes apart as the data have.

@@ -42,7 +42,7 @@ _AS_THEY_CAME = ("YOLOXPAFPN", "BFP", "DyHead", "DilatedEncoder")
 
 
 def level_strides(model: dict) -> list[int] | None:
-    """Pixels of the image between two places of each feature map that a neck puts out, in order.
+    """Pixels of the image between two positions of each feature map that a neck puts out, in order.
 
     Those of the backbone for a detector without a neck. None for a backbone or a neck that this
     function does not know.

@@ -14,10 +14,10 @@ from torch import nn
 from fgd import recipe, zoo
 from fgd.checkout import root
 from fgd.download import fetch
+from fgd.export import write_hashed
 from fgd.files import write_json, write_text
 from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
-from fgd.transferring import write_hashed
 from fgd.zoo.publish import publish
 
 IMAGES = 2

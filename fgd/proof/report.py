@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import torch
 
-from fgd.audit import BACKBONE, OWN, TEACHER
 from fgd.proof.complexity import IMAGE
 from fgd.proof.run import Proof
+from fgd.starting_weights import BACKBONE, OWN, TEACHER
 
 _INTRO = """\
 # Every row at full size

@@ -26,7 +26,7 @@ from fgd.training import train
 
 
 @dataclass(frozen=True)
-class Level:
+class LevelShapes:
     """A distilled level on the rehearsal's image; shapes are (channels, height, width)."""
 
     level: int
@@ -43,7 +43,7 @@ class Proof:
         row, student, teacher: names.
         sizes: of "student" and "teacher".
         levels: every distilled level.
-        sources: number of the student's tensors by where they start from, as the audit of the
+        sources: number of the student's tensors by where they start from, as the check of the
             training found them.
         with_gradient: number of the student's parameter tensors that the step gave a gradient.
         frozen: names of the others; the config froze every one of them.
@@ -55,7 +55,7 @@ class Proof:
     student: str
     teacher: str
     sizes: dict[str, Complexity]
-    levels: list[Level]
+    levels: list[LevelShapes]
     sources: dict[str, int]
     with_gradient: int
     frozen: list[str]
@@ -68,7 +68,7 @@ def prove(suite: Suite, name: str, size: int = 256, measured: tuple[int, int] = 
 
     Student and teacher are built as large as the suite has them, from the row's own recipe. Two
     images and checkpoints of random weights, in the model zoo's format, are made in a temporary
-    folder; on them `fgd.training` trains one step, audit of the starting weights included.
+    folder; on them `fgd.training` trains one step, check of the starting weights included.
 
     Args:
         size: of the images, in pixels; a multiple of the coarsest level's stride.
@@ -106,7 +106,7 @@ def prove(suite: Suite, name: str, size: int = 256, measured: tuple[int, int] = 
     )
 
 
-def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]:
+def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[LevelShapes]:
     """Compare the features of both detectors with what strides and widths of the necks say.
 
     Args:
@@ -122,7 +122,7 @@ def check_levels(distiller: FGDDistiller, model: dict, size: int) -> list[Level]
         for level, (ours, theirs) in _features(distiller, size).items()
     }
     pair.check_features(shapes, size)
-    return [Level(level, size // both[0][-1], *both) for level, both in shapes.items()]
+    return [LevelShapes(level, size // both[0][-1], *both) for level, both in shapes.items()]
 
 
 def check_gradients(

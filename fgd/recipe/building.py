@@ -5,7 +5,7 @@ from mmdet.models import build_detector
 from torch import nn
 
 from fgd.errors import FGDError
-from fgd.recipe.asked import without_teacher
+from fgd.recipe.supported import without_teacher
 
 
 def build(name: str, model: dict) -> nn.Module:

@@ -22,7 +22,7 @@ def check_fit(suite: Suite, row: Row, student: Config, teacher: Config) -> None:
     pair = Pair(
         _member("student", row.student, student.model, split_of(suite, student, "train")),
         _member("teacher", row.teacher, teacher.model, split_of(suite, teacher, "test")),
-        place=f"row {row.name}",
+        origin=f"row {row.name}",
     )
     classes = data_classes(suite)
     pair.check_classes(len(classes) if classes else None, suite.dataset)
@@ -39,14 +39,14 @@ def _member(role: str, name: str, model: dict, data: dict) -> Member:
 def check_stated_rates(suite: Suite) -> None:
     """Whether the learning rates that a suite states are those that follow from its batch."""
     for name, stated in (suite.learning_rates or {}).items():
-        place = f"suite {suite.name}: learning_rates.{name}"
+        origin = f"suite {suite.name}: learning_rates.{name}"
         if name not in suite.rows:
-            raise FGDError(f"{place}: the suite has no such row; it has {', '.join(suite.rows)}")
+            raise FGDError(f"{origin}: the suite has no such row; it has {', '.join(suite.rows)}")
         if suite.mini is not None:
-            raise FGDError(f"{place}: this suite has its own rates, under `mini`; leave it out")
+            raise FGDError(f"{origin}: this suite has its own rates, under `mini`; leave it out")
         row = load_row(name, suite)
         lr, gpus, images = row.optimizer["lr"], suite.gpus, suite.samples_per_gpu
-        rate.check_stated(place, stated, lr, row.base_batch, gpus, images)
+        rate.check_stated(origin, stated, lr, row.base_batch, gpus, images)
 
 
 def check_backbone(row: Row, student: dict) -> None:

@@ -9,7 +9,6 @@ from mmcv import Config
 from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
-from fgd.recipe.asked import repeats
 from fgd.recipe.checks import check_fit, check_stated_rates
 from fgd.recipe.config_text import config_text
 from fgd.recipe.data import data_of
@@ -29,6 +28,7 @@ from fgd.recipe.schedules import (
     own_schedule,
     published_schedule,
 )
+from fgd.recipe.supported import repeats
 from fgd.suite import ARMS, Suite, rate
 
 

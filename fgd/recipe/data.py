@@ -49,8 +49,8 @@ def split_of(suite: Suite, config: Config, split: str) -> dict:
 
 def _split(config: dict, files: dict, pipeline: dict) -> dict:
     """A split of the suite's data set, read as the detector's own config reads its split."""
-    # A list, or one of mmdet's wrappers. fgd.recipe.asked knows what that means for a training; of
-    # a detector that is not trained the pipeline alone counts.
+    # A list, or one of mmdet's wrappers. fgd.recipe.supported knows what that means for a training;
+    # of a detector that is not trained the pipeline alone counts.
     while isinstance(config, list) or "pipeline" not in config:
         if isinstance(config, list):
             config = config[0]

@@ -6,11 +6,11 @@ from fgd.checkout import root
 from fgd.configs import read_config
 from fgd.errors import FGDError
 from fgd.recipe import own
-from fgd.recipe.asked import check_asked, without_teacher
 from fgd.recipe.data import data_classes, replaced
 from fgd.recipe.narrow import narrow
 from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import load_row
+from fgd.recipe.supported import check_supported, without_teacher
 from fgd.suite import Suite
 from fgd.suite.settings import MiniDetector
 from fgd.zoo import zoo_config
@@ -50,7 +50,7 @@ def load_detector(suite: Suite, name: str, owned: dict[str, OwnDetector], learns
     """
     config = own.load_config(owned[name]) if name in owned else known_config(name)
     if learns:
-        check_asked(name, config)
+        check_supported(name, config)
     else:
         config.model = without_teacher(config.model)
     if suite.mini is not None:

@@ -60,31 +60,33 @@ def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
     return merge([{detector.name: detector} for detector in found], str(row))
 
 
-def check_points(ap: float, place: str) -> None:
+def check_points(ap: float, origin: str) -> None:
     """Refuse an AP that a teacher has to reach if it is no number of points.
 
     As a fraction, 0.412 for 41.2, any teacher would reach it.
 
     Args:
         ap: 0 stands for none.
-        place: what the error names as its origin.
+        origin: what the error names first, for example a file and its key.
     """
     if ap != 0 and not 1 < ap <= 100:
-        raise FGDError(f"{place} is {ap:g}: expected AP in points, for example 41.2, or 0 for none")
+        raise FGDError(
+            f"{origin} is {ap:g}: expected AP in points, for example 41.2, or 0 for none"
+        )
 
 
-def merge(groups: list[dict[str, OwnDetector]], place: str) -> dict[str, OwnDetector]:
+def merge(groups: list[dict[str, OwnDetector]], origin: str) -> dict[str, OwnDetector]:
     """All of them by name.
 
     Raises:
-        FGDError: two detectors have one name; `place` is the file that names both.
+        FGDError: two detectors have one name; `origin` is the file that names both.
     """
     merged: dict[str, OwnDetector] = {}
     for group in groups:
         for name, detector in group.items():
             if merged.setdefault(name, detector) != detector:
                 raise FGDError(
-                    f"{place}: two detectors are called {name!r}: {merged[name].config} and "
+                    f"{origin}: two detectors are called {name!r}: {merged[name].config} and "
                     f"{detector.config}, or one config with different checkpoints. Results are "
                     "filed by a config's name: rename or copy one of them"
                 )

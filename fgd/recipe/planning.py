@@ -25,7 +25,7 @@ from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import Row, load_row
 from fgd.suite import ARMS, Run, Suite
 from fgd.suite.plan import (
-    Detector,
+    DetectorInfo,
     FromZoo,
     OwnFiles,
     Plan,
@@ -137,11 +137,11 @@ def splits_with_masks(model: dict, learns: bool) -> set[str]:
     return {"train", "val"} if learns else {"val"}
 
 
-def _described(name: str, model: dict) -> Detector:
+def _described(name: str, model: dict) -> DetectorInfo:
     kind = _MODEL_NAMES.get(model["type"], model["type"])
     if model["type"] == "CascadeRCNN":
         kind = "Cascade Mask R-CNN" if "mask_head" in model["roi_head"] else "Cascade R-CNN"
-    return Detector(name, kind, _backbone_words(model["backbone"]))
+    return DetectorInfo(name, kind, _backbone_words(model["backbone"]))
 
 
 def _backbone_words(backbone: dict) -> str:
@@ -183,16 +183,16 @@ def _check_baseline(suite: Suite, row: Row) -> None:
     """Whether the row's student, trained alone, is the student of the row that it names."""
     if row.baseline_of is None:
         return
-    place = f"row {row.name}: baseline_of {row.baseline_of!r}"
+    origin = f"row {row.name}: baseline_of {row.baseline_of!r}"
     if row.baseline_of not in suite.rows:
-        raise FGDError(f"{place}: the suite has no such row; it has {', '.join(suite.rows)}")
+        raise FGDError(f"{origin}: the suite has no such row; it has {', '.join(suite.rows)}")
     other = load_row(row.baseline_of, suite)
     if other.baseline_of is not None:
-        raise FGDError(f"{place}: that row has no baseline of its own; name {other.baseline_of!r}")
+        raise FGDError(f"{origin}: that row has no baseline of its own; name {other.baseline_of!r}")
     ours, theirs = (compose(suite, each, "baseline").detector.to_dict() for each in (row, other))
     differing = sorted(key for key in ours if ours[key] != theirs[key])
     if differing:
         raise FGDError(
-            f"{place}: the two students are not trained alike, they differ in "
+            f"{origin}: the two students are not trained alike, they differ in "
             f"{', '.join(differing)}. Leave the key out, and the row trains a baseline of its own"
         )

@@ -40,12 +40,12 @@ def load_row(name: str, suite: Suite | None = None) -> Row:
     """
     if suite is not None and name in suite.row_files:
         path = Path(suite.row_files[name])
-        place = str(path)
+        origin = str(path)
     else:
         path = row_file(name)
-        place = f"configs/distillers/{path.name}"
+        origin = f"configs/distillers/{path.name}"
     content = read_config(path).to_dict()
-    said = validated(RowFile, content, place)
+    said = validated(RowFile, content, origin)
     settings = {
         "base_batch": said.base_batch,
         "from_scratch": said.from_scratch,

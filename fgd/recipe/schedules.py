@@ -3,9 +3,9 @@
 from mmcv import Config
 
 from fgd.errors import FGDError
-from fgd.recipe.asked import repeats
 from fgd.recipe.detectors import mini_detector
 from fgd.recipe.rows import Row
+from fgd.recipe.supported import repeats
 from fgd.suite import Suite, rate
 
 SCHEDULE = ("optimizer", "optimizer_config", "lr_config", "runner")

@@ -30,7 +30,7 @@ from fgd.report.plots import (
 from fgd.report.runs import Run, device_hours, read_run
 from fgd.suite import ARMS, Suite
 from fgd.suite.layout import Layout, RunFiles, TeacherFiles, TrainingFiles
-from fgd.table import Row, Table, collect
+from fgd.table import Table, TableRow, collect
 
 _PICTURES = {
     "detections": "What is on the images, and what each detector finds there.",
@@ -46,7 +46,7 @@ _METRICS = {"AP": "AP", "AP50": "AP 50", "AP75": "AP 75", "APs": "small", "APm":
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageImage:
     """An image in the page."""
 
     kind: str
@@ -130,7 +130,7 @@ def read_runs(suite: Suite, table: Table, results: Path) -> dict[str, dict[str, 
     }
 
 
-def _trained_by(row: Row) -> list[str]:
+def _trained_by(row: TableRow) -> list[str]:
     """The arms that a row trains itself: not a baseline that it shares."""
     return [arm for arm in ("baseline", "fgd") if row.folders[arm] == f"{row.name}/{arm}"]
 
@@ -156,7 +156,7 @@ _TEACHER_FILES = {"checkpoint": "checkpoint", "detector": "mmdet config", "evalu
 
 
 def _section(
-    row: Row, runs: dict[str, Run], number: int, layout: Layout, base: Path
+    row: TableRow, runs: dict[str, Run], number: int, layout: Layout, base: Path
 ) -> dict[str, Any]:
     """What the page says of one row."""
     curves = {arm: curves_figure(runs[arm], PAGE) for arm in ARMS}
@@ -200,12 +200,12 @@ def _on_gpus(runs: dict[str, dict[str, Run]]) -> bool:
     return bool(devices) and not devices & {"cpu", None}
 
 
-def _pictures(row: str, layout: Layout, base: Path) -> Iterator[Picture]:
+def _pictures(row: str, layout: Layout, base: Path) -> Iterator[PageImage]:
     for kind, caption in _PICTURES.items():
         path = Path(layout.picture(row, kind))
         if path.exists():
             data, size = _shrunk(path)
-            yield Picture(kind, caption, data, _href(path, base), size)
+            yield PageImage(kind, caption, data, _href(path, base), size)
 
 
 def _shrunk(path: Path) -> tuple[str, tuple[int, int]]:

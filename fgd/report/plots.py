@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from fgd.report.runs import Run, thin
-from fgd.table import Figures, Row, Table
+from fgd.table import Metrics, Table, TableRow
 
 SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
 # By the model of a row: distinguishable in grey, and by people who do not see red or green apart.
@@ -48,16 +48,16 @@ def ap_figure(table: Table, style: Style) -> Figure:
     """The table as a picture: every row from its baseline to FGD, and where its teacher is."""
     lines = _lines(table)
     figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.95)
-    for place, (_, figures) in enumerate(lines):
-        _from_to(axes, place, figures.teacher_ap, figures.baseline_ap, figures.fgd_ap)
-        if figures.gain is not None:
-            right = max(figures.fgd_ap or 0, figures.baseline_ap or 0)
-            teacher = figures.teacher_ap or 0
+    for position, (_, metrics) in enumerate(lines):
+        _from_to(axes, position, metrics.teacher_ap, metrics.baseline_ap, metrics.fgd_ap)
+        if metrics.gain is not None:
+            right = max(metrics.fgd_ap or 0, metrics.baseline_ap or 0)
+            teacher = metrics.teacher_ap or 0
             if right <= teacher < right + _WORDS:
                 right = teacher
-            words = f"{figures.gain:+.1f}".replace("-", "\u2212")  # a minus
+            words = f"{metrics.gain:+.1f}".replace("-", "\u2212")  # a minus
             axes.annotate(
-                words, (right, place), (7, 0), textcoords="offset points", va="center",
+                words, (right, position), (7, 0), textcoords="offset points", va="center",
                 fontsize=8, color=style.ink,
             )  # fmt: skip
     _name_lines(axes, [name for name, _ in lines])
@@ -71,17 +71,17 @@ def gains_figure(table: Table, style: Style) -> Figure:
     lines = _lines(table)
     figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.75)
     axes.axvline(0, color=style.ink, lw=0.8)
-    for place, (_, figures) in enumerate(lines):
-        there = [gain for gain in figures.gains if gain is not None]
-        axes.scatter(there, [place] * len(there), 30, COLOURS["fgd"], alpha=0.6, linewidths=0)
-        if figures.gain is not None:
-            axes.scatter([figures.gain], [place], 120, style.ink, marker="|", linewidths=2)
+    for position, (_, metrics) in enumerate(lines):
+        there = [gain for gain in metrics.gains if gain is not None]
+        axes.scatter(there, [position] * len(there), 30, COLOURS["fgd"], alpha=0.6, linewidths=0)
+        if metrics.gain is not None:
+            axes.scatter([metrics.gain], [position], 120, style.ink, marker="|", linewidths=2)
     _name_lines(axes, [name for name, _ in lines])
     axes.set_xlabel("AP gained over the baseline")
     return figure
 
 
-def sizes_figure(row: Row, style: Style) -> Figure:
+def sizes_figure(row: TableRow, style: Style) -> Figure:
     """AP by the size of objects."""
     figure, axes = _new(style, _WIDTH, 2.8)
     _draw_sizes(axes, row, style)
@@ -89,7 +89,7 @@ def sizes_figure(row: Row, style: Style) -> Figure:
     return figure
 
 
-def classes_figure(row: Row, style: Style) -> Figure | None:
+def classes_figure(row: TableRow, style: Style) -> Figure | None:
     """AP by class, the largest gain on top; None where no evaluation tells it."""
     means = row.means(main_kind(row))
     by_class = {who: _per_class(means.get(who, {})) for who in NAMES}
@@ -103,9 +103,9 @@ def classes_figure(row: Row, style: Style) -> Figure | None:
 
     names.sort(key=gain, reverse=True)
     figure, axes = _new(style, _WIDTH, 0.19 * len(names) + 0.9)
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         teacher, baseline, fgd = (by_class[who].get(name) for who in _FROM_TO)
-        _from_to(axes, place, teacher, baseline, fgd, size=22)
+        _from_to(axes, position, teacher, baseline, fgd, size=22)
     _name_lines(axes, names)
     axes.set_xlabel("AP")
     _legend_above(axes, style)
@@ -116,7 +116,7 @@ def curves_figure(run: Run, style: Style) -> Figure | None:
     """The terms of the loss, AP and the learning rate over the epochs; None without a log."""
     if not run.log:
         return None
-    heights = [4, 2, 1] if run.figures else [4, 1]
+    heights = [4, 2, 1] if run.validation else [4, 1]
     figure = Figure(figsize=(_WIDTH, 0.5 * sum(heights) + 0.9), layout="constrained")
     axes, *aps, rate = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     for each in (axes, *aps, rate):
@@ -140,7 +140,7 @@ def all_sizes_figure(table: Table, style: Style) -> Figure:
 def all_losses_figure(table: Table, runs: dict[str, dict[str, Run]], style: Style) -> Figure:
     """Every row's own loss, without FGD's terms, with and without the teacher."""
 
-    def draw(axes: Axes, row: Row) -> None:
+    def draw(axes: Axes, row: TableRow) -> None:
         for arm in ("baseline", "fgd"):
             run = runs[row.name][arm]
             axes.plot(
@@ -155,7 +155,7 @@ def all_losses_figure(table: Table, runs: dict[str, dict[str, Run]], style: Styl
 def all_aps_figure(table: Table, runs: dict[str, dict[str, Run]], style: Style) -> Figure:
     """AP over the epochs of training, every row with and without the teacher."""
 
-    def draw(axes: Axes, row: Row) -> None:
+    def draw(axes: Axes, row: TableRow) -> None:
         for arm in ("baseline", "fgd"):
             epochs, values = runs[row.name][arm].aps(main_kind(row))
             if epochs:
@@ -181,12 +181,12 @@ def is_distillation(term: str) -> bool:
     return term.startswith("loss_fgd")
 
 
-def _lines(table: Table) -> list[tuple[str, Figures]]:
+def _lines(table: Table) -> list[tuple[str, Metrics]]:
     """A line a row and kind of AP, with its name."""
     return [
-        (row.name if kind == main_kind(row) else f"{row.name}, {kind}", figures)
+        (row.name if kind == main_kind(row) else f"{row.name}, {kind}", metrics)
         for row in table.rows
-        for kind, figures in row.figures.items()
+        for kind, metrics in row.metrics.items()
     ]
 
 
@@ -231,15 +231,16 @@ def _draw_aps(axes: Axes, run: Run, style: Style) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _draw_sizes(axes: Axes, row: Row, style: Style) -> None:
+def _draw_sizes(axes: Axes, row: TableRow, style: Style) -> None:
     measured = row.means(main_kind(row))
     # -1 is COCO's word for "no object of that size".
     sizes = {key: name for key, name in SIZES.items() if _any_has(measured, key)}
     width = 0.8 / max(len(measured), 1)
-    for number, (who, figures) in enumerate(measured.items()):
-        values = [100 * max(figures.get(key, -1), 0) for key in sizes]
-        places = [place + (number - (len(measured) - 1) / 2) * width for place in range(len(sizes))]
-        bars = axes.bar(places, values, 0.92 * width, color=COLOURS[who], label=NAMES[who])
+    for number, (who, metrics) in enumerate(measured.items()):
+        values = [100 * max(metrics.get(key, -1), 0) for key in sizes]
+        offset = (number - (len(measured) - 1) / 2) * width
+        positions = [position + offset for position in range(len(sizes))]
+        bars = axes.bar(positions, values, 0.92 * width, color=COLOURS[who], label=NAMES[who])
         axes.bar_label(bars, fmt="%.0f", fontsize=6.5, padding=1, color=style.ink)
     axes.set_xticks(range(len(sizes)), sizes.values())
     axes.grid(axis="x", visible=False)
@@ -248,20 +249,20 @@ def _draw_sizes(axes: Axes, row: Row, style: Style) -> None:
 
 
 def _any_has(measured: dict[str, dict[str, float]], key: str) -> bool:
-    return any(figures.get(key, -1) >= 0 for figures in measured.values())
+    return any(metrics.get(key, -1) >= 0 for metrics in measured.values())
 
 
-def _grid(table: Table, style: Style, draw: Callable[[Axes, Row], None]) -> Figure:
+def _grid(table: Table, style: Style, draw: Callable[[Axes, TableRow], None]) -> Figure:
     """One small plot a row of the table, four beside each other."""
     columns = min(4, len(table.rows))
     lines = -(-len(table.rows) // columns)
     figure = Figure(figsize=(1.9 * columns, 1.65 * lines + 0.3), layout="constrained")
-    places = figure.subplots(lines, columns, squeeze=False).flat
-    for axes, row in zip(places, table.rows, strict=False):
+    subplots = figure.subplots(lines, columns, squeeze=False).flat
+    for axes, row in zip(subplots, table.rows, strict=False):
         _dress(axes, style)
         draw(axes, row)
         axes.set_title(row.name, fontsize=8, color=style.ink, parse_math=False)
-    for axes in list(places)[len(table.rows) :]:
+    for axes in list(subplots)[len(table.rows) :]:
         axes.remove()
     handles, labels = _distinct(figure.axes)
     if handles:
@@ -273,15 +274,15 @@ def _grid(table: Table, style: Style, draw: Callable[[Axes, Row], None]) -> Figu
 
 def _distinct(axes: list[Axes]) -> tuple[list[Artist], list[str]]:
     found: dict[str, Artist] = {}
-    for place in axes:
-        for handle, label in zip(*place.get_legend_handles_labels(), strict=True):
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     return list(found.values()), list(found)
 
 
 def _from_to(
     axes: Axes,
-    place: float,
+    position: float,
     teacher: float | None,
     baseline: float | None,
     fgd: float | None,
@@ -289,13 +290,13 @@ def _from_to(
 ) -> None:
     """Baseline and FGD on a line, with a thick one between them; the teacher is a tick."""
     if baseline is not None and fgd is not None:
-        axes.plot([baseline, fgd], [place, place], color=COLOURS["fgd"], lw=2.5, alpha=0.45)
+        axes.plot([baseline, fgd], [position, position], color=COLOURS["fgd"], lw=2.5, alpha=0.45)
     for who, value, marker in (
         ("teacher", teacher, "|"), ("baseline", baseline, "o"), ("fgd", fgd, "o"),
     ):  # fmt: skip
         if value is not None:
             axes.scatter(
-                [value], [place], 2.5 * size if marker == "|" else size, COLOURS[who],
+                [value], [position], 2.5 * size if marker == "|" else size, COLOURS[who],
                 marker=marker, label=NAMES[who], zorder=3, linewidths=2 if marker == "|" else 0,
             )  # fmt: skip
 
@@ -341,12 +342,12 @@ def _literal(texts: list) -> None:
         text.set_parse_math(False)
 
 
-def main_kind(row: Row) -> str:
+def main_kind(row: TableRow) -> str:
     """What a row's detectors are compared by: "box", or "mask" where they have no boxes."""
-    return next(iter(row.figures))
+    return next(iter(row.metrics))
 
 
-def _per_class(figures: dict[str, Any]) -> dict[str, float]:
+def _per_class(metrics: dict[str, Any]) -> dict[str, float]:
     """AP in points by class name; empty if it was not evaluated."""
-    values = figures.get("per_class") or {}
+    values = metrics.get("per_class") or {}
     return {name: 100 * value for name, value in values.items() if value >= 0}

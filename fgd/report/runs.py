@@ -23,8 +23,8 @@ class Run:
 
     Attributes:
         log: the entries of its log.jsonl, oldest first.
-        figures: what it was validated with while it trained, oldest first (validation.jsonl).
-        weights: the audit of its starting weights (weights.json); None if there is none.
+        validation: what it was validated with while it trained, oldest first (validation.jsonl).
+        weights: where its starting weights are from (weights.json); None if there is none.
         total_batch: images of a step.
         processes: that trained together.
         device: the GPU's name, or "cpu"; None where an older log does not say.
@@ -32,7 +32,7 @@ class Run:
     """
 
     log: list[dict[str, Any]]
-    figures: list[dict[str, Any]]
+    validation: list[dict[str, Any]]
     weights: dict[str, Any] | None
     total_batch: int
     processes: int
@@ -66,7 +66,7 @@ class Run:
 
     def aps(self, kind: str) -> tuple[list[int], list[float]]:
         """Epochs, and AP x 100 after each, where the training was validated."""
-        there = [entry for entry in self.figures if kind in entry]
+        there = [entry for entry in self.validation if kind in entry]
         return [e["epoch"] for e in there], [progress.points_of(e)[kind] for e in there]
 
     def terms(self) -> dict[str, list[float]]:
@@ -86,7 +86,7 @@ def read_run(suite: Suite, files: TrainingFiles, benchmark: str | None = None) -
     last = log[-1] if log else {}
     return Run(
         log=log,
-        figures=progress.read(folder, progress.VALIDATION),
+        validation=progress.read(folder, progress.VALIDATION),
         weights=_weights(Path(files.weights)),
         total_batch=suite.total_batch,
         processes=last.get("processes", suite.gpus),

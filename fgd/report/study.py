@@ -141,9 +141,9 @@ def _by_seed(table: Table) -> str:
     header = ["Row", *(f"seed {seed}" for seed in table.seeds), "mean", "teacher"]
     lines = [
         [row.name if kind == "box" else f"{row.name}, {kind}"]
-        + [_signed(points) for points in (*figures.gains, figures.gain, figures.lead)]
+        + [_signed(points) for points in (*metrics.gains, metrics.gain, metrics.lead)]
         for row in table.rows
-        for kind, figures in row.figures.items()
+        for kind, metrics in row.metrics.items()
     ]
     return markdown.table(header, lines, left=1)
 
@@ -157,9 +157,9 @@ def _verdict(table: Table) -> str:
     """In words: where every seed gained, where none did, and where it depends on the seed."""
     groups: dict[str, list[str]] = {"every": [], "some": [], "no": []}
     for row in table.rows:
-        for kind, figures in row.figures.items():
-            above = sum(gain is not None and gain > 0 for gain in figures.gains)
-            which = "every" if above == len(figures.gains) else "some" if above else "no"
+        for kind, metrics in row.metrics.items():
+            above = sum(gain is not None and gain > 0 for gain in metrics.gains)
+            which = "every" if above == len(metrics.gains) else "some" if above else "no"
             groups[which].append(f"{row.name} ({kind})")
     words = {"every": "with every seed", "some": "with some seeds only", "no": "with no seed"}
     return "\n".join(

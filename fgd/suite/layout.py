@@ -59,11 +59,11 @@ class TrainingFiles(_Files):
 
     work_dir = _File("run")  # states and log, which Snakemake knows nothing of
     log = _File("run/log.jsonl")
-    weights = _File("run/weights.json")  # the audit of the weights that it started from
+    weights = _File("run/weights.json")  # where each tensor that it started with is from
     final = _File("run/final.pth")  # not `trained`: Snakemake removes outputs before it runs a rule
     jobs = _File("jobs")  # records of jobs, and what their ranks print
     trained = _File("trained.pth")  # the last state
-    evaluation = _File("eval.json")  # COCO's figures; of a teacher, before it is published
+    evaluation = _File("eval.json")  # COCO's metrics; of a teacher, before it is published
 
 
 class RunFiles(TrainingFiles):
@@ -82,7 +82,7 @@ class TeacherFiles(_Files):
     detector = _File("detector.py")  # the plain mmdet config
     checkpoint = _File("teacher.pth")
     checked = _File("checked.json")  # the report that it has the AP that is expected of it
-    evaluation = _File("eval.json")  # COCO's figures
+    evaluation = _File("eval.json")  # COCO's metrics
     provenance = _File("provenance.json")
 
 

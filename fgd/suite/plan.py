@@ -80,7 +80,7 @@ class RowPlan:
 
 
 @dataclass(frozen=True)
-class Detector:
+class DetectorInfo:
     """A detector for people's eyes.
 
     Attributes:
@@ -127,5 +127,5 @@ class Plan:
     rows: dict[str, RowPlan]
     teachers: dict[str, Teacher]
     backbones: dict[str, str]
-    detectors: dict[str, Detector]
+    detectors: dict[str, DetectorInfo]
     masks: frozenset[str]

@@ -76,12 +76,12 @@ def of_config(cfg: Mapping[str, Any]) -> str:
 
 
 def check_stated(
-    place: str, stated: float, lr: float, base_batch: int, gpus: int, samples_per_gpu: int
+    origin: str, stated: float, lr: float, base_batch: int, gpus: int, samples_per_gpu: int
 ) -> None:
     """Refuse a learning rate that somebody wrote down for another total batch.
 
     Args:
-        place: what the error names as the origin of `stated`.
+        origin: what the error names as the origin of `stated`.
         lr: the rate for steps of `base_batch` images.
 
     Raises:
@@ -93,7 +93,7 @@ def check_stated(
         return
     fitting = stated / lr * base_batch
     raise FGDError(
-        f"{place} is {stated:g}, but {gpus} GPUs x {samples_per_gpu} images = {total} images a "
+        f"{origin} is {stated:g}, but {gpus} GPUs x {samples_per_gpu} images = {total} images a "
         f"step, and {lr:g} x {total} / {base_batch} = {right:g}. The learning rate follows the "
         f"total batch: leave it out or write {right:g}, or change gpus and samples_per_gpu "
         f"({stated:g} fits {fitting:g} images a step)"

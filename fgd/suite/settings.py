@@ -470,11 +470,11 @@ class RowFile(Section):
 Model = TypeVar("Model", bound=Section)
 
 
-def validated(model: type[Model], value: Any, place: str) -> Model:
+def validated(model: type[Model], value: Any, origin: str) -> Model:
     """What a file says, as its model.
 
     Args:
-        place: what the error names as the origin of `value`, for example a file.
+        origin: what the error names as the origin of `value`, for example a file.
 
     Raises:
         FGDError: a key is unknown or missing, or its value is not allowed.
@@ -485,7 +485,7 @@ def validated(model: type[Model], value: Any, place: str) -> Model:
         # What stands furthest out, and a misspelt key before the one that is missing for it.
         errors = error.errors(include_url=False)
         first = min(errors, key=lambda e: (len(e["loc"]), e["type"] != "extra_forbidden"))
-        raise FGDError(f"{place}: {_explained(first, model)}") from None
+        raise FGDError(f"{origin}: {_explained(first, model)}") from None
 
 
 # What is wrong with a value, by pydantic's kinds of errors; the rest is pydantic's to say.

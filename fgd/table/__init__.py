@@ -7,14 +7,14 @@ from fgd.table.collecting import collect
 from fgd.table.data import to_csv, to_json
 from fgd.table.latex import to_latex
 from fgd.table.markdown import main_table, to_markdown
-from fgd.table.model import Detector, Figures, Row, Table
+from fgd.table.model import DetectorInfo, Metrics, Table, TableRow
 from fgd.table.writing import write_table
 
 __all__ = [
-    "Detector",
-    "Figures",
-    "Row",
+    "DetectorInfo",
+    "Metrics",
     "Table",
+    "TableRow",
     "collect",
     "main_table",
     "to_csv",

@@ -8,7 +8,7 @@ from fgd.errors import FGDError
 from fgd.experiment import load_experiment
 from fgd.files import sha256
 from fgd.suite import ARMS, Suite
-from fgd.table.model import Figures, Row, Table
+from fgd.table.model import Metrics, Table, TableRow
 from fgd.table.numbers import deviation, difference, mean, there
 
 
@@ -23,11 +23,11 @@ def collect(suite: Suite, results: Path) -> Table:
             title: _read_report(layout.run(run).evaluation) for title, run in runs.items()
         }
         rows.append(
-            Row(
+            TableRow(
                 name=name,
                 student=plan.detectors[row.student],
                 teacher=plan.detectors[row.teacher],
-                figures={k: _figures(k, suite, measured, row.published) for k in row.kinds},
+                metrics={k: _metrics(k, suite, measured, row.published) for k in row.kinds},
                 measured=measured,
                 configs={title: _hash(layout.run(run).config) for title, run in runs.items()},
                 folders={title: layout.run_folder(run) for title, run in runs.items()},
@@ -47,7 +47,7 @@ def collect(suite: Suite, results: Path) -> Table:
     )
 
 
-def _figures(kind: str, suite: Suite, measured: dict[str, dict | None], published: dict) -> Figures:
+def _metrics(kind: str, suite: Suite, measured: dict[str, dict | None], published: dict) -> Metrics:
     aps = {
         arm: {seed: _ap(measured[suite.layout.run_name(arm, seed)], kind) for seed in suite.seeds}
         for arm in ARMS
@@ -55,7 +55,7 @@ def _figures(kind: str, suite: Suite, measured: dict[str, dict | None], publishe
     gains = [difference(aps["fgd"][seed], aps["baseline"][seed]) for seed in suite.seeds]
     suffix = "" if kind == "box" else f"_{kind}"
     fgd, baseline = (list(aps[arm].values()) for arm in ("fgd", "baseline"))
-    return Figures(
+    return Metrics(
         teacher_ap=mean([_ap(measured["teacher"], kind)]),
         baseline_ap=mean(baseline),
         baseline_std=deviation(baseline),

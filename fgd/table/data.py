@@ -6,7 +6,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from fgd.table.model import Figures, Table
+from fgd.table.model import Metrics, Table
+
+_KEYS = {"metrics": "figures"}  # fields that the JSON file calls something else
 
 
 def to_csv(table: Table) -> str:
@@ -20,11 +22,11 @@ def to_csv(table: Table) -> str:
             "student": row.student.name,
             "teacher": row.teacher.name,
             "teacher_backbone": row.teacher.backbone,
-            **{key: value for key, value in _all_figures(figures).items() if key != "gains"},
+            **{key: value for key, value in _all_metrics(metrics).items() if key != "gains"},
             "missing": " ".join(row.missing),
         }
         for row in table.rows
-        for kind, figures in row.figures.items()
+        for kind, metrics in row.metrics.items()
     ]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
@@ -34,15 +36,15 @@ def to_csv(table: Table) -> str:
 
 
 def to_json(table: Table) -> str:
-    """Everything: with all COCO figures, checkpoints and their hashes."""
+    """Everything: with all COCO metrics, checkpoints and their hashes."""
     rows = [
-        asdict(row)
-        | {"figures": {kind: _all_figures(value) for kind, value in row.figures.items()}}
+        {_KEYS.get(key, key): value for key, value in asdict(row).items()}
+        | {"figures": {kind: _all_metrics(value) for kind, value in row.metrics.items()}}
         | {"missing": row.missing}
         for row in table.rows
     ]
     return json.dumps(asdict(table) | {"rows": rows}, indent=2) + "\n"
 
 
-def _all_figures(figures: Figures) -> dict[str, Any]:
-    return asdict(figures) | {"gain": figures.gain, "published_gain": figures.published_gain}
+def _all_metrics(metrics: Metrics) -> dict[str, Any]:
+    return asdict(metrics) | {"gain": metrics.gain, "published_gain": metrics.published_gain}

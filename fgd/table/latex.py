@@ -2,7 +2,7 @@ r"""The results table for a paper: LaTeX, with the rules of booktabs (\usepackag
 
 from collections import Counter
 
-from fgd.table.model import Figures, Row, Table
+from fgd.table.model import Metrics, Table, TableRow
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -35,15 +35,15 @@ def to_latex(table: Table) -> str:
         student, *others = _names(row)
         if alike[_names(row)] > 1:  # ablations of one row
             student += f" ({row.name})"
-        for number, (kind, figures) in enumerate(row.figures.items()):
+        for number, (kind, metrics) in enumerate(row.metrics.items()):
             names = [r"\quad", "", ""] if number else [escape(x) for x in (student, *others)]
             if kind != "box":
                 names[0] += f"{'' if number else ','} {kind} AP"
-            lines.append(" & ".join([*names, *_cells(figures)]) + r" \\")
+            lines.append(" & ".join([*names, *_cells(metrics)]) + r" \\")
     return "\n".join([*comment, _HEAD, *lines, _FOOT]) + "\n"
 
 
-def _names(row: Row) -> tuple[str, str, str]:
+def _names(row: TableRow) -> tuple[str, str, str]:
     """What a paper calls student, its backbone and the teacher."""
     return row.student.model, row.student.backbone, f"{row.teacher.model} {row.teacher.backbone}"
 
@@ -53,15 +53,15 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
-def _cells(figures: Figures) -> list[str]:
+def _cells(metrics: Metrics) -> list[str]:
     return [
-        _number(figures.teacher_ap),
-        _number(figures.baseline_ap, deviation=figures.baseline_std),
-        _number(figures.fgd_ap, deviation=figures.fgd_std),
-        _number(figures.gain, "+", figures.gain_std),
-        _number(figures.published_baseline),
-        _number(figures.published_fgd),
-        _number(figures.published_gain, "+"),
+        _number(metrics.teacher_ap),
+        _number(metrics.baseline_ap, deviation=metrics.baseline_std),
+        _number(metrics.fgd_ap, deviation=metrics.fgd_std),
+        _number(metrics.gain, "+", metrics.gain_std),
+        _number(metrics.published_baseline),
+        _number(metrics.published_fgd),
+        _number(metrics.published_gain, "+"),
     ]
 
 

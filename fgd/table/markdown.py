@@ -2,7 +2,7 @@
 
 from fgd import markdown
 from fgd.checkout import workflow_command
-from fgd.table.model import Figures, Table
+from fgd.table.model import Metrics, Table
 
 _GAIN_NOTE = "Gain: FGD over the baseline, the same student trained alike without a teacher."
 _SMALL_NOTE = (
@@ -52,27 +52,27 @@ def _main_header(table: Table) -> list[str]:
 def _main_lines(table: Table) -> list[list[str]]:
     lines = []
     for row in table.rows:
-        masks = "  mask AP" if "box" in row.figures else f"{row.name}, mask AP"
+        masks = "  mask AP" if "box" in row.metrics else f"{row.name}, mask AP"
         labels = {"box": row.name, "mask": masks}
         names = [row.student.backbone, f"{row.teacher.model} {row.teacher.backbone}"]
-        for number, (kind, figures) in enumerate(row.figures.items()):
+        for number, (kind, metrics) in enumerate(row.metrics.items()):
             lines.append(
                 [
                     labels[kind],
                     *(["", ""] if number else names),
-                    _points(figures.teacher_ap),
-                    _points(figures.baseline_ap, figures.baseline_std),
-                    _points(figures.fgd_ap, figures.fgd_std),
-                    _points(figures.gain, figures.gain_std, sign="+"),
-                    *([_runs(figures)] if len(table.seeds) > 1 else []),
-                    _published(figures),
+                    _points(metrics.teacher_ap),
+                    _points(metrics.baseline_ap, metrics.baseline_std),
+                    _points(metrics.fgd_ap, metrics.fgd_std),
+                    _points(metrics.gain, metrics.gain_std, sign="+"),
+                    *([_runs(metrics)] if len(table.seeds) > 1 else []),
+                    _published(metrics),
                 ]
             )
     return lines
 
 
-def _runs(figures: Figures) -> str:
-    counts = figures.baseline_runs, figures.fgd_runs
+def _runs(metrics: Metrics) -> str:
+    counts = metrics.baseline_runs, metrics.fgd_runs
     return str(counts[0]) if counts[0] == counts[1] else f"{counts[0]}, {counts[1]}"
 
 
@@ -113,8 +113,8 @@ def _points(value: float | None, deviation: float | None = None, sign: str = "")
     return "-" if value is None else f"{value:{sign}.1f}{spread}"
 
 
-def _published(figures: Figures) -> str:
-    if figures.published_fgd is None:
+def _published(metrics: Metrics) -> str:
+    if metrics.published_fgd is None:
         return "-"
-    baseline = _points(figures.published_baseline)
-    return f"{baseline} > {figures.published_fgd:.1f}  {_points(figures.published_gain, sign='+')}"
+    baseline = _points(metrics.published_baseline)
+    return f"{baseline} > {metrics.published_fgd:.1f}  {_points(metrics.published_gain, sign='+')}"

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fgd.suite.layout import Layout, RunFiles
-from fgd.suite.plan import Detector
+from fgd.suite.plan import DetectorInfo
 from fgd.table.numbers import difference, mean, means_of
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """AP in points, with one decimal; None where nothing was measured or published.
 
     Of a suite with several seeds, baseline and FGD are means over the runs that there are, with the
@@ -49,11 +49,11 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of the table.
 
     Attributes:
-        figures: "box" and "mask", as far as the student has them.
+        metrics: "box" and "mask", as far as the student has them.
         measured: the eval.json of "teacher", "baseline" and "fgd", of further seeds of
             "baseline/seed1" and so on; None until there is one.
         configs: SHA-256 of the training configs, by the same names.
@@ -62,9 +62,9 @@ class Row:
     """
 
     name: str
-    student: Detector
-    teacher: Detector
-    figures: dict[str, Figures]
+    student: DetectorInfo
+    teacher: DetectorInfo
+    metrics: dict[str, Metrics]
     measured: dict[str, dict | None]
     configs: dict[str, str | None]
     folders: dict[str, str]
@@ -82,7 +82,7 @@ class Row:
         return [files[name] for name in self.missing]
 
     def means(self, kind: str) -> dict[str, dict[str, Any]]:
-        """All figures of "teacher", "baseline" and "fgd", as far as there are any.
+        """All metrics of "teacher", "baseline" and "fgd", as far as there are any.
 
         Each is the mean over the seeds that were evaluated, `per_class` class by class.
         """
@@ -109,4 +109,4 @@ class Table:
     data: str
     results: str
     settings: str
-    rows: list[Row]
+    rows: list[TableRow]

@@ -6,14 +6,14 @@ from typing import Any
 
 
 def means_of(several: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of figures with the same keys; -1, no object of that kind, is that of the data."""
+    """The mean of metrics with the same keys; -1, no object of that kind, is that of the data."""
     first = several[0]
     return {
-        key: means_of([figures[key] for figures in several])
+        key: means_of([metrics[key] for metrics in several])
         if isinstance(first[key], dict)
-        else statistics.fmean(figures[key] for figures in several)
+        else statistics.fmean(metrics[key] for metrics in several)
         for key in first
-        if all(figures.get(key) is not None for figures in several)
+        if all(metrics.get(key) is not None for metrics in several)
     }
 
 

@@ -81,8 +81,8 @@ class TensorBoardHook(Hook):
 
     def _write(self, entry: dict[str, Any]) -> None:
         for name in ("lr", "images_per_second", "loss", *progress.terms_of(entry)):
-            place = name if name in ("lr", "images_per_second") else f"train/{name}"
-            self._writer.add_scalar(place, entry[name], entry["iter"])
+            tag = name if name in ("lr", "images_per_second") else f"train/{name}"
+            self._writer.add_scalar(tag, entry[name], entry["iter"])
         # Before the state that a resumed run starts from.
         self._writer.flush()
 

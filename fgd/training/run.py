@@ -19,7 +19,6 @@ from mmdet.models.detectors import BaseDetector
 from torch import nn
 
 import fgd.distiller  # registers FGDDistiller with mmdet
-from fgd.audit import check_start, own_values, summary
 from fgd.configs import read_training
 from fgd.data.batches import Collate, WatchedLoader
 from fgd.errors import FGDError
@@ -27,6 +26,7 @@ from fgd.files import link_or_copy, write_json
 from fgd.fingerprint import fingerprint, starting_weights, training_annotations
 from fgd.precision import AUTO, Precision, usual
 from fgd.provenance import of_training
+from fgd.starting_weights import check_start, own_values, summary
 from fgd.suite import rate
 from fgd.training import curves, ranks
 from fgd.training.background import Background
@@ -114,7 +114,7 @@ def _run(
     detector = _build(cfg, dataset.CLASSES)
     if state is None:
         detector.init_weights()
-        _audit(detector, cfg, work_dir, rank, logger)
+        _check_start(detector, cfg, work_dir, rank, logger)
     precision = Precision(_precision(cfg, meta.precision, device), device)
     detector = detector.to(device)
     if cfg.get("channels_last", False):
@@ -196,7 +196,7 @@ def _earlier_state(
 
 
 def _build(cfg: Config, classes: tuple[str, ...]) -> BaseDetector:
-    # Seeded here, so that the audit can build the same detector again.
+    # Seeded here, so that the check can build the same detector again.
     seed_everything(derive_seed(cfg.seed))
     detector = build_detector(cfg.model)
     detector.CLASSES = classes
@@ -205,7 +205,7 @@ def _build(cfg: Config, classes: tuple[str, ...]) -> BaseDetector:
     return detector
 
 
-def _audit(
+def _check_start(
     detector: BaseDetector, cfg: Config, work_dir: Path, rank: int, logger: logging.Logger
 ) -> None:
     # Every rank checks what it starts from, so that all of them stop and tell the reason.
@@ -320,7 +320,7 @@ def _process_group() -> Iterator[tuple[int, int, torch.device]]:
 
 def _logger(rank: int) -> logging.Logger:
     # mmcv announces the initialisation of every tensor and warns of a checkpoint's classifier; the
-    # audit of weights tells it better.
+    # check of weights tells it better.
     get_logger("mmcv").setLevel(logging.ERROR)
     logger = logging.getLogger("fgd")
     logger.setLevel(logging.INFO if rank == 0 else logging.ERROR)

@@ -52,9 +52,9 @@ def check_space(folder: Path, state: int, kept: int) -> None:
     Raises:
         FGDError: says how much is needed and how much is there.
     """
-    place = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     there = sum(path.stat().st_size for path in folder.glob("iter_*.pth"))
-    free = shutil.disk_usage(place).free + there
+    free = shutil.disk_usage(existing).free + there
     if free < state * kept:
         raise FGDError(
             f"{folder}: {kept} training states of about {readable(state)} need "

@@ -1,4 +1,4 @@
-"""How good a detector is while it is trained: COCO figures after every few epochs.
+"""How good a detector is while it is trained: COCO metrics after every few epochs.
 
 Nothing of the training depends on them: a run with them ends bit for bit as one without.
 """
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from fgd import progress
 from fgd.errors import FGDError
-from fgd.evaluation.scores import coco_figures, detect, test_data
+from fgd.evaluation.scores import coco_metrics, detect, test_data
 from fgd.heads import heads
 from fgd.suite.settings import Collapse
 from fgd.training import ranks
@@ -109,12 +109,12 @@ class Validation:
         self, done: int, dataset: CocoDataset, results: list, started: float
     ) -> dict[str, float]:
         detector = self.cfg.model.get("student", self.cfg.model)
-        figures = coco_figures(dataset, results, pycocotools=False)
+        metrics = coco_metrics(dataset, results, pycocotools=False)
         entry = {
             "iter": done * self.epoch_length,
             "epoch": done,
             "seconds": round(time.monotonic() - started, 2),
-            **{kind: figures[kind] for kind in heads(detector)},
+            **{kind: metrics[kind] for kind in heads(detector)},
         }
         progress.append(self.folder, entry, progress.VALIDATION)
         points = progress.points_of(entry)

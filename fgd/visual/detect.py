@@ -11,7 +11,7 @@ from mmdet.models import build_detector
 
 from fgd import compat
 from fgd.classes import checkpoint_classes, config_classes
-from fgd.transferring import plain_checkpoint
+from fgd.export import plain_checkpoint
 from fgd.visual.images import Objects, Picture, network_input
 from fgd.weights import load_strictly
 

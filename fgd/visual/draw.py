@@ -48,12 +48,12 @@ def detections_figure(pictures: list[Picture], columns: dict[str, list[Objects]]
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
     figure = Figure(figsize=size, layout=layout)
     axes = figure.subplots(len(pictures), len(columns), squeeze=False, height_ratios=heights)
-    for place, title in zip(axes[0], columns, strict=True):
-        place.set_title(title, fontsize=10, color=_INK, parse_math=False)
+    for ax, title in zip(axes[0], columns, strict=True):
+        ax.set_title(title, fontsize=10, color=_INK, parse_math=False)
     for number, (row, picture) in enumerate(zip(axes, pictures, strict=True)):
-        for place, objects in zip(row, columns.values(), strict=True):
-            _show(place, picture.pixels)
-            _outline(place, objects[number], colours)
+        for ax, objects in zip(row, columns.values(), strict=True):
+            _show(ax, picture.pixels)
+            _outline(ax, objects[number], colours)
         row[0].set_xlabel(picture.path.name, fontsize=7, color=_INK, parse_math=False)
     return figure
 
@@ -88,88 +88,88 @@ def _block(figure: SubFigure, picture: Picture, views: list[LevelView]) -> None:
         _heat(column[1], picture, view, view.background)
         spatial = [a.spatial for a in (view.before, view.after, view.teacher)]
         top = max(values.max() for values in spatial)
-        for place, values in zip(column[2:5], spatial, strict=True):
-            _heat(place, picture, view, values, top)
-        for place, student in zip(column[2:4], spatial[:2], strict=True):
+        for ax, values in zip(column[2:5], spatial, strict=True):
+            _heat(ax, picture, view, values, top)
+        for ax, student in zip(column[2:4], spatial[:2], strict=True):
             distance = np.abs(student - view.teacher.spatial).mean()
-            place.set_xlabel(f"mean |S - T|  {distance:.3f}", fontsize=7)
+            ax.set_xlabel(f"mean |S - T|  {distance:.3f}", fontsize=7)
         column[4].set_xlabel(f"brightest: {top:.1f}, mean: 1", fontsize=7)
         _channels(column[5], view)
     names = (
         "foreground\nmask", "background\nmask", "student before\n$A^S$", "student after\n$A^S$",
         "teacher\n$A^S$", "channels\n$A^C$",
     )  # fmt: skip
-    for place, name in zip(axes[:, 0], names, strict=True):
-        place.set_ylabel(name, fontsize=8, color=_INK)
+    for ax, name in zip(axes[:, 0], names, strict=True):
+        ax.set_ylabel(name, fontsize=8, color=_INK)
     axes[5, 0].legend(fontsize=6, loc="upper left", ncols=3, frameon=False, handlelength=1)
 
 
 def _heat(
-    place: Axes, picture: Picture, view: LevelView, values: np.ndarray, top: float | None = None
+    ax: Axes, picture: Picture, view: LevelView, values: np.ndarray, top: float | None = None
 ) -> None:
     """A map over the grey image; its brightest colour is `top`, or the map's own maximum.
 
     Attention has few high peaks: colours go by the square root, so that the rest is seen, too.
     """
     grey = picture.pixels @ np.array([0.299, 0.587, 0.114])
-    _show(place, grey, cmap="gray", vmin=0, vmax=255)
+    _show(ax, grey, cmap="gray", vmin=0, vmax=255)
     width, height = view.extent
     shown = np.sqrt(values / (top or max(values.max(), 1e-12)))
     low, high = _SHADE
-    place.imshow(
+    ax.imshow(
         shown, cmap=_HEAT, alpha=low + (high - low) * shown, vmin=0, vmax=1,
         extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest",
     )  # fmt: skip
-    _frame(place, picture.pixels)
+    _frame(ax, picture.pixels)
 
 
-def _channels(place: Axes, view: LevelView) -> None:
+def _channels(ax: Axes, view: LevelView) -> None:
     numbers = np.arange(len(view.teacher.channel))
-    place.bar(numbers, view.teacher.channel, width=1, color=_TEACHER, label="teacher")
+    ax.bar(numbers, view.teacher.channel, width=1, color=_TEACHER, label="teacher")
     for attention, colour, name in (
         (view.before, _BEFORE, "before"), (view.after, _AFTER, "after"),
     ):  # fmt: skip
-        place.step(numbers, attention.channel, where="mid", color=colour, lw=0.9, label=name)
+        ax.step(numbers, attention.channel, where="mid", color=colour, lw=0.9, label=name)
     top = max(a.channel.max() for a in (view.before, view.after, view.teacher))
-    place.set_ylim(0, 1.35 * top)
-    place.margins(x=0.01)
-    place.tick_params(labelsize=6, length=2)
-    place.spines[["top", "right"]].set_visible(False)
+    ax.set_ylim(0, 1.35 * top)
+    ax.margins(x=0.01)
+    ax.tick_params(labelsize=6, length=2)
+    ax.spines[["top", "right"]].set_visible(False)
     before, after = (_mean_distance(a, view.teacher) for a in (view.before, view.after))
-    place.set_xlabel(f"mean |S - T|  {before:.3f} to {after:.3f}", fontsize=7)
+    ax.set_xlabel(f"mean |S - T|  {before:.3f} to {after:.3f}", fontsize=7)
 
 
 def _mean_distance(student: Attention, teacher: Attention) -> float:
     return float(np.abs(student.channel - teacher.channel).mean())
 
 
-def _show(place: Axes, pixels: np.ndarray, **settings: Any) -> None:
-    place.imshow(pixels, **settings)
-    _frame(place, pixels)
+def _show(ax: Axes, pixels: np.ndarray, **settings: Any) -> None:
+    ax.imshow(pixels, **settings)
+    _frame(ax, pixels)
 
 
-def _frame(place: Axes, pixels: np.ndarray) -> None:
-    place.set(
+def _frame(ax: Axes, pixels: np.ndarray) -> None:
+    ax.set(
         xlim=(-0.5, pixels.shape[1] - 0.5), ylim=(pixels.shape[0] - 0.5, -0.5), xticks=[], yticks=[]
     )
-    place.spines[:].set_visible(False)
+    ax.spines[:].set_visible(False)
 
 
-def _outline(place: Axes, objects: Objects, colours: dict[str, tuple]) -> None:
+def _outline(ax: Axes, objects: Objects, colours: dict[str, tuple]) -> None:
     """Boxes with their classes and scores, and masks where there are."""
-    height = place.get_ylim()[0]
+    height = ax.get_ylim()[0]
     for number in reversed(range(len(objects.boxes))):  # the best comes last, over the others
         name = objects.names[number]
         colour = colours[name]
         if objects.masks is not None:
             layer = np.zeros((*objects.masks[number].shape, 4))
             layer[objects.masks[number]] = (*colour, 0.5)
-            place.imshow(layer, interpolation="nearest")
+            ax.imshow(layer, interpolation="nearest")
         x1, y1, x2, y2 = objects.boxes[number] - 0.5
-        place.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.5))
+        ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.5))
         score = "" if objects.scores is None else f" {objects.scores[number]:.2f}"
         fits_above = y1 > 0.07 * height
-        place.text(
+        ax.text(
             max(x1, 0), y1 if fits_above else max(y1, 0), f"{name}{score}", fontsize=6.5,
             color="white", va="bottom" if fits_above else "top", ha="left", clip_on=True,
             parse_math=False, bbox=dict(facecolor=colour, edgecolor="none", pad=1),

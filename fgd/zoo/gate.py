@@ -8,12 +8,12 @@ from fgd.zoo import ZooModel
 
 
 def check_teacher(
-    figures: dict[str, Any], model: ZooModel, tolerance: float = TOLERANCE
+    metrics: dict[str, Any], model: ZooModel, tolerance: float = TOLERANCE
 ) -> dict[str, Any]:
     """Compare a teacher's measured AP with its published one.
 
     Args:
-        figures: `fgd evaluate`'s report of the teacher.
+        metrics: `fgd evaluate`'s report of the teacher.
         model: its entry in the zoo.
         tolerance: how far below the published AP it may be, in points.
 
@@ -24,16 +24,16 @@ def check_teacher(
         FGDError: it is another file than the zoo's, an AP is too low, or nothing was published that
             could be compared.
     """
-    if not figures["sha256"].startswith(model.hash8):
+    if not metrics["sha256"].startswith(model.hash8):
         raise FGDError(
-            f"teacher {model.name}: its file has the sha256 {figures['sha256'][:8]}..., the zoo's "
+            f"teacher {model.name}: its file has the sha256 {metrics['sha256'][:8]}..., the zoo's "
             f"{model.hash8}...: it is not the published checkpoint. Remove it and download it again"
         )
-    report = {"teacher": model.name, "sha256": figures["sha256"], "tolerance": tolerance}
+    report = {"teacher": model.name, "sha256": metrics["sha256"], "tolerance": tolerance}
     for kind, published in (("box", model.box_ap), ("mask", model.mask_ap)):
-        if published is None or kind not in figures:
+        if published is None or kind not in metrics:
             continue
-        measured = 100 * figures[kind]["AP"]
+        measured = 100 * metrics[kind]["AP"]
         report[kind] = {"measured": round(measured, 2), "published": published}
         if measured < published - tolerance:
             raise FGDError(
@@ -43,7 +43,7 @@ def check_teacher(
                 "(COCO val2017) and that its checkpoint and config are the zoo's"
             )
     if not report.keys() & {"box", "mask"}:
-        found = " and ".join(kind for kind in ("box", "mask") if kind in figures)
+        found = " and ".join(kind for kind in ("box", "mask") if kind in metrics)
         raise FGDError(
             f"teacher {model.name} was measured by its {found} AP, and the zoo publishes none for "
             "it: whether it is the published one cannot be told. Name it in the row by its files, "
@@ -53,12 +53,12 @@ def check_teacher(
 
 
 def check_own(
-    figures: dict[str, Any], name: str, ap: float, tolerance: float = TOLERANCE
+    metrics: dict[str, Any], name: str, ap: float, tolerance: float = TOLERANCE
 ) -> dict[str, Any]:
     """Compare the measured AP of the user's own teacher with the AP that its row says.
 
     Args:
-        figures: `fgd evaluate`'s report of the teacher.
+        metrics: `fgd evaluate`'s report of the teacher.
         ap: in points, of boxes, or of masks where it has no boxes; 0 where the row says none.
         tolerance: how far below it may be, in points.
 
@@ -68,8 +68,8 @@ def check_own(
     Raises:
         FGDError: the AP is too low.
     """
-    kind = "box" if "box" in figures else "mask"
-    measured = 100 * figures[kind]["AP"]
+    kind = "box" if "box" in metrics else "mask"
+    measured = 100 * metrics[kind]["AP"]
     if measured < ap - tolerance:
         raise FGDError(
             f"teacher {name} has {kind} AP {measured:.2f}, {ap - measured:.2f} below the {ap} that "
@@ -79,7 +79,7 @@ def check_own(
         )
     return {
         "teacher": name,
-        "sha256": figures["sha256"],
+        "sha256": metrics["sha256"],
         "tolerance": tolerance,
         kind: {"measured": round(measured, 2), "published": ap},
     }

@@ -52,8 +52,8 @@ def find(name: str, index: Path | None = None) -> ZooModel:
     """
     models = _zoo() if index is None else _read(sorted(Path(index).glob("*.yml")), Path())
     if name not in models:
-        place = "mmdet's model zoo" if index is None else str(index)
-        raise FGDError(f"{place} has no model {name!r}{suggestion(name, models)}")
+        origin = "mmdet's model zoo" if index is None else str(index)
+        raise FGDError(f"{origin} has no model {name!r}{suggestion(name, models)}")
     return _model(*models[name])
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from fgd.errors import FGDError
+from fgd.export import plain_checkpoint, write_hashed
 from fgd.files import write_text
-from fgd.transferring import plain_checkpoint, write_hashed
 
 
 def publish(
@@ -58,9 +58,9 @@ def publish(
 
 def _metrics(evaluation: str | Path) -> dict[str, float]:
     """AP in points under the names that metafiles have for it."""
-    figures = json.loads(Path(evaluation).read_text())
+    metrics = json.loads(Path(evaluation).read_text())
     return {
-        f"{kind} AP": round(100 * figures[kind]["AP"], 1)
+        f"{kind} AP": round(100 * metrics[kind]["AP"], 1)
         for kind in ("box", "mask")
-        if kind in figures
+        if kind in metrics
     }

@@ -78,9 +78,9 @@ def _measured(key: str, name: str) -> list[float]:
 def fit(name: str) -> tuple[str, str]:
     """What `fgd new-row` says of a model as the teacher of itself."""
     from fgd.new_row.fit import fit as fit_of
-    from fgd.new_row.wish import Wish
+    from fgd.new_row.request import RowRequest
 
-    fitting = fit_of(Wish(name="row", folder=Path("row"), student=name, teacher=name), ())
+    fitting = fit_of(RowRequest(name="row", folder=Path("row"), student=name, teacher=name), ())
     return "inherits" if fitting.inherit else "fits", ""
 
 

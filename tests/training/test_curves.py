@@ -91,8 +91,8 @@ def test_a_training_writes_the_same_lines_everywhere(tiny_suite, tmp_path, wandb
         assert shown == pytest.approx(expected)
     logged = {step: tags["train/loss"] for step, tags in wandb.logged if "train/loss" in tags}
     assert logged == {line["iter"]: line["loss"] for line in lines}
-    figures = progress.read(tmp_path / "run", progress.VALIDATION)
-    aps = {entry["iter"]: 100 * entry["box"]["AP"] for entry in figures}
+    metrics = progress.read(tmp_path / "run", progress.VALIDATION)
+    aps = {entry["iter"]: 100 * entry["box"]["AP"] for entry in metrics}
     assert list(aps) == [5, 10]
     assert read(tmp_path / "run", "val/box_AP") == pytest.approx(aps)
     # mmcv has already counted the last iteration of the epoch, and counts one more.

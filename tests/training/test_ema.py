@@ -11,10 +11,10 @@ from torch import nn
 from fgd import progress
 from fgd.checkpoint import content_hash, read_checkpoint
 from fgd.evaluation.evaluate import measure
+from fgd.export import transfer
 from fgd.recipe import compose, load_row
 from fgd.training import train
 from fgd.training.ema import MovingAverage
-from fgd.transferring import transfer
 
 SETTINGS = dict(momentum=0.01, total_iter=5)
 

@@ -8,10 +8,10 @@ from detectors import training_config
 from fgd import provenance
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import evaluate
+from fgd.export import transfer
 from fgd.fingerprint import fingerprint
 from fgd.method import method_id
 from fgd.training import train
-from fgd.transferring import transfer
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Figures while a detector is trained: right, harmless, and told when they collapse."""
+"""Metrics while a detector is trained: right, harmless, and told when they collapse."""
 
 import dataclasses
 import json
@@ -17,13 +17,13 @@ from fgd.checkpoint import content_hash, read_checkpoint
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
 from fgd.evaluation.scores import METRICS
+from fgd.export import transfer
 from fgd.recipe import compose, load_row
 from fgd.suite import settings
 from fgd.suite.settings import Collapse
 from fgd.training import train
 from fgd.training import validation as validation_module
 from fgd.training.validation import Validation
-from fgd.transferring import transfer
 
 FGD = Path(sys.executable).with_name("fgd")
 
@@ -83,7 +83,7 @@ def test_a_resumed_run_has_every_line_once(config, tmp_path):
     path = config(interval=1)
     train(path, tmp_path / "whole", tmp_path / "whole.pth")
     lines = [{**entry, "seconds": 0} for entry in entries(tmp_path / "whole")]
-    # Killed after its state of the end, before its last figures; and after both.
+    # Killed after its state of the end, before its last metrics; and after both.
     for kept in (0, 1, 2):
         text = "".join(json.dumps(line) + "\n" for line in lines[:kept])
         (tmp_path / "whole" / progress.VALIDATION).write_text(text)
@@ -133,29 +133,29 @@ def test_two_processes_evaluate_the_same_detector(config, tmp_path, two_processe
 
 
 @pytest.fixture
-def figures(monkeypatch):
+def metrics(monkeypatch):
     """Let the AP after each epoch be told."""
 
     def tell(*aps):
         told = iter(aps)
         monkeypatch.setattr(
-            validation_module, "coco_figures", lambda *_, **__: {"box": {"AP": next(told)}}
+            validation_module, "coco_metrics", lambda *_, **__: {"box": {"AP": next(told)}}
         )
 
     return tell
 
 
-def test_a_collapse_is_told_and_training_goes_on(config, figures, tmp_path, caplog):
-    figures(0.3, 0.1)
+def test_a_collapse_is_told_and_training_goes_on(config, metrics, tmp_path, caplog):
+    metrics(0.3, 0.1)
     with caplog.at_level("WARNING", logger="fgd"):
         train(config(interval=1), tmp_path / "run", tmp_path / "out.pth")
     assert "epoch 2: box AP has collapsed to 10.0, after 30.0 in epoch 1" in caplog.text
     assert (tmp_path / "out.pth").exists()
 
 
-def test_a_collapse_stops_the_run_and_stops_it_again(config, figures, tmp_path):
+def test_a_collapse_stops_the_run_and_stops_it_again(config, metrics, tmp_path):
     path = config(interval=1, collapse=dict(action="stop"))
-    figures(0.3, 0.1)
+    metrics(0.3, 0.1)
     for _ in range(2):
         with pytest.raises(FGDError, match=r"collapsed to 10\.0.*last states are kept in"):
             train(path, tmp_path / "run", tmp_path / "out.pth")
@@ -182,7 +182,7 @@ def test_what_a_collapse_is(tmp_path, aps, below, collapsed):
 
 
 def test_an_old_collapse_is_not_told_again(tmp_path):
-    """After epochs without figures, and where a run goes on in the middle of one."""
+    """After epochs without metrics, and where a run goes on in the middle of one."""
     for epoch, ap in [(2, 0.3), (4, 0.1)]:
         entry = {"iter": 10 * epoch, "epoch": epoch, "box": {"AP": ap}}
         progress.append(tmp_path, entry, progress.VALIDATION)

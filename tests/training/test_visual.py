@@ -8,9 +8,9 @@ import torch
 from detectors import training_config
 from mmcv import Config
 
-from fgd.audit import check_start
 from fgd.cli import main
 from fgd.errors import FGDError
+from fgd.starting_weights import check_start
 from fgd.training import run, train
 from fgd.visual.attention import distiller_at_start, fgd_views
 from fgd.visual.detect import _objects

@@ -14,8 +14,8 @@ from fgd.checkpoint import read_checkpoint
 from fgd.configs import read_config
 from fgd.download import fetch
 from fgd.errors import FGDError
+from fgd.export import transfer
 from fgd.layouts import plain_names
-from fgd.transferring import transfer
 from fgd.weights import load_strictly
 
 STATE = {"backbone.conv1.weight": torch.arange(6.0), "neck.bias": torch.ones(2)}

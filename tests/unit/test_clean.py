@@ -17,7 +17,7 @@ from fgd.cli import main
 from fgd.data.clean import CUT, clean
 from fgd.data.coco import check, remarks
 from fgd.errors import FGDError
-from fgd.evaluation.scores import coco_figures
+from fgd.evaluation.scores import coco_metrics
 from fgd.visual.images import read_pictures
 
 CLASSES = ("cat", "dog")
@@ -87,9 +87,9 @@ def test_perfect_detections_of_every_form_score_1(tmp_path, form, slow):
     classes = check(file, pictures, strict=True)["per_class"]
     assert tuple(classes) == CLASSES
     data = coco_worlds.data_set(file, classes)
-    figures = coco_figures(data, coco_worlds.perfect(data), slow, per_class=True)["box"]
-    assert figures["per_class"] == pytest.approx({"cat": 1, "dog": 1})
-    assert figures["AP"] == pytest.approx(1)
+    metrics = coco_metrics(data, coco_worlds.perfect(data), slow, per_class=True)["box"]
+    assert metrics["per_class"] == pytest.approx({"cat": 1, "dog": 1})
+    assert metrics["AP"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("encoding", export_forms.ENCODINGS)

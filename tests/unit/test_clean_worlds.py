@@ -1,4 +1,4 @@
-"""Random data sets: cleaning passes the check or says why, and our figures are pycocotools'."""
+"""Random data sets: cleaning passes the check or says why, and our metrics are pycocotools'."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ import coco_worlds
 from fgd.data.clean import clean
 from fgd.data.coco import check
 from fgd.errors import FGDError
-from fgd.evaluation.scores import METRICS, coco_figures
+from fgd.evaluation.scores import METRICS, coco_metrics
 
 WIDTH, HEIGHT = coco_worlds.SIZE
 CLASSES = ("cat", "dog", "bird")
@@ -163,7 +163,7 @@ def test_figures_are_pycocotools_on_the_renumbered_file(content, seed):
     with tempfile.TemporaryDirectory() as folder:
         file, _ = coco_worlds.write(Path(folder), content)
         data = coco_worlds.data_set(file, [c["name"] for c in content["categories"]])
-        ours = coco_figures(data, _rough(data, seed), False, per_class=True)["box"]
+        ours = coco_metrics(data, _rough(data, seed), False, per_class=True)["box"]
         numbered = _numbered(content)
         file, _ = coco_worlds.write(Path(folder), numbered, "numbered.json")
         data = coco_worlds.data_set(file, [c["name"] for c in numbered["categories"]])

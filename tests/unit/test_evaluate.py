@@ -18,7 +18,7 @@ from mmdet.models import build_detector
 from fgd import recipe
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import evaluate, measure
-from fgd.evaluation.scores import METRICS, coco_figures
+from fgd.evaluation.scores import METRICS, coco_metrics
 from fgd.zoo.index import _package
 
 
@@ -54,8 +54,8 @@ def good_results(dataset):
 def test_figures_equal_pycocotools_and_mmdet(detector):
     dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
     results = good_results(dataset)
-    fast = coco_figures(dataset, results, pycocotools=False)["box"]
-    reference = coco_figures(dataset, results, pycocotools=True)["box"]
+    fast = coco_metrics(dataset, results, pycocotools=False)["box"]
+    reference = coco_metrics(dataset, results, pycocotools=True)["box"]
     assert tuple(fast) == METRICS
     assert fast == pytest.approx(reference, abs=1e-9)
     assert 0.2 < fast["AP"] < 1
@@ -67,7 +67,7 @@ def test_ap_by_class_equals_pycocotools_and_its_mean_is_ap(detector):
     dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
     results = good_results(dataset)
     fast, reference = (
-        coco_figures(dataset, results, pycocotools=slow, per_class=True)["box"]
+        coco_metrics(dataset, results, pycocotools=slow, per_class=True)["box"]
         for slow in (False, True)
     )
     assert fast["per_class"] == pytest.approx(reference["per_class"], abs=1e-9)
@@ -80,8 +80,8 @@ def test_ap_by_class_equals_pycocotools_and_its_mean_is_ap(detector):
 def test_figures_of_every_class_equal_mmdets(detector):
     dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
     results = good_results(dataset)
-    ours = coco_figures(dataset, results, pycocotools=False, per_class=True)["box"]
-    reference = coco_figures(dataset, results, pycocotools=True, per_class=True)["box"]
+    ours = coco_metrics(dataset, results, pycocotools=False, per_class=True)["box"]
+    reference = coco_metrics(dataset, results, pycocotools=True, per_class=True)["box"]
     assert ours["per_class"] == pytest.approx(reference["per_class"], abs=1e-9)
     there = {name: ap for name, ap in ours["per_class"].items() if ap > -1}
     assert ours["AP"] == pytest.approx(sum(there.values()) / len(there))
@@ -104,16 +104,16 @@ def test_categories_that_are_no_classes_do_not_count(detector, slow):
     perfect = [
         [np.insert(dataset.get_ann_info(index)["bboxes"], 4, 0.9, axis=1)] for index in range(4)
     ]
-    figures = coco_figures(dataset, perfect, slow, per_class=True)["box"]
-    assert figures["AP"] == pytest.approx(1)
-    assert figures["AP"] == pytest.approx(dataset.evaluate(perfect, metric="bbox")["bbox_mAP"])
-    assert figures["per_class"] == pytest.approx({every.CLASSES[label]: figures["AP"]})
+    metrics = coco_metrics(dataset, perfect, slow, per_class=True)["box"]
+    assert metrics["AP"] == pytest.approx(1)
+    assert metrics["AP"] == pytest.approx(dataset.evaluate(perfect, metric="bbox")["bbox_mAP"])
+    assert metrics["per_class"] == pytest.approx({every.CLASSES[label]: metrics["AP"]})
 
 
 def test_no_detection_at_all_is_an_ap_of_zero(detector):
     dataset = build_dataset(Config.fromfile(str(detector[0])).data.test, dict(test_mode=True))
     nothing = [[np.zeros((0, 5), np.float32) for _ in dataset.CLASSES] for _ in dataset]
-    assert coco_figures(dataset, nothing, pycocotools=False)["box"]["AP"] == 0
+    assert coco_metrics(dataset, nothing, pycocotools=False)["box"]["AP"] == 0
 
 
 def test_a_checkpoint_is_evaluated_for_boxes_and_masks(detector, tmp_path):

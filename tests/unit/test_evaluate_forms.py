@@ -20,7 +20,7 @@ from fgd.data.clean import clean
 
 @pytest.fixture
 def evaluate(tmp_path, monkeypatch):
-    """Runs the command with a detector that finds every object; its exit code and its figures."""
+    """Runs the command with a detector that finds every object; its exit code and its metrics."""
     monkeypatch.setenv("FGD_CACHE", str(tmp_path / "cache"))
     module = "fgd.evaluation.evaluate"
     monkeypatch.setattr(f"{module}.build_detector", lambda model: nn.Linear(1, 1))
@@ -64,7 +64,7 @@ def test_of_every_form_that_is_accepted_or_mended(evaluate, tmp_path, options):
                 assert "`fgd data clean`" in result.stderr, form
             clean(file, pictures, folder / "clean.json")
             file = folder / "clean.json"
-        result, figures = evaluate(file, pictures, *options)
+        result, metrics = evaluate(file, pictures, *options)
         assert result.exit_code == 0, (form, result.output)
-        assert figures["box"]["AP"] == pytest.approx(1), form
-        assert figures["box"]["per_class"] == pytest.approx({"cat": 1, "dog": 1}), form
+        assert metrics["box"]["AP"] == pytest.approx(1), form
+        assert metrics["box"]["per_class"] == pytest.approx({"cat": 1, "dog": 1}), form

@@ -110,9 +110,9 @@ def assert_same_data(given):
     if not given.get("test_mode"):
         assert_equal(ours.flag, theirs.flag)
     assert_equal(list(ours.data_infos), theirs.data_infos)
-    for place in range(len(theirs)):
-        assert_equal(ours.get_ann_info(place), theirs.get_ann_info(place))
-        assert_equal(ours.get_cat_ids(place), theirs.get_cat_ids(place))
+    for i in range(len(theirs)):
+        assert_equal(ours.get_ann_info(i), theirs.get_ann_info(i))
+        assert_equal(ours.get_cat_ids(i), theirs.get_cat_ids(i))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_it_gives_what_mmdet_gives(file, changes):
 def test_every_kind_of_shape_is_among_them(file):
     index.write_of(file)
     dataset = build(settings(file))
-    found = [m for place in range(len(dataset)) for m in dataset.get_ann_info(place)["masks"]]
+    found = [m for i in range(len(dataset)) for m in dataset.get_ann_info(i)["masks"]]
     assert all(shape in found for shape in SHAPES)
 
 
@@ -146,8 +146,8 @@ def test_the_mini_set_after_its_check(tiny_data, split):
     assert_same_data(settings(file, img_prefix=str(folder), classes=names))
     ours = build(settings(file, img_prefix=str(folder), classes=names))
     theirs = build_dataset(settings(file, img_prefix=str(folder), classes=names))
-    for place in range(len(theirs)):
-        mine, its = ours[place], theirs[place]
+    for i in range(len(theirs)):
+        mine, its = ours[i], theirs[i]
         assert_equal(mine["gt_masks"].masks, its["gt_masks"].masks)
         assert_equal(mine["gt_bboxes"], its["gt_bboxes"])
 
@@ -160,12 +160,12 @@ def test_images_are_mixed_from_it(tiny_data):
     given = dict(type="MultiImageMixDataset", dataset=images, pipeline=[mosaic])
     ours, theirs = build(given), build_dataset(given)
     assert type(ours.dataset) is IndexedCocoDataset
-    for place in range(3):
+    for i in range(3):
         found = []
         for dataset in (ours, theirs):
-            np.random.seed(place)
-            torch.manual_seed(place)
-            found.append(dataset[place])
+            np.random.seed(i)
+            torch.manual_seed(i)
+            found.append(dataset[i])
         assert_equal(found[0]["img"], found[1]["img"])
         assert_equal(found[0]["gt_bboxes"], found[1]["gt_bboxes"])
 
@@ -176,8 +176,8 @@ def test_workers_read_it(tiny_data):
     images = settings(file, img_prefix=str(tiny_data / "train"), classes=tuple("0123456789"))
     dataset = build(images)
     loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="spawn")
-    for place, sample in enumerate(loader):
-        assert torch.equal(sample["gt_bboxes"], torch.from_numpy(dataset[place]["gt_bboxes"]))
+    for i, sample in enumerate(loader):
+        assert torch.equal(sample["gt_bboxes"], torch.from_numpy(dataset[i]["gt_bboxes"]))
 
 
 @pytest.mark.parametrize(

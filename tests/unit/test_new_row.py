@@ -449,8 +449,8 @@ def test_an_own_teacher_keeps_its_file_and_its_promise(brought, tmp_path, monkey
     assert runner.invoke(main, copy).exit_code == 0
     assert (brought / "teacher.pth").stat().st_mtime_ns == before
     assert runner.invoke(main, [*copy, "--sha256=00000000"]).exit_code == 2
-    figures = {"box": {"AP": 0.3}, "sha256": "0" * 64}
-    monkeypatch.setattr("fgd.evaluation.evaluate.measure", lambda *_, **__: figures)
+    metrics = {"box": {"AP": 0.3}, "sha256": "0" * 64}
+    monkeypatch.setattr("fgd.evaluation.evaluate.measure", lambda *_, **__: metrics)
     files = [str(brought / name) for name in ("teacher.py", "teacher.pth")]
     check = ["check-teacher", "teacher", *files, f"--out={tmp_path / 'c'}"]
     assert runner.invoke(main, [*check, "--ap=30.1"]).exit_code == 0

@@ -13,12 +13,12 @@ from fgd.pair import Level, Member, Pair, level_strides
 from fgd.pair.taps import built
 
 
-def pair_of(student: str, teacher: str, place: str = "") -> Pair:
+def pair_of(student: str, teacher: str, origin: str = "") -> Pair:
     """Two detectors of the zoo, by their configs alone."""
     return Pair(
         Member("student", recipe.known_config(student).model, student),
         Member("teacher", recipe.known_config(teacher).model, teacher),
-        place,
+        origin,
     )
 
 
@@ -40,7 +40,7 @@ def test_configs_and_built_detectors_tell_the_same_levels(both):
 
 @pytest.mark.parametrize("known", [0, 1], ids=["configs", "built"])
 def test_a_reason_has_one_wording_however_it_was_found(both, known):
-    pair = dataclasses.replace(both[known], place="row mine")
+    pair = dataclasses.replace(both[known], origin="row mine")
     with pytest.raises(FGDError) as raised:
         pair.check_levels([0, 7])
     assert str(raised.value) == (

@@ -39,8 +39,8 @@ def results(suite, tmp_path_factory):
         run.mkdir()
         for done in (100, 200, 250):
             progress.append(run, entry(done, arm))
-            figures = {"iter": done, "epoch": done // 50, "box": {"AP": done / 1000}}
-            progress.append(run, figures, progress.VALIDATION)
+            metrics = {"iter": done, "epoch": done // 50, "box": {"AP": done / 1000}}
+            progress.append(run, metrics, progress.VALIDATION)
     weights = {
         "summary": {"tensors": {"teacher": 3, "own": 0}, "parameters": {"teacher": 1234, "own": 0}},
         "files": {"teacher": {"path": EVIL, "sha256": "01234567"}},
@@ -51,10 +51,10 @@ def results(suite, tmp_path_factory):
 
 def write_report(folder, ap):
     folder.mkdir(parents=True)
-    figures = {"AP": ap, "AP50": ap, "AP75": ap, "APs": ap, "APm": ap, "APl": -1}
-    figures["per_class"] = {EVIL: ap, "cat": ap / 2}
+    metrics = {"AP": ap, "AP50": ap, "AP75": ap, "APs": ap, "APm": ap, "APl": -1}
+    metrics["per_class"] = {EVIL: ap, "cat": ap / 2}
     report = {"checkpoint": "x.pth", "sha256": "0123456789abcdef0123", "images": 300, "seconds": 10}
-    (folder / "eval.json").write_text(json.dumps(report | {"box": figures}))
+    (folder / "eval.json").write_text(json.dumps(report | {"box": metrics}))
 
 
 def entry(done, arm):

@@ -1,4 +1,4 @@
-"""Figures do not depend on the numbers of a file: perfect detections score 1, whatever its ids."""
+"""Metrics do not depend on the numbers of a file: perfect detections score 1, whatever its ids."""
 
 import sys
 from pathlib import Path
@@ -10,17 +10,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import coco_worlds
 
 from fgd.errors import FGDError
-from fgd.evaluation.scores import METRICS, coco_figures
+from fgd.evaluation.scores import METRICS, coco_metrics
 
 CLASSES = ("cat", "dog")
 HUGE = 1 << 53  # above it doubles have no odd numbers
 BOTH = pytest.mark.parametrize("slow", [False, True], ids=["faster", "pycocotools"])
 
 
-def figures(folder, content, slow, results=None, classes=CLASSES):
+def metrics(folder, content, slow, results=None, classes=CLASSES):
     data = coco_worlds.data_set(coco_worlds.write(folder, content)[0], classes)
     found = coco_worlds.perfect(data) if results is None else results(data)
-    return coco_figures(data, found, slow, per_class=True)["box"]
+    return coco_metrics(data, found, slow, per_class=True)["box"]
 
 
 def renumbered(kind, number):
@@ -53,7 +53,7 @@ def renumbered(kind, number):
     ],
 )
 def test_perfect_detections_score_1_whatever_the_ids(tmp_path, slow, kind, number):
-    found = figures(tmp_path, renumbered(kind, number), slow)
+    found = metrics(tmp_path, renumbered(kind, number), slow)
     assert found["AP"] == pytest.approx(1)
     assert found["per_class"] == pytest.approx({"cat": 1, "dog": 1})
     assert (found["APm"], found["APl"]) == (pytest.approx(1), -1)
@@ -66,7 +66,7 @@ def test_without_detections_ap_is_0_and_minus_1_where_there_is_nothing_to_find(t
     def nothing(data):
         return [[np.zeros((0, 5), np.float32) for _ in data.CLASSES] for _ in data.img_ids]
 
-    found = figures(tmp_path, content, slow, nothing, ("cat", "dog", "bird"))
+    found = metrics(tmp_path, content, slow, nothing, ("cat", "dog", "bird"))
     assert set(METRICS) < set(found)
     assert found["per_class"] == {"cat": 0, "dog": 0, "bird": -1}
     assert {name: found[name] for name in METRICS} == {
@@ -85,7 +85,7 @@ def test_where_all_objects_are_crowds_there_is_nothing_to_find(tmp_path, slow):
         return [[box for _ in data.CLASSES] for _ in data.img_ids]
 
     for results in (None, anything):
-        found = figures(tmp_path, content, slow, results)
+        found = metrics(tmp_path, content, slow, results)
         assert set(found.pop("per_class").values()) == set(found.values()) == {-1}
 
 
@@ -93,10 +93,10 @@ def test_where_all_objects_are_crowds_there_is_nothing_to_find(tmp_path, slow):
 def test_iscrowd_may_be_missing_its_value_and_area_may_not(tmp_path, slow):
     content = coco_worlds.world()
     content["annotations"][0]["iscrowd"] = None
-    assert figures(tmp_path, content, slow)["AP"] == pytest.approx(1)
+    assert metrics(tmp_path, content, slow)["AP"] == pytest.approx(1)
     content["annotations"][1]["area"] = None
     with pytest.raises(FGDError, match=r"annotation 2: area is None, .*`fgd data clean`"):
-        figures(tmp_path, content, slow)
+        metrics(tmp_path, content, slow)
 
 
 def test_the_figures_of_sound_numbers_are_those_of_mmdet(tmp_path):
@@ -119,7 +119,7 @@ def test_the_figures_of_sound_numbers_are_those_of_mmdet(tmp_path):
     file, _ = coco_worlds.write(tmp_path, content)
     data = coco_worlds.data_set(file, CLASSES)
     results = rough(data)
-    fast, slow = (coco_figures(data, results, engine)["box"] for engine in (False, True))
+    fast, slow = (coco_metrics(data, results, engine)["box"] for engine in (False, True))
     assert fast == pytest.approx(slow, abs=1e-9)
     theirs = data.evaluate(results, metric="bbox", proposal_nums=(1, 10, 100))
     for ours, name in (("AP", "mAP"), ("AP50", "mAP_50"), ("APs", "mAP_s"), ("APm", "mAP_m")):

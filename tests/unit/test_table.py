@@ -154,13 +154,13 @@ def seeded(suite, results):
 
 
 def test_several_seeds_have_mean_deviation_and_the_number_of_runs(seeded):
-    figures = seeded.rows[0].figures["box"]
+    metrics = seeded.rows[0].metrics["box"]
     baselines, fgds = (16.24, 15.0, 18.0), (31.46, 33.0, 34.0)
     gains = [b - a for a, b in zip(baselines, fgds, strict=True)]
-    assert figures.baseline_ap == round(statistics.mean(baselines), 1)
-    assert figures.baseline_std == round(statistics.stdev(baselines), 1)
-    assert figures.gain_std == round(statistics.stdev(gains), 1)
-    assert (figures.baseline_runs, figures.fgd_runs) == (3, 3)
+    assert metrics.baseline_ap == round(statistics.mean(baselines), 1)
+    assert metrics.baseline_std == round(statistics.stdev(baselines), 1)
+    assert metrics.gain_std == round(statistics.stdev(gains), 1)
+    assert (metrics.baseline_runs, metrics.fgd_runs) == (3, 3)
     cells = line_of(to_markdown(seeded), "retinanet_r50")
     assert cells[3:8] == ["39.1", "16.4 ±1.5", "32.8 ±1.3", "+16.4 ±1.4", "3"]
 

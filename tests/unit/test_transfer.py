@@ -7,7 +7,7 @@ import torch
 
 from fgd import zoo
 from fgd.errors import FGDError
-from fgd.transferring import transfer
+from fgd.export import transfer
 from fgd.zoo.publish import publish
 
 STUDENT = {"backbone.conv1.weight": torch.arange(6.0), "neck.bias": torch.ones(2)}

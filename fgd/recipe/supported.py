@@ -27,7 +27,7 @@ _OF_ITS_TEACHER = ("teacher_", "eval_teacher")
 _COPY = "Take it out of the config, or of a copy of it, and name that"
 
 
-def check_asked(name: str, config: Config) -> None:
+def check_supported(name: str, config: Config) -> None:
     """Whether a training here can be the one that a detector's config describes.
 
     Args:

@@ -3,7 +3,7 @@
 Published code lost its users days twice: a backbone whose ImageNet weights were never loaded, and
 an inherited head that a later initialisation overwrote. Both train, both only end at a lower AP. So
 no code is trusted here to have loaded what it says: each tensor of the initialised student is
-compared with the tensor of its name in three places,
+compared with the tensor of its name in three sources,
 
 - the checkpoint that the backbone's `init_cfg` names, read from its file,
 - the teacher's checkpoint, read from its file,
@@ -11,11 +11,11 @@ compared with the tensor of its name in three places,
   mmdet's `init_weights` of the student alone, past the distiller's. A run draws all its random
   numbers from its seed, so what is the student's own agrees to the last bit.
 
-A value can be in several places: a fresh batch norm is ones and zeros, and so may the teacher's
-be. By value the places are the same then, and so is the training that follows. Therefore the place
-that the row expects only has to be one of those that have the value, and it is the one that is
-recorded. Nothing is excused by being constant or small: a value that the expected place does not
-have, to the last bit, is an error.
+A value can be in several sources: a fresh batch norm is ones and zeros, and so may the teacher's
+be. By value the sources are the same then, and so is the training that follows. Therefore the
+source that the row expects only has to be one of those that have the value, and it is the one that
+is recorded. Nothing is excused by being constant or small: a value that the expected source does
+not have, to the last bit, is an error.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +60,7 @@ def own_values(detector: nn.Module) -> dict[str, Tensor]:
         detector: the distiller, or a baseline's plain detector, just built from the run's seed and
             not initialised. It is used up.
     """
-    # Not the distiller's init_weights: that it does as the row says is what the audit shows.
+    # Not the distiller's init_weights: that it does as the row says is what the check shows.
     student: BaseModule = _student(detector)
     student.init_weights()
     return student.state_dict()
@@ -87,12 +87,12 @@ def check_start(
             than the source that the config expects for it.
     """
     files = _files(model, from_scratch)
-    places = {source: file.tensors for source, file in files.items()}
-    places[OWN] = own
+    values = {source: file.tensors for source, file in files.items()}
+    values[OWN] = own
     # keep_vars: parameters stay parameters, so that they can be told from buffers.
     tensors = _student(detector).state_dict(keep_vars=True)
-    expected = {name: _expected(name, model, places) for name in tensors}
-    faults = list(_faults(tensors, expected, places))
+    expected = {name: _expected(name, model, values) for name in tensors}
+    faults = list(_faults(tensors, expected, values))
     if faults:
         more = f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
         raise FGDError(
@@ -163,14 +163,14 @@ def _backbone_file(backbone: dict) -> _File:
     return _File(init["checkpoint"], {_PREFIX + name: tensor for name, tensor in named.items()})
 
 
-def _expected(name: str, model: dict, places: dict[str, dict[str, Tensor]]) -> str:
+def _expected(name: str, model: dict, values: dict[str, dict[str, Tensor]]) -> str:
     if name.startswith(_PREFIX):
-        source = BACKBONE if BACKBONE in places else OWN
+        source = BACKBONE if BACKBONE in values else OWN
     else:
         distill = model.get("distill", {"inherit": False})
         excepted = _fits(name, distill.get("inherit_except", ()))
         source = TEACHER if distill["inherit"] and not excepted else OWN
-    return OWN if name not in places[source] and _fits(name, _MAY_LACK) else source
+    return OWN if name not in values[source] and _fits(name, _MAY_LACK) else source
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:
@@ -178,14 +178,14 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _faults(
-    tensors: dict[str, Tensor], expected: dict[str, str], places: dict[str, dict[str, Tensor]]
+    tensors: dict[str, Tensor], expected: dict[str, str], values: dict[str, dict[str, Tensor]]
 ) -> Iterator[str]:
     for name, tensor in tensors.items():
         wanted = expected[name]
-        having = [place for place, values in places.items() if _same(tensor, values.get(name))]
+        having = [source for source, named in values.items() if _same(tensor, named.get(name))]
         if wanted in having:
             continue
-        if name not in places[wanted]:
+        if name not in values[wanted]:
             yield f"{name} is not in the {wanted}"
         else:
             yield f"{name} is from {having[0] if having else 'an unknown source'}, not {wanted}"

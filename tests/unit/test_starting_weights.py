@@ -1,4 +1,4 @@
-"""The audit of starting weights: right starts are recorded, wrong ones refused by name."""
+"""The check of starting weights: right starts are recorded, wrong ones refused by name."""
 
 import copy
 import json
@@ -12,10 +12,10 @@ from mmcv.utils import get_logger
 from mmdet.models import build_detector
 
 from fgd import recipe
-from fgd.audit import BACKBONE, OWN, TEACHER, check_start, own_values, summary
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError
 from fgd.files import sha256
+from fgd.starting_weights import BACKBONE, OWN, TEACHER, check_start, own_values, summary
 from fgd.training import train
 from fgd.weights import inherit
 

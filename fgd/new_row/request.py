@@ -13,7 +13,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Wish:
+class RowRequest:
     """What the user asks for; None leaves it to the student's config or to what the models allow.
 
     Attributes:
