@@ -54,7 +54,7 @@ def plan(suite: Suite) -> Plan:
     rows: dict[str, RowPlan] = {}
     teachers: dict[str, Teacher] = {}
     backbones: dict[str, str] = {}
-    detectors: dict[str, Detector] = {}
+    detectors: dict[str, DetectorInfo] = {}
     masks: set[str] = set()
     check_stated_rates(suite)
     for name in suite.rows:
