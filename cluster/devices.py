@@ -1,4 +1,4 @@
-"""Which GPUs of this machine a training gets: each is lent to one training at a time.
+"""Which GPUs of this machine a training gets: each is reserved for one training at a time.
 
 A file stands for each GPU, and the process that computes on it holds the file's lock. Locks end
 with their processes, killed or not, and outlive the launcher that chose the GPUs. They are flock's
@@ -44,7 +44,7 @@ def visible() -> list[str]:
 
 
 @contextmanager
-def lent(count: int, gpus: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def reserve(count: int, gpus: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Choose `count` of these GPUs that no training uses; wait until there are so many.
 
     Until the context ends nobody else chooses: start the processes in it, and `wait_until_held`.

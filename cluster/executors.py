@@ -115,7 +115,7 @@ class Local:
             timeout_min=_A_YEAR_MIN,  # nobody waits for this machine; submitit needs a limit
         )
         os.environ[_NAME] = name  # the processes inherit it
-        with devices.lent(settings.tasks_per_node, self._gpus()) as gpus:
+        with devices.reserve(settings.tasks_per_node, self._gpus()) as gpus:
             began = time.time()
             pid = int(executor.submit(replace(task, gpus=gpus)).job_id)
             _forget_results(folder, pid, began)

@@ -36,7 +36,7 @@ from fgd.training.log import Log
 from fgd.training.loop import Loop
 from fgd.training.runner import Runner
 from fgd.training.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
-from fgd.training.space import check_space, state_bytes, told_when_full
+from fgd.training.space import check_space, explain_full_disk, state_bytes
 from fgd.training.state import (
     KEPT,
     Meta,
@@ -292,7 +292,7 @@ def _begin_momentum(optimizer: torch.optim.SGD) -> None:
 
 def _finish(work_dir: Path, out: Path) -> None:
     newest = saved_states(work_dir)[-1]
-    with told_when_full(out, newest.stat().st_size, f"{newest} is intact"):
+    with explain_full_disk(out, newest.stat().st_size, f"{newest} is intact"):
         link_or_copy(newest, out)
 
 

@@ -64,7 +64,7 @@ def check_space(folder: Path, state: int, kept: int) -> None:
 
 
 @contextmanager
-def told_when_full(path: Path, needed: int, kept: str) -> Iterator[None]:
+def explain_full_disk(path: Path, needed: int, kept: str) -> Iterator[None]:
     """A full disk or a used-up quota becomes an error that says what is intact and what to do.
 
     Args:

@@ -119,7 +119,7 @@ def write_state(state: dict[str, Any], path: Path) -> None:
     older = saved_states(path.parent)
     kept = f"{older[-1].name} is intact, training goes on from it" if older else "Nothing is lost"
     needed = space.content_bytes(state)
-    with space.told_when_full(path, needed, kept), atomic_path(path) as temporary:
+    with space.explain_full_disk(path, needed, kept), atomic_path(path) as temporary:
         # Through a file of Python's: torch's own loses the reason when it cannot write.
         with temporary.open("wb") as file:
             torch.save(seal(state), file)

@@ -181,33 +181,33 @@ class Watch:
         seen = wanted["kind"] == "spike" or bool(again)
         reason = f"iteration {iteration + 1}: {wanted['reason']}"
         what = summary(again) if seen else "; looked at, it did not happen again"
-        told = f"{reason}{what}. See {file}"
+        message = f"{reason}{what}. See {file}"
         if seen and action == "stop":
             # What is saved still asks for a look: a resumed run takes it, and its own action.
             raise FGDError(
-                f"{told}. Its last state is kept. Find out why (learning rate, data, precision), "
-                "or let the suite's `watch` section leave such batches out"
+                f"{message}. Its last state is kept. Find out why (learning rate, data, "
+                "precision), or let the suite's `watch` section leave such batches out"
             )
         if len(self.incidents.reasons) >= self.policy.most:
             if not seen:
                 self._save_incidents()  # a resumed run goes on: there was nothing
             raise FGDError(
-                f"{told}. The run has left batches out or gone back in vain {self.policy.most} "
+                f"{message}. The run has left batches out or gone back in vain {self.policy.most} "
                 f"times already: look at what {file.parent} says of them. The suite's watch.most "
                 "is how often it may"
             )
         self.incidents.reasons.append(reason)
         if seen:
-            self._leave_out(iteration, action, told)
+            self._leave_out(iteration, action, message)
         else:
             self._save_incidents()
-            _LOGGER.warning("%s. The run goes on", told)
+            _LOGGER.warning("%s. The run goes on", message)
 
-    def _leave_out(self, iteration: int, action: str, told: str) -> None:
+    def _leave_out(self, iteration: int, action: str, message: str) -> None:
         first = iteration if action == "skip" else self._last_state
         self.incidents.left_out += range(first, iteration + 1)
         self._save_incidents()
-        _LOGGER.warning("%s. Left out: iterations %d to %d", told, first + 1, iteration + 1)
+        _LOGGER.warning("%s. Left out: iterations %d to %d", message, first + 1, iteration + 1)
         if first < iteration:
             raise GoBack
 

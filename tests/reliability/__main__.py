@@ -134,11 +134,11 @@ def _damage(folder: Path) -> str:
         try:
             checked = check(*files, damage.CLASSES, strict=True, open_images=True, masks=True)
             found = checked["found"]
-            told = what.counted in found
+            noticed = what.counted in found
         except FGDError as error:
-            told = what.told is not None and bool(re.search(what.told, str(error)))
-        missed += not told
-        lines.append(f"| {what.name} | {'refused' if what.told else 'counted'} |")
+            noticed = what.refusal is not None and bool(re.search(what.refusal, str(error)))
+        missed += not noticed
+        lines.append(f"| {what.name} | {'refused' if what.refusal else 'counted'} |")
     return (
         "## Damaged data\n\n"
         "What `fgd data check --masks` makes of each kind, before anything is trained.\n\n"

@@ -21,13 +21,13 @@ class Damage:
     Attributes:
         name: of the kind.
         do: damages the set; takes its folder, and its content, which is written afterwards.
-        told: pattern of the refusal; None for what training can live with, which is counted.
+        refusal: pattern of the refusal; None for what training can live with, which is counted.
         counted: its name in the report's `found`.
     """
 
     name: str
     do: Callable[[Path, dict[str, Any]], Any]
-    told: str | None
+    refusal: str | None
     counted: str | None = None
 
 

@@ -11,7 +11,7 @@ __all__ = ["own_cache", "tiny_data", "tiny_suite"]
 
 
 @pytest.fixture
-def asked():
+def cluster_settings():
     """A `cluster:` section in which everything is said that Slurm can refuse."""
     return ClusterSettings(
         nodes=2,

@@ -1,4 +1,4 @@
-"""GPUs of one machine are lent to one training at a time: real processes, GPUs by name alone."""
+"""GPUs of a machine are reserved for one training at a time: real processes, GPUs by name alone."""
 
 import os
 import signal
@@ -138,7 +138,7 @@ def test_without_a_gpu_trainings_run_beside_each_other_and_are_found_by_name(sta
 def test_more_processes_than_gpus_are_refused():
     with (
         pytest.raises(FGDError, match=r"gpus \(8\) ask.*machine has 2 \(0, 3\).*samples_per_gpu"),
-        devices.lent(8, ["0", "3"]),
+        devices.reserve(8, ["0", "3"]),
     ):
         pass
 

@@ -30,10 +30,10 @@ def directives(script):
 # --- Submission ---
 
 
-def test_a_job_is_submitted_with_the_settings(asked, command, tmp_path):
+def test_a_job_is_submitted_with_the_settings(cluster_settings, command, tmp_path):
     command("srun", "exit 0")
     command("sbatch", "echo Submitted batch job 17")
-    settings = asked.model_copy(
+    settings = cluster_settings.model_copy(
         update=dict(sbatch={"reservation": "july"}, setup=["module load cuda"], signal_delay_s=200)
     )
     jobs = tmp_path / "jobs"
@@ -128,8 +128,8 @@ def test_a_machine_without_slurm_says_where_to_run(command, tmp_path):
         ("Invalid node name specified", "cluster.exclude (n9)"),
     ],
 )
-def test_a_refusal_names_the_setting_its_value_and_slurms_words(asked, reason, named):
-    said = refusal(f"sbatch: error: Batch job submission failed: {reason}", asked)
+def test_a_refusal_names_the_setting_its_value_and_slurms_words(cluster_settings, reason, named):
+    said = refusal(f"sbatch: error: Batch job submission failed: {reason}", cluster_settings)
     assert said.startswith(f"Slurm refuses {named}: ")
     assert reason in said
     assert "sbatch: error" not in said

@@ -317,8 +317,8 @@ def test_only_the_last_lines_are_shown(tmp_path):
         ("AccountNotAllowed", "cluster.account (vision)"),
     ],
 )
-def test_a_job_that_will_never_start_names_the_setting(asked, reason, named):
-    said = hopeless(JobState("PENDING", reason=reason), asked)
+def test_a_job_that_will_never_start_names_the_setting(cluster_settings, reason, named):
+    said = hopeless(JobState("PENDING", reason=reason), cluster_settings)
     assert said.startswith(f"would wait for ever ({reason}): {named} cannot be met; ")
 
 

@@ -106,7 +106,7 @@ def executor(training, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def told():
+def messages():
     """What the launcher says."""
     lines = []
     handler = logging.Handler()
@@ -187,7 +187,7 @@ def test_the_record_is_written_before_the_job_is_submitted(training, executor):
     assert [(attempt["job_id"], attempt["end"]) for attempt in known] == [(None, None)]
 
 
-def test_news_of_the_job_and_every_line_of_the_training_are_told_once(training, executor, told):
+def test_news_of_the_job_and_every_line_of_the_training_are_told_once(training, executor, messages):
     entry = {"max_iters": 40, "epoch": 1, "max_epochs": 1, "lr": 0.1, "loss": 1.0}
     entry |= {"images_per_second": 10, "eta_seconds": 5}
     ask = executor.state
@@ -203,12 +203,15 @@ def test_news_of_the_job_and_every_line_of_the_training_are_told_once(training, 
     executor.state = state
     executor.coming = [[PENDING, PENDING, RUNNING, RUNNING, RUNNING, COMPLETED]]
     launch(training, SETTINGS, "slurm")
-    assert [line for line in told if line.startswith("job 101")] == [
+    assert [line for line in messages if line.startswith("job 101")] == [
         "job 101: pending (Resources)",
         "job 101: running on n1",
         "job 101: completed",
     ]
-    assert [line.split("  ")[1] for line in told if "loss" in line] == ["iter 20/40", "iter 40/40"]
+    assert [line.split("  ")[1] for line in messages if "loss" in line] == [
+        "iter 20/40",
+        "iter 40/40",
+    ]
 
 
 def succeed(training, job_id, *ranks):
@@ -371,7 +374,9 @@ def test_a_job_that_was_lost_is_cancelled_though_the_recipe_has_changed(training
 
 
 @pytest.mark.parametrize("fingerprint", ["abc", "old"])
-def test_a_cancelled_job_ends_before_the_next_is_submitted(training, executor, told, fingerprint):
+def test_a_cancelled_job_ends_before_the_next_is_submitted(
+    training, executor, messages, fingerprint
+):
     earlier(training, "7", end="cancelled by Ctrl-C", fingerprint=fingerprint)
     executor.jobs["7"] = [RUNNING]
     executor.ending = [COMPLETING, COMPLETING]
@@ -385,12 +390,12 @@ def test_a_cancelled_job_ends_before_the_next_is_submitted(training, executor, t
     executor.submit = submit_after_its_end
     launch(training, SETTINGS, "slurm")
     assert executor.cancelled == ["7"]  # the first order had not arrived
-    assert told[0].startswith("waiting for job 7 to end")
+    assert messages[0].startswith("waiting for job 7 to end")
     assert training.out.read_text() == "trained by 101"
 
 
 def test_a_cancelled_job_that_does_not_end_is_not_waited_for_for_ever(
-    training, executor, told, monkeypatch
+    training, executor, messages, monkeypatch
 ):
     monkeypatch.setattr(launcher, "_ENDING_S", 0)
     earlier(training, "7", end="cancelled by Ctrl-C")
@@ -398,7 +403,7 @@ def test_a_cancelled_job_that_does_not_end_is_not_waited_for_for_ever(
     executor.deaf = 1
     executor.coming = [[COMPLETED]]
     launch(training, SETTINGS, "slurm")
-    assert "job 7 has still not ended" in told
+    assert "job 7 has still not ended" in messages
     assert training.out.exists()
 
 
@@ -467,12 +472,14 @@ def test_a_job_that_slurm_requeues_is_not_submitted_again(training, executor):
     assert len(executor.submitted) == 1
 
 
-def test_a_controller_that_does_not_answer_is_waited_for_and_told_of_once(training, executor, told):
+def test_a_controller_that_does_not_answer_is_waited_for_and_told_of_once(
+    training, executor, messages
+):
     executor.coming = [[RUNNING, UNKNOWN, UNKNOWN, RUNNING, COMPLETED]]
     launch(training, SETTINGS, "slurm")
     assert len(executor.submitted) == 1
     assert training.out.exists()
-    assert told.count("job 101: unknown (Slurm does not answer)") == 1
+    assert messages.count("job 101: unknown (Slurm does not answer)") == 1
 
 
 def test_an_error_of_the_training_is_not_tried_again(training, executor):
@@ -546,12 +553,12 @@ def test_a_reason_that_is_given_for_a_moment_is_not_believed(training, executor)
 # --- A silent controller ---
 
 
-def test_a_job_is_submitted_when_the_controller_answers_again(training, executor, told):
+def test_a_job_is_submitted_when_the_controller_answers_again(training, executor, messages):
     silent = NoAnswer("Unable to contact slurm controller")
     executor.coming = [silent, silent, [RUNNING, COMPLETED]]
     launch(training, SETTINGS, "slurm")
     assert ends(training) == ["completed"]
-    assert len([line for line in told if "does not answer" in line]) == 1
+    assert len([line for line in messages if "does not answer" in line]) == 1
 
 
 def test_a_job_that_arrived_though_the_controller_did_not_answer_leaves_no_second_one(
@@ -605,14 +612,14 @@ def test_ctrl_c_cancels_the_job(training, executor):
     assert ends(training) == ["cancelled by Ctrl-C"]
 
 
-def test_a_job_that_could_not_be_cancelled_is_not_said_to_be(training, executor, told):
+def test_a_job_that_could_not_be_cancelled_is_not_said_to_be(training, executor, messages):
     executor.coming = [[RUNNING, KeyboardInterrupt, RUNNING, COMPLETED]]
     executor.deaf = 1
     with pytest.raises(KeyboardInterrupt):
         launch(training, SETTINGS, "slurm")
     assert ends(training) == [None]
-    assert "`end 101`" in told[-1]
-    assert not any("is cancelled" in line for line in told)
+    assert "`end 101`" in messages[-1]
+    assert not any("is cancelled" in line for line in messages)
     launch(training, SETTINGS, "slurm")
     assert len(executor.submitted) == 1
 
@@ -625,13 +632,13 @@ def test_a_hopeless_job_that_could_not_be_cancelled_is_still_on_record(training,
     assert ends(training) == [None]
 
 
-def test_after_ctrl_c_the_job_ends_before_the_launcher(training, executor, told):
+def test_after_ctrl_c_the_job_ends_before_the_launcher(training, executor, messages):
     executor.coming = [[RUNNING, KeyboardInterrupt]]
     executor.ending = [COMPLETING, COMPLETING]
     with pytest.raises(KeyboardInterrupt):
         launch(training, SETTINGS, "slurm")
     assert executor.jobs["101"] == [CANCELLED]
-    assert told[-1].startswith("waiting for job 101 to end")
+    assert messages[-1].startswith("waiting for job 101 to end")
 
 
 def test_a_second_ctrl_c_does_not_wait(training, executor):
@@ -651,13 +658,13 @@ def test_after_ctrl_c_the_same_again_submits_a_new_job(training, executor):
     assert training.out.read_text() == "trained by 102"
 
 
-def test_ctrl_c_leaves_the_job_where_the_settings_say_so(training, executor, told):
+def test_ctrl_c_leaves_the_job_where_the_settings_say_so(training, executor, messages):
     settings = ClusterSettings(poll_s=1e-9, cancel_on_interrupt=False)
     executor.coming = [[RUNNING, KeyboardInterrupt, RUNNING, COMPLETED]]
     with pytest.raises(KeyboardInterrupt):
         launch(training, settings, "slurm")
     assert (executor.cancelled, ends(training)) == ([], [None])
-    assert "job 101 goes on" in told[-1]
+    assert "job 101 goes on" in messages[-1]
     launch(training, settings, "slurm")
     assert len(executor.submitted) == 1
     assert training.out.read_text() == "trained by 101"
@@ -677,12 +684,12 @@ def test_ctrl_c_while_submitting_cancels_what_was_submitted(training, executor, 
 
 
 @pytest.mark.parametrize("cancel", [True, False])
-def test_ctrl_c_before_anything_was_submitted(training, executor, told, cancel):
+def test_ctrl_c_before_anything_was_submitted(training, executor, messages, cancel):
     def submit(task, settings, name, folder):
         raise KeyboardInterrupt
 
     executor.submit = submit
     with pytest.raises(KeyboardInterrupt):
         launch(training, ClusterSettings(poll_s=1e-9, cancel_on_interrupt=cancel), "slurm")
-    assert told == ["interrupted; no job was submitted"]
+    assert messages == ["interrupted; no job was submitted"]
     assert ends(training) == ["cancelled by Ctrl-C"]

@@ -23,12 +23,12 @@ def test_the_sound_set_has_nothing(tmp_path):
 
 @pytest.mark.parametrize("what", damage.DAMAGES, ids=lambda what: what.name)
 def test_damage(tmp_path, what):
-    if what.told is None:
+    if what.refusal is None:
         assert report(tmp_path, what)["found"][what.counted] == 1
         return
     with pytest.raises(FGDError) as error:
         report(tmp_path, what)
-    assert re.search(what.told, str(error.value))
+    assert re.search(what.refusal, str(error.value))
     assert "\n" not in str(error.value)
 
 
@@ -57,7 +57,7 @@ def test_what_is_left_after_cleaning_is_sound(tmp_path, what):
     file, images = damage.write(tmp_path, what)
     before = file.read_bytes() if file.is_file() else None
     cleaned = tmp_path / "clean.json"
-    if what.told is not None and what.name.startswith(WHOLE):
+    if what.refusal is not None and what.name.startswith(WHOLE):
         with pytest.raises(FGDError):
             clean(file, images, cleaned)
         assert not cleaned.exists()
@@ -65,7 +65,9 @@ def test_what_is_left_after_cleaning_is_sound(tmp_path, what):
     report = clean(file, images, cleaned)
     found = check(cleaned, images, damage.CLASSES, strict=True, open_images=True)
     assert (found["images"], found["annotations"]) == (report.images, report.annotations)
-    assert sum(report.counts.values()) == (what.told is not None or what.name == "annotated twice")
+    assert sum(report.counts.values()) == (
+        what.refusal is not None or what.name == "annotated twice"
+    )
     assert file.read_bytes() == before
 
 

@@ -24,14 +24,14 @@ def test_the_published_rows_have_none(tiny_suite):
 
 
 @pytest.mark.parametrize(
-    ("hook", "told"),
+    ("hook", "refusal"),
     [
         (dict(type="SetEpochInfoHook"), "mine: custom_hooks has SetEpochInfoHook, which"),
         (dict(type="ExpMomentumEMAHook", interval=4), "mine: .*unknown setting interval"),
     ],
 )
-def test_what_would_be_left_out_is_refused(hook, told):
-    with pytest.raises(FGDError, match=told):
+def test_what_would_be_left_out_is_refused(hook, refusal):
+    with pytest.raises(FGDError, match=refusal):
         moving_average("mine", Config(dict(custom_hooks=[dict(type="NumClassCheckHook"), hook])))
 
 

@@ -145,7 +145,7 @@ def test_what_is_full_is_told_when_the_file_system_notices_late(
 
 
 def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
-    with pytest.raises(PermissionError), space.told_when_full(tmp_path / "x", 1, ""):
+    with pytest.raises(PermissionError), space.explain_full_disk(tmp_path / "x", 1, ""):
         raise PermissionError(errno.EPERM, "no")
 
 
