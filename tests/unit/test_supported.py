@@ -143,4 +143,4 @@ def test_weights_that_an_older_config_names_beside_the_backbone_are_its_own():
     row = dataclasses.replace(row, runner=dict(max_epochs=30))
     model = recipe.compose(COCO, row, "baseline").detector.model
     assert "pretrained" not in model
-    assert model.backbone.init_cfg.checkpoint == COCO.backbone_checkpoint("resnet101")
+    assert model.backbone.init_cfg.checkpoint == COCO.layout.backbone("resnet101")
