@@ -87,7 +87,7 @@ wheelhouse: .tools/bin/pip ## all that setup installs, in a folder (PYTHON_VERSI
 reliability: setup ## count kills, wrong input, faults: docs/reliability.md
 	PYTHONPATH=tests .venv/bin/python -W ignore -m reliability $(COUNTS)
 
-zoo-sweep: setup ## ask all of the zoo's models, count answers (hours, resumes; WHAT=show: minutes)
+zoo-sweep: setup ## ask all of the zoo's models, count answers (hours; WHAT=show)
 	OMP_NUM_THREADS=1 .venv/bin/python -W ignore tests/full/zoo_sweep.py $(WHAT)
 
 audit: setup ## licences, known vulnerabilities (offline: DATABASE=clone)
