@@ -22,10 +22,10 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup: $(INSTALLED) ## make .venv, compile mmcv (CUDA=1 or 0, PYTHON=python3.11)
+setup: $(INSTALLED) ## make .venv, compile mmcv (CUDA=, PYTHON=, WHEELS=wheelhouse)
 
 $(INSTALLED): setup/install.sh setup/build_mmcv.py setup/requirements.txt setup/mmcv.txt pyproject.toml
-	PYTHON=$(PYTHON) setup/install.sh $(OPERATORS)
+	PYTHON=$(PYTHON) WHEELS='$(WHEELS)' setup/install.sh $(OPERATORS)
 	touch $@
 
 demo: setup ## two rows of the table on the mini set, with baselines
@@ -75,14 +75,19 @@ bench: setup ## time loss, step, ranks, evaluation (results/benchmarks/)
 gpu-kit: setup ## pack benchmarks for a GPU machine without a network
 	.venv/bin/python benchmarks/make_kit.py --out results/gpu-kit $(KIT)
 
-wheelhouse: setup ## gather set-up's packages for a machine without a network
-	.venv/bin/python setup/wheelhouse.py --out wheels \
+wheelhouse: .tools/bin/pip ## all that setup installs, in a folder (PYTHON_VERSION=3.12)
+	.tools/bin/python setup/make_wheelhouse.py --out '$(or $(WHEELS),wheelhouse)' \
 		$(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) $(if $(TORCH_IS_THERE),--torch-is-there)
+
+.tools/bin/pip: setup/requirements.txt
+	$(PYTHON) -m venv .tools
+	$@ install --quiet $$(grep -E '^(packaging|pip|setuptools|wheel)==' $<)
+	touch $@
 
 reliability: setup ## count kills, wrong input, faults: docs/reliability.md
 	PYTHONPATH=tests .venv/bin/python -W ignore -m reliability $(COUNTS)
 
-zoo-sweep: setup ## ask all of the zoo's models, count answers (hours, resumes; WHAT=show: minutes)
+zoo-sweep: setup ## ask all of the zoo's models, count answers (hours; WHAT=show)
 	OMP_NUM_THREADS=1 .venv/bin/python -W ignore tests/full/zoo_sweep.py $(WHAT)
 
 audit: setup ## licences, known vulnerabilities (offline: DATABASE=clone)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "setup"))
-import wheelhouse  # noqa: E402  (a script's folder, no package)
+import make_wheelhouse  # noqa: E402  (a script's folder, no package)
 
 PYTHON = "3.12"
 # What the library imports or compiles mmcv with; pip brings what these need.
@@ -89,7 +89,7 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    wheelhouse.gather(out / "wheels", PYTHON, THERE, PACKAGES)
+    make_wheelhouse.gather(out / "wheels", PYTHON, THERE, PACKAGES)
     for source in SOURCES:
         names = subprocess.run(
             ["git", "ls-files", "-z", source], cwd=ROOT, capture_output=True, text=True, check=True

@@ -214,11 +214,18 @@ def cached_wheel(operators: str, only: Collection[str] = ()) -> Path:
         ):
             source = download_source(Path(folder))
             if only:
-                keep_operators(source / "mmcv/ops/csrc/pytorch/cuda", only)
+                _keep(source, only)
             join_sources(source / "mmcv/ops/csrc/pytorch")
             join_sources(source / "mmcv/ops/csrc/pytorch/cpu", but=COMPILED_ALONE)
             wheel = compile_wheel(source, Path(part), operators, cache / "build.log")
             return wheel.rename(cache / wheel.name)
+
+
+def _keep(source: Path, only: Collection[str]) -> None:
+    try:
+        keep_operators(source / "mmcv/ops/csrc/pytorch/cuda", only)
+    except ValueError as error:
+        raise SetupError(str(error)) from None
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 # Makes or repairs .venv, with everything that the project needs. `make setup` calls it.
 #   setup/install.sh [auto | cpu | cuda]     which of mmcv's operators to compile
 #   PYTHON=python3.11 setup/install.sh       with another interpreter than python3
+#   WHEELS=folder setup/install.sh           from a wheelhouse (setup/make_wheelhouse.py), offline
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
+wheels=${WHEELS:-}
 
 fail() {
     echo "error: $*" >&2
@@ -25,7 +27,7 @@ command -v "${compiler[0]}" >/dev/null || missing+=(g++)
 headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 [ -e "$headers/Python.h" ] || missing+=(python3-dev)
 if [ ${#missing[@]} -gt 0 ]; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    if [ -z "$wheels" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq
         apt-get install -y -qq --no-install-recommends "${missing[@]}"
     else
@@ -44,9 +46,31 @@ fi
 
 # --- Python packages -------------------------------------------------------------------------
 
+requirements=$(<setup/requirements.txt)
+source=() # uv's options: where packages come from
+venv=()
+if [ -n "$wheels" ]; then
+    echo "Checking the wheelhouse $wheels ..."
+    requirements=$("$python" setup/wheelhouse.py "$wheels") || exit 1
+    grep -q '^torch==' <<<"$requirements" || venv=(--system-site-packages)
+    # A .venv that is there has to be of the same kind.
+    version='import sys; print(*sys.version_info[:2])'
+    if [ -x .venv/bin/python ]; then
+        [ "$(.venv/bin/python -c "$version")" = "$("$python" -c "$version")" ] || fail \
+            ".venv is of another Python than $python: remove .venv, and run this again."
+        [ ${#venv[@]} = 0 ] || grep -q 'site-packages = true' .venv/pyvenv.cfg || fail \
+            ".venv does not see this machine's torch: remove .venv, and run this again."
+    fi
+    source=(--offline --no-index --find-links "$wheels")
+    # For pip, here and in build_mmcv.py. A URL, for spaces would separate several folders.
+    PIP_FIND_LINKS=$("$python" -c \
+        'import pathlib, sys; print(pathlib.Path(sys.argv[1]).resolve().as_uri())' "$wheels")
+    export PIP_FIND_LINKS PIP_NO_INDEX=1 PIP_CONFIG_FILE=/dev/null
+fi
+
 if [ ! -x .venv/bin/uv ]; then
     echo "Making .venv ..."
-    "$python" -m venv .venv
+    "$python" -m venv "${venv[@]}" .venv
     .venv/bin/pip install --quiet "$(grep '^uv==' setup/requirements.txt)" || fail \
         "pip could not install uv. Offline? Set a mirror: pip config set global.index-url ..."
 fi
@@ -59,16 +83,16 @@ if [ -n "$mirror" ] && [ -z "${UV_DEFAULT_INDEX:-}" ]; then
 fi
 
 install() {
-    .venv/bin/uv pip install --python .venv/bin/python "$@" || fail \
+    .venv/bin/uv pip install --quiet --python .venv/bin/python "${source[@]}" "$@" || fail \
         "the packages could not be installed (uv's words are above). Run it again to go on."
 }
 
+# Nothing is resolved here: the lock has named everything.
 echo "Installing the packages of setup/requirements.txt ..."
-install --quiet -r setup/requirements.txt
+install --no-deps --requirement - <<<"$requirements"
 wheel=$(.venv/bin/python setup/build_mmcv.py "${1:-auto}")
-# The project itself is installed as a link to the checkout. Nothing else is resolved here:
-# the lock has named everything.
-install --quiet --no-deps --no-build-isolation "$wheel" --editable .
+# The project itself is installed as a link to the checkout.
+install --no-deps --no-build-isolation "$wheel" --editable .
 # Quietly, but for errors: mmcv greets every import with a page of warnings. Python keeps what it
 # compiles here, also where PYTHONDONTWRITEBYTECODE would make every later start compile it again.
 unset PYTHONDONTWRITEBYTECODE

@@ -1,151 +1,176 @@
-"""Gather what set-up needs into a folder, for a machine without a network.
+"""A wheelhouse: a folder that holds all that set-up installs, for machines without a network.
 
-    python setup/wheelhouse.py --out wheels [--python 3.12] [--torch-is-there]
+    python3 setup/wheelhouse.py FOLDER
 
-A machine of the same kind (Linux, x86-64) then needs no index: make setup WHEELS=wheels. With
---torch-is-there torch and NVIDIA's libraries, several gigabytes, are left out.
+checks that this Python on this machine can be set up from FOLDER, and prints the packages that are
+to be installed from it. setup/make_wheelhouse.py fills one. Nothing is imported here that a bare
+Python lacks.
 """
 
 import argparse
+import hashlib
 import json
 import platform
 import re
-import subprocess
 import sys
-import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
-
-from packaging.markers import default_environment
-from packaging.requirements import Requirement
 
 HERE = Path(__file__).parent
 MANIFEST = "wheelhouse.json"
-# Newest first: what pip takes for a platform's own.
-_GLIBC = ("2_34", "2_31", "2_28", "2_27", "2_24", "2_17", "2_12", "2_5")
-_TORCH = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
+LOCK = HERE / "requirements.txt"
+MMCV = HERE / "mmcv.txt"
+# torch's wheels ask for this one. A wheelhouse serves every Linux that has it or a newer one.
+GLIBC = (2, 28)
+# What a machine has where the wheelhouse leaves torch out.
+TORCH = ("torch", "torchvision")
 
 
 class WheelhouseError(Exception):
     """Something that the user can put right; the text says how."""
 
 
-def gather(
-    out: Path, python: str, without: Collection[str] = (), only: Collection[str] = ()
-) -> None:
-    """Download the locked packages' wheels and mmcv's source.
+@dataclass(frozen=True)
+class Manifest:
+    """What a wheelhouse is for and what it holds.
 
-    Args:
-        out: a folder, made where it is missing; what is there already is not fetched again.
-        python: version that the wheels are for, "3.12".
-        without: patterns (regular expressions) of packages that are there already.
-        only: names of packages, with what they need; by default all of the lock.
-
-    Raises:
-        WheelhouseError: a package cannot be had for that Python.
+    Attributes:
+        python: version, "3.12".
+        platform: "Linux x86_64".
+        lock: hash of the lock that its packages come from.
+        packages: "name==version" of each.
+        files: SHA-256 by file name.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        requirement
-        for requirement in (_closure(only, python) if only else _locked(python))
-        if not any(re.fullmatch(pattern, requirement.name) for pattern in without)
-    ]
-    manifest = {
-        "python": python,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "without": sorted(without),
-        "packages": sorted(str(each) for each in wanted),
-    }
-    file = out / MANIFEST
-    if file.is_file() and json.loads(file.read_text()) == manifest:
-        return
-    file.unlink(missing_ok=True)  # until the folder is whole again
-    platforms = [f"manylinux_{each}_{platform.machine()}" for each in _GLIBC]
-    platforms += [f"manylinux{each}_{platform.machine()}" for each in ("2014", "2010", "1")]
-    options = ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
-    options += [word for each in platforms for word in ("--platform", each)]
-    failed = [str(each) for each in wanted if not _download(out, options, [str(each)])]
-    for each in failed:  # a source distribution alone: pure Python, or pip says what is missing
-        if not _pip("wheel", "--no-deps", "--wheel-dir", out, each):
-            raise WheelhouseError(f"{each} has no wheel for Python {python}, nor becomes one")
-    if not _download(out, ["--no-binary", ":all:", "--no-build-isolation"], ["-r", _MMCV]):
-        raise WheelhouseError("mmcv-full's source could not be downloaded")
-    file.write_text(json.dumps(manifest, indent=1) + "\n")
+
+    python: str
+    platform: str
+    lock: str
+    packages: list[str]
+    files: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """A wheelhouse's own.
+
+        Raises:
+            OSError: it has none.
+            ValueError: it is damaged.
+        """
+        try:
+            return cls(**json.loads((folder / MANIFEST).read_bytes()))
+        except TypeError:
+            raise ValueError(f"{MANIFEST} is of another version") from None
+
+    def write(self, folder: Path) -> None:
+        (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    def damaged(self, folder: Path) -> Iterator[str]:
+        """Names of the files that are missing or not what was downloaded."""
+        for name, digest in self.files.items():
+            if not (folder / name).is_file() or sha256(folder / name) != digest:
+                yield name
+
+    @property
+    def has_torch(self) -> bool:
+        """Or leaves it to the machine."""
+        return any(each.startswith("torch==") for each in self.packages)
 
 
-_MMCV = str(HERE / "mmcv.txt")
+def sha256(file: Path) -> str:
+    """Of a file's content, in hexadecimal."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def check(folder: Path) -> None:
-    """Refuse a wheelhouse that is for another Python or platform than this one.
+def lock_hash() -> str:
+    """Of what this checkout installs."""
+    return hashlib.sha256(LOCK.read_bytes() + MMCV.read_bytes()).hexdigest()
+
+
+def this_platform() -> str:
+    """For example "Linux x86_64"."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def check(folder: Path) -> Manifest:
+    """Refuse a wheelhouse that this Python on this machine cannot be set up from.
 
     Raises:
         WheelhouseError: with the command that makes the right one.
     """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     right = f"make wheelhouse PYTHON_VERSION={python}"
-    file = folder / MANIFEST
-    if not file.is_file():
-        raise WheelhouseError(f"{folder} has no {MANIFEST}: make one with `{right}`")
-    manifest = json.loads(file.read_text())
-    ours = {"python": python, "platform": f"{platform.system()} {platform.machine()}"}
-    for key, value in ours.items():
-        if manifest[key] != value:
+    try:
+        manifest = Manifest.read(folder)
+    except (OSError, ValueError):
+        raise WheelhouseError(
+            f"{folder} is no wheelhouse, or not a whole one: its {MANIFEST} cannot be read. Make "
+            f"one with `{right}` where there is a network"
+        ) from None
+    again = right if manifest.has_torch else f"{right} TORCH_IS_THERE=1"
+    for kind, theirs, ours in (
+        ("Python", manifest.python, python),
+        ("the platform", manifest.platform, this_platform()),
+    ):
+        if theirs != ours:
             raise WheelhouseError(
-                f"{folder} is for {key} {manifest[key]}, and this is {value}: make one with "
-                f"`{right}` on a {ours['platform']} machine that has a network"
+                f"{folder} is for {kind} {theirs}, and this is {ours}: make one with `{again}` on "
+                f"a {this_platform()} machine that has a network"
             )
+    _check_glibc(folder)
+    if manifest.lock != lock_hash():
+        raise WheelhouseError(
+            f"{folder} was made for another version of setup/requirements.txt: make it anew with "
+            f"`{again}` in this version"
+        )
+    if damaged := next(manifest.damaged(folder), None):
+        raise WheelhouseError(
+            f"{folder}/{damaged} is missing or damaged: copy it again, or repair the wheelhouse "
+            f"with `{again}` where there is a network"
+        )
+    if not manifest.has_torch:
+        _check_torch(folder, right)
+    return manifest
 
 
-def _locked(python: str) -> Iterator[Requirement]:
-    """The lock's packages, for Linux and a Python."""
-    environment = default_environment()
-    environment |= {"python_version": python, "python_full_version": f"{python}.0"}
-    for line in (HERE / "requirements.txt").read_text().splitlines():
-        if line and not line.startswith((" ", "#")):
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate(environment):
-                requirement.marker = None
-                yield requirement
+def _check_glibc(folder: Path) -> None:
+    name, version = platform.libc_ver()
+    if name != "glibc" or tuple(map(int, version.split(".")[:2])) < GLIBC:
+        raise WheelhouseError(
+            f"{folder} is for glibc {'.'.join(map(str, GLIBC))} or newer, as torch is, and this "
+            f"machine has {f'{name} {version}'.strip() or 'another C library'}"
+        )
 
 
-def _closure(names: Collection[str], python: str) -> Iterator[Requirement]:
-    """Packages of the lock with all that they need."""
-    locked = {requirement.name: requirement for requirement in _locked(python)}
-    if unknown := sorted(set(names) - set(locked)):
-        raise WheelhouseError(f"{unknown[0]} is not in setup/requirements.txt")
-    with tempfile.NamedTemporaryFile("w", suffix=".in") as wanted:
-        wanted.write("\n".join(names))
-        wanted.flush()
-        uv = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header"]
-        uv += ["--python-version", python, "--constraint", HERE / "requirements.txt", wanted.name]
-        done = subprocess.run(uv, capture_output=True, text=True)
-    if done.returncode:
-        raise WheelhouseError(f"uv could not tell what {', '.join(names)} need: {done.stderr}")
-    for line in done.stdout.splitlines():
-        if line and not line.startswith((" ", "#")):
-            yield Requirement(line)
-
-
-def _download(out: Path, options: list[str], what: list[str]) -> bool:
-    return _pip("download", "--no-deps", "--dest", out, *options, *what)
-
-
-def _pip(*words: object) -> bool:
-    command = [sys.executable, "-m", "pip", *map(str, words), "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.returncode == 0
+def _check_torch(folder: Path, with_torch: str) -> None:
+    """Refuse a machine whose Python has not the lock's torch."""
+    if sys.prefix != sys.base_prefix:
+        raise WheelhouseError(
+            f"{folder} leaves torch to the machine, and {sys.prefix} is a virtual environment, "
+            f"whose packages .venv does not see: name the machine's own Python with PYTHON=, or "
+            f"make a wheelhouse that has torch with `{with_torch}`"
+        )
+    for name in TORCH:
+        wanted = re.search(rf"^{name}==(\S+)", LOCK.read_text(), re.MULTILINE)[1]
+        try:
+            there = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            there = None
+        if there is None or there.split("+")[0] != wanted:  # +cu130: what it was compiled for
+            raise WheelhouseError(
+                f"{folder} leaves torch to the machine, and {sys.executable} has "
+                f"{f'{name} {there}' if there else f'no {name}'} where {wanted} is needed: make a "
+                f"wheelhouse that has it with `{with_torch}`"
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    default = f"{sys.version_info.major}.{sys.version_info.minor}"
-    parser.add_argument("--python", default=default, help=f"by default {default}")
-    parser.add_argument("--torch-is-there", action="store_true")
-    arguments = parser.parse_args()
+    parser.add_argument("folder", type=Path)
     try:
-        gather(arguments.out, arguments.python, [_TORCH.pattern] * arguments.torch_is_there)
+        print("\n".join(check(parser.parse_args().folder).packages))
     except WheelhouseError as error:
         sys.exit(f"error: {error}")
 

@@ -1,13 +1,7 @@
 """The audit without network: which advisories concern a version."""
 
-import sys
-
-import pytest
-
-from fgd.checkout import root
-
-sys.path.insert(0, str(root() / "setup"))
 import audit
+import pytest
 
 EVENTS = [{"introduced": "0"}, {"fixed": "1.2"}, {"introduced": "2.0"}, {"last_affected": "2.3"}]
 

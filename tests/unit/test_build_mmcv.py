@@ -1,24 +1,19 @@
 """setup/build_mmcv.py: what is compiled, and when. The compiler itself is not run."""
 
-import importlib.util
 from pathlib import Path
 
+import build_mmcv
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "setup" / "build_mmcv.py"
 
 
 @pytest.fixture
 def build(monkeypatch, tmp_path):
-    """The script as a module, on a machine without GPU whose cache is empty."""
-    spec = importlib.util.spec_from_file_location("build_mmcv", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(module.torch.version, "cuda", "13.0")
+    """The script, on a machine without GPU whose cache is empty."""
+    monkeypatch.setattr(build_mmcv.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(build_mmcv.torch.version, "cuda", "13.0")
     monkeypatch.setenv("FGD_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CUDA_HOME", raising=False)
-    return module
+    return build_mmcv
 
 
 def toolkit(folder: Path, version: str) -> Path:
