@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# pycocotools takes the annotation with id 0 for one that no detection found.
-# Exporters that count from 0, like globox, write such an annotation.
+# pycocotools takes the annotation with id 0 for one that no detection found. Exporters that count
+# from 0, like globox, write such an annotation.
 #
 # Versions: pycocotools 2.0.11, globox 2.9.0, numpy 2.4.6, Python 3.11; seen 2026-11-27.
 # One would guess: an id is a name only. globox writes two objects, each is detected with its exact

@@ -4,12 +4,12 @@
 # Versions: globox 2.9.0, pycocotools 2.0.11, numpy 2.4.6, Python 3.11; seen 2026-11-27.
 # One would guess: `COCOEvaluator` gives what pycocotools gives; its AP, AP50 and AP75 do.
 # What happens: a small object (30 x 30) is found by a larger box (36 x 36: a medium one), a medium
-#     object by its exact box. For medium objects pycocotools sets the first detection aside while it
-#     matches the small object (IoU 0.69); globox counts it as false at every threshold. AP of medium
-#     objects is 0.7 with one and 0.5 with the other.
+#     object by its exact box. For medium objects pycocotools sets the first detection aside while
+#     it matches the small object (IoU 0.69); globox counts it as false at every threshold. AP of
+#     medium objects is 0.7 with one and 0.5 with the other.
 # Seen:
-#     pycocotools: AP 0.505, of medium objects 0.7
-#     globox: AP 0.505, of medium objects 0.5
+#     pycocotools: AP 0.551, of medium objects 0.7
+#     globox: AP 0.551, of medium objects 0.5
 set -euo pipefail
 
 folder=$(mktemp -d)

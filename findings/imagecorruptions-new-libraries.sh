@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A fresh install of imagecorruptions cannot make three of its 19 corruptions.
 #
-# Versions: imagecorruptions 1.1.2, scikit-image 0.26.0, numpy 2.4.6, Python 3.11; seen 2026-11-27.
-# One would guess: the package behind the robustness benchmarks of detectors (COCO-C) either installs
-#     with what it needs or refuses to.
+# Versions: imagecorruptions 1.1.2, scikit-image 0.26.0, numpy 2.4.6, setuptools 80.9.0, Python
+#     3.11; seen 2026-11-27.
+# One would guess: the package behind the robustness benchmarks of detectors (COCO-C) either
+#     installs with what it needs or refuses to.
 # What happens: its requirements have no upper bounds. It installs and imports, 16 corruptions work,
 #     and glass_blur, fog and gaussian_blur stop on arguments and names that scikit-image and numpy
 #     have since removed: a benchmark fails part of the way, at its fifth corruption.
@@ -20,7 +21,9 @@ cd "$folder"
 unset PYTHONPATH
 python3 -m venv venv
 venv/bin/pip install --quiet --disable-pip-version-check \
-    imagecorruptions==1.1.2 scikit-image==0.26.0 numpy==2.4.6 setuptools==80.9.0 \
+    imagecorruptions==1.1.2 scikit-image==0.26.0 numpy==2.4.6 setuptools==80.9.0
+# In the place of the one that needs a display's libraries.
+venv/bin/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
     opencv-python-headless==5.0.0.93
 
 venv/bin/python -W ignore - <<'EOF'

@@ -4,9 +4,9 @@
 # Versions: opencv-python-headless 4.11.0.86, pycocotools 2.0.11, numpy 1.26.4, Python 3.11; seen
 #     2026-11-27.
 # One would guess: the outline of a mask of 10 x 10 pixels, written as a polygon, covers 100 pixels.
-# What happens: cv2.findContours gives the centres of the border's pixels, pycocotools reads corners:
-#     each way loses a column and a row. 100 pixels become 81, then 64, 49 ... The other way round
-#     cv2.fillPoly covers 121 pixels where pycocotools covers 100 of the same polygon.
+# What happens: cv2.findContours gives the centres of the border's pixels, pycocotools reads
+#     corners: each way loses a column and a row. 100 pixels become 81, then 64, 49 ... The other
+#     way round cv2.fillPoly covers 121 pixels where pycocotools covers 100 of the same polygon.
 # Seen:
 #     mask to contour to polygon to mask: [100, 81, 64, 49]
 #     one polygon: pycocotools 100, cv2.fillPoly 121

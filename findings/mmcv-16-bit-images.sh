@@ -5,8 +5,8 @@
 #     seen 2026-11-27.
 # One would guess: `imread(..., backend="pillow")` differs from the default by a JPEG's rounding at
 #     most; of 16 bits each keeps the upper 8.
-# What happens: OpenCV keeps the upper 8 bits. Pillow cuts off at 255: in a thermal, depth or medical
-#     image all but the darkest pixels turn white, and no one says so.
+# What happens: OpenCV keeps the upper 8 bits. Pillow cuts off at 255: in a thermal, depth or
+#     medical image all but the darkest pixels turn white, and no one says so.
 # Seen:
 #     stored: [0, 255, 256, 1000, 40000, 65535]
 #     cv2: [0, 0, 1, 3, 156, 255]

@@ -5,7 +5,8 @@
 # One would guess: `Config.dump` writes a file that `Config.fromfile` reads as the same config.
 # What happens: a string is put between quotes as it is. A backslash and what follows it become
 #     another character, without a word (data\new gets a line break); a string with an apostrophe, a
-#     class called driver's seat say, is not written at all: yapf is given Python that does not parse.
+#     class called driver's seat say, is not written at all: yapf is given Python that does not
+#     parse.
 # Seen:
 #     'images' comes back as 'images'
 #     'data\\new' comes back as 'data\new'

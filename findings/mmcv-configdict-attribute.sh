@@ -4,8 +4,8 @@
 # Versions: mmcv 1.7.2, addict 2.4.0, Python 3.11; seen 2026-11-27.
 # One would guess: `config.model.neck = dict(type="FPN")` and then `config.model.neck.type`, as with
 #     any other part of the config.
-# What happens: only what is there when the config is made, or is set on the Config itself, becomes a
-#     ConfigDict. One level down the assignment keeps the plain dict, and the next look-up by
+# What happens: only what is there when the config is made, or is set on the Config itself, becomes
+#     a ConfigDict. One level down the assignment keeps the plain dict, and the next look-up by
 #     attribute fails, often far from the assignment.
 # Seen:
 #     config.neck: ConfigDict

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # mmcv's impad and imrotate put a single number into the first channel only.
 #
-# Versions: mmcv 1.7.2, opencv-python-headless 4.11.0.86, numpy 1.26.4, Python 3.11; seen 2026-11-27.
-# One would guess: `impad(image, shape=..., pad_val=114)` pads with grey, as its siblings do with one
-#     number: imtranslate, imshear and cutout put it into every channel.
+# Versions: mmcv 1.7.2, opencv-python-headless 4.11.0.86, numpy 1.26.4, Python 3.11; seen
+#     2026-11-27.
+# One would guess: `impad(image, shape=..., pad_val=114)` pads with grey, as its siblings do with
+#     one number: imtranslate, imshear and cutout put it into every channel.
 # What happens: OpenCV takes a bare number for a colour of one value and 0 for the others; impad and
 #     imrotate hand it on. In an image in BGR order the border is blue.
 # Seen:

@@ -5,8 +5,8 @@
 # One would guess: the call is the same and so is what it returns; code that turns polygons into
 #     rotated boxes (width, height, angle) for training goes on working.
 # What happens: 4.11 gives angles above 0 up to 90 degrees, 5.0 from -90 on to below 0; width and
-#     height change places in most cases. (4.5.1 once turned it the other way.) Boxes of data prepared
-#     with one and of predictions made with the other are not comparable by their numbers.
+#     height change places in most cases. (4.5.1 once turned it the other way.) Boxes of data
+#     prepared with one and of predictions made with the other are not comparable by their numbers.
 # Seen:
 #     4.11.0: 0 deg (20, 40) 90; 10 deg (40, 20) 10; 80 deg (40, 20) 80; 100 deg (20, 40) 10
 #     5.0.0: 0 deg (20, 40) -90; 10 deg (20, 40) -80; 80 deg (20, 40) -10; 100 deg (40, 20) -80

@@ -2,13 +2,13 @@
 # pybboxes rounds a COCO box to whole pixels, also on its way to a format of fractions.
 #
 # Versions: pybboxes 0.1.6, numpy 2.4.6, Python 3.11; seen 2026-11-27.
-# One would guess: COCO's boxes have fractions of a pixel, YOLO's are fractions of the image; turning
-#     one into the other loses nothing but the last bits.
+# One would guess: COCO's boxes have fractions of a pixel, YOLO's are fractions of the image;
+#     turning one into the other loses nothing but the last bits.
 # What happens: the box is rounded to whole pixels before it is divided. For a small object that is
-#     an IoU of 0.64 with what was annotated.
+#     an IoU of 0.81 with what was annotated.
 # Seen:
 #     to YOLO: (0.003125, 0.004166666666666667, 0.00625, 0.008333333333333333)
-#     and back: (0, 0, 4, 4); IoU with the box given 0.64
+#     and back: (0, 0, 4, 4); IoU with the box given 0.81
 set -euo pipefail
 
 folder=$(mktemp -d)

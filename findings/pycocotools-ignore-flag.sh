@@ -4,9 +4,9 @@
 # Versions: pycocotools 2.0.11, faster-coco-eval 1.8.0, numpy 2.4.6, Python 3.11; seen 2026-11-27.
 # One would guess: data sets that carry the flag (pedestrians, VOC's difficult objects) are scored
 #     without those objects. The evaluation has an `ignore` of its own for each object.
-# What happens: that `ignore` is set from `iscrowd` alone, whatever the file says. Of two objects one
-#     is found and the other is to be ignored: AP is 0.505. With `iscrowd` in the place of `ignore`
-#     it is 1. faster-coco-eval does the same.
+# What happens: that `ignore` is set from `iscrowd` alone, whatever the file says. Of two objects
+#     one is found and the other is to be ignored: AP is 0.505. With `iscrowd` in the place of
+#     `ignore` it is 1. faster-coco-eval does the same.
 # Seen:
 #     pycocotools: ignore 0.505, iscrowd 1.0
 #     faster-coco-eval: ignore 0.505, iscrowd 1.0

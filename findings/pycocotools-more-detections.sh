@@ -4,8 +4,8 @@
 # Versions: pycocotools 2.0.11, faster-coco-eval 1.8.0, numpy 2.4.6, Python 3.11; seen 2026-11-27.
 # One would guess: for crowded images `maxDets = [1, 10, 300]` gives the AP of up to 300 detections
 #     an image.
-# What happens: the summary looks AP itself up for 100 detections, which were not evaluated, and says
-#     -1; AP50, AP75 and the ARs are those of 300. faster-coco-eval gives AP for 300.
+# What happens: the summary looks AP itself up for 100 detections, which were not evaluated, and
+#     says -1; AP50, AP75 and the ARs are those of 300. faster-coco-eval gives AP for 300.
 # Seen:
 #     pycocotools: AP -1.0, AP50 1.0
 #     faster-coco-eval: AP 1.0, AP50 1.0

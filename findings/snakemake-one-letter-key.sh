@@ -6,7 +6,8 @@
 # What happens: the command ends with an error and a traceback, whichever letter it is; a key of two
 #     letters is taken, and so is `k` from a file.
 # Seen:
-#     --config k=5: ValueError: Invalid config definition: Config entry must start with a valid identifier.
+#     --config k=5: ValueError: Invalid config definition: Config entry must start with a valid
+#         identifier.
 #     --config kk=5: config {'kk': 5}
 #     --configfile: config {'k': 5}
 set -euo pipefail
