@@ -90,7 +90,7 @@ def test_annotations_that_change_under_a_training_are_named(config, tmp_path, mo
     def changed(*_):
         own.write_text(own.read_text().replace('"area": ', '"area":  '))
 
-    monkeypatch.setattr("fgd.training.log.LogHook.after_train_epoch", changed, raising=False)
+    monkeypatch.setattr("fgd.training.log.Log.stop_clock", changed)
     with pytest.raises(FGDError, match=r"instances_train.json has changed while it was trained on"):
         train(file, tmp_path / "run", tmp_path / "out.pth")
     assert list((tmp_path / "run").glob("iter_*.pth"))
