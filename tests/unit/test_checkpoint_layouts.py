@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from fgd import compat
@@ -215,9 +216,8 @@ def test_what_lies_in_place_of_a_file_is_named_by_reader_and_download(tmp_path, 
 
 
 def test_safetensors_are_read(tmp_path):
-    safetensors = pytest.importorskip("safetensors.torch", reason="needs the package safetensors")
     path = tmp_path / "a.safetensors"
-    safetensors.save_file({f"module.{name}": tensor for name, tensor in STATE.items()}, path)
+    save_file({f"module.{name}": tensor for name, tensor in STATE.items()}, path)
     assert same(read_checkpoint(path)["state_dict"])
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(FGDError, match=r"a\.safetensors: is a damaged safetensors file"):
