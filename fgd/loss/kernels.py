@@ -18,8 +18,8 @@ from fgd.loss.plain import Reductions
 MAX_CHANNELS = 1024
 # Elements of a map that a program holds, and its warps: as much as fits into registers beside the
 # eight sums (ptxas reports no spill on sm_80 and sm_90).
-_TILE = 4096
-_WARPS = 16
+_TILE = 2048
+_WARPS = 8
 _PROGRAMS = 1024  # over all images: a few waves on any GPU
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import yaml
 from project import BIN, ROOT, tiny_suite
 
+from fgd.method import METHOD_VERSION
+
 ARMS = 16  # eight rows, with and without their teachers
 
 
@@ -278,21 +280,24 @@ def test_another_teacher_distils_its_rows_anew(copy):
     assert (plan["distill"], plan.get("baseline")) == (1, None)
 
 
-def test_a_changed_loss_distils_anew_and_published_figures_do_not(copy, tmp_path):
+def test_a_new_version_of_the_method_distils_anew_and_published_figures_do_not(copy, tmp_path):
     checkout = tmp_path / "checkout"
     ignored = shutil.ignore_patterns(".git", ".venv", "results", "data", "__pycache__")
     shutil.copytree(ROOT, checkout, ignore=ignored)
     loss = checkout / "fgd/loss/terms.py"
+    method = checkout / "fgd/method.py"
     row = checkout / "configs/distillers/fcos_r50.py"
 
     def plan() -> dict[str, int]:
         return copy.plan("--rerun-triggers=params", checkout=checkout)
 
-    loss.write_text(loss.read_text() + "\n# A comment.\n")
+    loss.write_text(loss.read_text() + "\n_FASTER = True\n")
     assert plan() == {}
     row.write_text(row.read_text() + "\npublished.update(fgd=1.0)\n")
     assert plan() == {"table": 1, "figures": 1, "page": 1, "all": 1}
-    loss.write_text(loss.read_text() + "\n_CHANGED = True\n")
+    version = f"METHOD_VERSION = {METHOD_VERSION}"
+    assert version in method.read_text()
+    method.write_text(method.read_text().replace(version, f"METHOD_VERSION = {METHOD_VERSION + 1}"))
     assert plan() == {
         "distill": 8,
         "transfer": 8,
