@@ -43,7 +43,7 @@ def measure(images: int, checkpoint: tuple[Path, Path] | None) -> dict:
         metrics, seconds = {}, {}
         for name in ("faster-coco-eval", "pycocotools"):
             started = time.perf_counter()
-            metrics[name] = coco_metrics(dataset, results, name == "pycocotools")["box"]
+            metrics[name] = coco_metrics(dataset, results, pycocotools=name == "pycocotools")["box"]
             seconds[name] = time.perf_counter() - started
         if checkpoint is None:
             config.model.backbone.init_cfg = None
@@ -53,7 +53,7 @@ def measure(images: int, checkpoint: tuple[Path, Path] | None) -> dict:
         variants = {}
         for batch, precision in VARIANTS:
             out = Path(folder) / "eval.json"
-            evaluate(*checkpoint, out, batch=batch, precision=precision)
+            evaluate(*checkpoint, out=out, batch=batch, precision=precision)
             report = json.loads(out.read_text())
             variants[f"batch {batch}, {precision}"] = {
                 "images_per_second": report["images"] / report["seconds"],

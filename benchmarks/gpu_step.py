@@ -68,7 +68,7 @@ def stepper(
     built: torch.nn.Module, batch: dict, device: torch.device, precision: str
 ) -> Callable[[], None]:
     """A training step of a distiller without a wait of its own."""
-    trainable = Trainable(built, device, False, Precision(precision, device))
+    trainable = Trainable(built, device, distributed=False, precision=Precision(precision, device))
     optimizer = torch.optim.SGD(built.parameters(), lr=1e-6, momentum=0.9)
 
     def run() -> None:

@@ -60,7 +60,7 @@ def _rank(rank, count, device, images, rounds, threads, port, found) -> None:
 
 
 def _seconds(built, torch_device, distributed, images, size, rounds) -> tuple[float, int]:
-    trainable = Trainable(built, torch_device, distributed)
+    trainable = Trainable(built, torch_device, distributed=distributed)
     optimizer = torch.optim.SGD(built.parameters(), lr=1e-6, momentum=0.9)
     batch = for_detector(batch_of(images, size, 10, torch_device), built)
     times = []

@@ -69,7 +69,7 @@ def split_steps(
     losses, teacher = built.distill_losses, built.teacher
     extract, forward = teacher.extract_feat, losses.forward
     teacher.extract_feat, losses.forward = clock("teacher", extract), clock("loss", forward)
-    trainable = Trainable(built, device, False, Precision(precision, device))
+    trainable = Trainable(built, device, distributed=False, precision=Precision(precision, device))
     optimizer = build_optimizer(
         built, optimizer or dict(type="SGD", lr=1e-6, momentum=0.9, weight_decay=1e-4)
     )
@@ -186,7 +186,9 @@ def _step_options(
             built.distill_losses = OneByOne(losses).to(device)
         if channels_last:
             built.to(memory_format=torch.channels_last)
-        trainable = Trainable(built, device, False, Precision(precision, device))
+        trainable = Trainable(
+            built, device, distributed=False, precision=Precision(precision, device)
+        )
         fused = dict(fused=True) if precision == "fp16" else {}
         optimizer = torch.optim.SGD(built.parameters(), lr=1e-6, momentum=0.9, **fused)
         scaler = trainable.precision.scaler

@@ -24,7 +24,9 @@ _NAME = "FGD_JOB_NAME"  # of a job on this machine, in its processes' environmen
 class Executor(Protocol):
     """What the launcher needs to run jobs somewhere: Slurm, this machine."""
 
-    def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
+    def submit(
+        self, task: TrainingTask, *, settings: ClusterSettings, name: str, folder: Path
+    ) -> str:
         """Submit a job and return its id."""
 
     def state(self, job_id: str, name: str, folder: Path) -> JobState:
@@ -43,7 +45,9 @@ class Executor(Protocol):
 class Slurm:
     """Jobs through sbatch."""
 
-    def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
+    def submit(
+        self, task: TrainingTask, *, settings: ClusterSettings, name: str, folder: Path
+    ) -> str:
         """Submit a job.
 
         Raises:
@@ -102,7 +106,9 @@ class Local:
     def __init__(self, gpus: Callable[[], Sequence[str]] = devices.visible) -> None:
         self._gpus = gpus
 
-    def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
+    def submit(
+        self, task: TrainingTask, *, settings: ClusterSettings, name: str, folder: Path
+    ) -> str:
         """Start the processes, once there are GPUs for them.
 
         Raises:

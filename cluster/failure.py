@@ -35,7 +35,7 @@ def judge(folder: Path, job_id: str, state: JobState, settings: ClusterSettings)
     """Find out what happened to a job that ended without a result."""
     errors = sorted(_errors(folder, job_id, state, settings.tasks))
     killed = _killed(folder, job_id, state, settings.tasks)
-    advice, again = _explain(folder, job_id, state, settings, errors, killed)
+    advice, again = _explain(folder, job_id, state, settings=settings, errors=errors, killed=killed)
     words = [f"job {job_id} ended as {state.state}" + (f": {advice}" if advice else "")]
     if again or not errors:
         rank = killed[0] if killed else 0
@@ -216,6 +216,7 @@ def _explain(
     folder: Path,
     job_id: str,
     state: JobState,
+    *,
     settings: ClusterSettings,
     errors: list[_Error],
     killed: list[int],

@@ -87,7 +87,7 @@ def launch(training: Training, settings: ClusterSettings, executor_name: str) ->
             _refuse_while_running(training, log)
             log = Record(fingerprint, executor_name)
         try:
-            _until_done(training, config, settings, executor, log)
+            _until_done(training, config=config, settings=settings, executor=executor, log=log)
         except KeyboardInterrupt:
             _interrupted(training, settings, executor, log)
             raise
@@ -95,13 +95,15 @@ def launch(training: Training, settings: ClusterSettings, executor_name: str) ->
 
 
 def _until_done(
-    training: Training, config: bytes, settings: ClusterSettings, executor: Executor, log: Record
+    training: Training, *, config: bytes, settings: ClusterSettings, executor: Executor, log: Record
 ) -> None:
     """Follow the job that is there, or submit one; again after deaths that are nobody's fault."""
     if log.current and log.current.end == record.COMPLETED and training.final.exists():
         return  # without asking Slurm, which forgets its jobs
     attempt = _attach(training, executor, log)
-    attempt = attempt or _submit(training, config, settings, executor, log)
+    attempt = attempt or _submit(
+        training, config=config, settings=settings, executor=executor, log=log
+    )
     for restarts_left in range(settings.max_restarts, -1, -1):
         state = _follow(training, settings.poll_s, executor, log)
         if state.state == "COMPLETED" and _appears(training.final):
@@ -115,7 +117,7 @@ def _until_done(
             raise FGDError(f"{training.name}: {verdict.text}")
         logger.warning("%s", verdict.text)
         logger.warning("trying again from the newest state; %d more tries", restarts_left - 1)
-        attempt = _submit(training, config, settings, executor, log)
+        attempt = _submit(training, config=config, settings=settings, executor=executor, log=log)
 
 
 def _settle(training: Training, log: Record) -> None:
@@ -152,7 +154,7 @@ def _attach(training: Training, executor: Executor, log: Record) -> Attempt | No
 
 
 def _submit(
-    training: Training, config: bytes, settings: ClusterSettings, executor: Executor, log: Record
+    training: Training, *, config: bytes, settings: ClusterSettings, executor: Executor, log: Record
 ) -> Attempt:
     attempt = log.begin(training.name, settings)
     log.save(training.jobs)
@@ -162,7 +164,9 @@ def _submit(
     work_dir, final = training.work_dir.absolute(), training.final.absolute()
     task = TrainingTask(copy, work_dir, final, log.fingerprint)
     try:
-        attempt.job_id = _submit_patiently(training, task, settings, executor, attempt.name)
+        attempt.job_id = _submit_patiently(
+            training, task, settings=settings, executor=executor, name=attempt.name
+        )
     except NoAnswer as error:  # it may be there: the next launcher looks
         raise FGDError(f"{training.name}: {error}") from None
     except FGDError as error:
@@ -177,7 +181,12 @@ def _submit(
 
 
 def _submit_patiently(
-    training: Training, task: TrainingTask, settings: ClusterSettings, executor: Executor, name: str
+    training: Training,
+    task: TrainingTask,
+    *,
+    settings: ClusterSettings,
+    executor: Executor,
+    name: str,
 ) -> str:
     """Submit a job, as soon as Slurm answers; its id.
 
@@ -190,7 +199,9 @@ def _submit_patiently(
         try:
             if tried:  # it may have arrived all the same
                 _cancel_lost(training, executor, name, "Slurm did not answer")
-            return executor.submit(task, settings, name, training.jobs.absolute())
+            return executor.submit(
+                task, settings=settings, name=name, folder=training.jobs.absolute()
+            )
         except NoAnswer as error:
             if time.monotonic() > end:
                 raise

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fgd.suite.settings import RowFile, SuiteFile
+from pydantic import BaseModel
+
+# Descriptions are docstrings, for which pydantic reads source again: half a plan's imports, so that
+# only this program asks for them, before there is any model.
+BaseModel.model_config["use_attribute_docstrings"] = True
+
+from fgd.suite.settings import RowFile, SuiteFile  # noqa: E402
 
 HERE = Path(__file__).parent
 MODELS = {"suite": SuiteFile, "row": RowFile}

@@ -29,7 +29,7 @@ _ZIP, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _ONE_READER = threading.Lock()
 
 
-def read_checkpoint(path: str | Path, as_saved: bool = False) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, as_saved: bool = False) -> dict[str, Any]:
     """Read a checkpoint file, torch's or safetensors, onto the CPU as data: no code in it runs.
 
     Args:

@@ -40,7 +40,7 @@ def drop_after(work_dir: Path, iteration: int, name: str = FILE) -> None:
         write_text(work_dir / name, text)
 
 
-def text(entry: dict[str, Any], terms: bool = True) -> str:
+def text(entry: dict[str, Any], *, terms: bool = True) -> str:
     """An entry as a line, with or without the terms of the loss."""
     eta = timedelta(seconds=round(entry["eta_seconds"]))
     line = (

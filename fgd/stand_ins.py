@@ -92,7 +92,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         return values if not isinstance(values, list) else None
     if isinstance(value, _Array):
         _, shape, kind, fortran, data = _of_length(value.state, 5)
-        return _values(kind, data, shape, fortran is True)
+        return _values(kind, data, shape, fortran=fortran is True)
     if isinstance(value, StandIn):
         return None
     if type(value) is tuple and depth < _DEEPEST:
@@ -105,7 +105,7 @@ def _of_length(values: Any, number: int) -> tuple:
     return values if whole else (None,) * number
 
 
-def _values(kind: Any, data: Any, shape: Any, fortran: bool = False) -> Any:
+def _values(kind: Any, data: Any, shape: Any, *, fortran: bool = False) -> Any:
     """What numpy's bytes hold, if they are plain numbers or texts and as many as the shape says."""
     if not isinstance(kind, _Type) or not isinstance(data, bytes) or not kind.arguments:
         return None

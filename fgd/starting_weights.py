@@ -67,7 +67,7 @@ def own_values(detector: nn.Module) -> dict[str, Tensor]:
 
 
 def check_start(
-    detector: nn.Module, own: dict[str, Tensor], model: dict, from_scratch: bool = False
+    detector: nn.Module, own: dict[str, Tensor], model: dict, *, from_scratch: bool = False
 ) -> dict[str, Any]:
     """Compare every parameter and buffer of a freshly initialised student with its sources.
 
@@ -86,7 +86,7 @@ def check_start(
         FGDError: the config names no checkpoint for the backbone, or a tensor has another value
             than the source that the config expects for it.
     """
-    files = _files(model, from_scratch)
+    files = _files(model, from_scratch=from_scratch)
     values = {source: file.tensors for source, file in files.items()}
     values[OWN] = own
     # keep_vars: parameters stay parameters, so that they can be told from buffers.
@@ -131,7 +131,7 @@ def _student(detector: nn.Module) -> nn.Module:
     return getattr(detector, "student", detector)
 
 
-def _files(model: dict, from_scratch: bool) -> dict[str, _File]:
+def _files(model: dict, *, from_scratch: bool) -> dict[str, _File]:
     files = {}
     if not from_scratch:
         files[BACKBONE] = _backbone_file(model.get("student", model)["backbone"])

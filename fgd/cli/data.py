@@ -106,14 +106,14 @@ def data_check(
     report = check(
         annotations,
         images,
-        classes,
-        strict,
-        open_images,
-        accept,
-        number,
-        masks,
-        training,
-        all_categories,
+        classes=classes,
+        strict=strict,
+        open_images=open_images,
+        accept=accept,
+        number=number,
+        masks=masks,
+        training=training,
+        all_categories=all_categories,
     )
     write_json(out, report)
     for line in remarks(report):
@@ -158,7 +158,9 @@ def data_clean(
         raise click.UsageError("--like and --classes say the same; give one")
     if (out is None) != dry_run:
         raise click.UsageError("give --out, or --dry-run")
-    report = clean(annotations, images, out, like=like, classes=classes, corners=corners, **options)
+    report = clean(
+        annotations, images, out=out, like=like, classes=classes, corners=corners, **options
+    )
     for kind, example in report.examples.items():
         click.echo(f"{report.counts[kind]:6} {kind}, for example {example}")
     if report.left_out:

@@ -60,5 +60,14 @@ def visualize(
 
     from fgd.visual.make import draw
 
-    for path in draw(images, models, distillation, annotations, folder, number, score, out):
+    for path in draw(
+        images,
+        models=models,
+        distillation=distillation,
+        annotations=annotations,
+        folder=folder,
+        number=number,
+        score=score,
+        out=out,
+    ):
         click.echo(path)

@@ -37,7 +37,7 @@ def compose(
     from fgd.suite import load_suite
 
     if row is not None and arm is not None and teacher is None:
-        click.echo(recipe.write_row(load_suite(suite), row, arm, out, seed))
+        click.echo(recipe.write_row(load_suite(suite), row, arm=arm, out=out, seed=seed))
         return
     if row is not None or teacher is None:
         raise click.UsageError("give a ROW with --arm, or --teacher NAME")

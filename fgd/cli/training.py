@@ -78,7 +78,16 @@ def evaluate(
     """Evaluate a plain mmdet checkpoint: the twelve COCO figures for boxes and masks."""
     from fgd.evaluation.evaluate import evaluate as run
 
-    report = run(config, checkpoint, out, pycocotools, batch, precision, provenance, per_class)
+    report = run(
+        config,
+        checkpoint,
+        out=out,
+        pycocotools=pycocotools,
+        batch=batch,
+        precision=precision,
+        provenance=provenance,
+        per_class=per_class,
+    )
     click.echo(json.dumps({kind: report[kind] for kind in ("box", "mask") if kind in report}))
 
 
@@ -100,4 +109,13 @@ def publish(
     """Publish weights as the model zoo does: NAME-<hash>.pth and a metafile NAME.yml."""
     from fgd.zoo.publish import publish as run
 
-    click.echo(run(checkpoint, name, index, config, evaluation, least_ap))
+    click.echo(
+        run(
+            checkpoint,
+            name=name,
+            index=index,
+            config=config,
+            evaluation=evaluation,
+            least_ap=least_ap,
+        )
+    )

@@ -39,6 +39,7 @@ def _plain(name: str) -> str:
 def ordered(
     file: Path,
     categories: Sequence[dict[str, Any]],
+    *,
     objects: Counter[Any],
     names: Sequence[str],
     source: str,

@@ -34,6 +34,7 @@ _KINDS = ("images", "annotations", "categories")
 def clean(
     annotation_file: Path,
     image_folder: Path,
+    *,
     out: Path | None,
     masks: bool = False,
     training: bool = False,
@@ -61,16 +62,18 @@ def clean(
     content, encoding = load(annotation_file, image_folder)
     if out is not None and out.exists() and out.samefile(annotation_file):
         raise FGDError(f"{out}: is the annotation file itself; give another path")
-    names = _names(like, all_categories) if like else classes
+    names = _names(like, all_categories=all_categories) if like else classes
     report = Report()
     if encoding != PLAIN:
         report.add("encoding", f"{encoding} is UTF-8")
     parts = {kind: _entries(annotation_file, content, kind) for kind in _KINDS}
     _mend_entries(annotation_file, image_folder, parts, report)
     images = _whole(annotation_file, parts)
-    _drop_images(parts, _bad_images(image_folder, images, report, training))
-    _mend_categories(annotation_file, parts, report, names, like, all_categories)
-    _mend_annotations(annotation_file, images, parts, report, masks, corners)
+    _drop_images(parts, _bad_images(image_folder, images, report, training=training))
+    _mend_categories(
+        annotation_file, parts, report, names=names, like=like, all_categories=all_categories
+    )
+    _mend_annotations(annotation_file, images, parts, report, masks=masks, corners=corners)
     report.images, report.annotations = len(parts["images"]), len(parts["annotations"])
     if not parts["annotations"]:
         raise FGDError(f"{annotation_file}: nothing is left; first: {_first(report)}")
@@ -87,11 +90,11 @@ def clean(
     }
     with _written(out) as temporary:
         temporary.write_text(json.dumps(content), encoding="utf-8")
-        _check(temporary, annotation_file, image_folder, masks, training)
+        _check(temporary, annotation_file, image_folder, masks=masks, training=training)
     return report
 
 
-def _names(like: Path, all_categories: bool) -> list[str]:
+def _names(like: Path, *, all_categories: bool) -> list[str]:
     """The classes of another annotation file."""
     content, _ = load(like, like.parent)
     _, annotations, categories = columns(like, content)
@@ -162,7 +165,7 @@ def _unknown(folder: Path, images: Entries, report: Report) -> set[Any]:
 
 
 def _bad_images(
-    folder: Path, images: dict[str, list[Any]], report: Report, training: bool
+    folder: Path, images: dict[str, list[Any]], report: Report, *, training: bool
 ) -> set[Any]:
     """The ids of images that cannot be trained on."""
     bad = set()
@@ -181,6 +184,7 @@ def _mend_categories(
     file: Path,
     parts: dict[str, Entries],
     report: Report,
+    *,
     names: Sequence[str] | None,
     like: Path | None,
     all_categories: bool,
@@ -190,7 +194,7 @@ def _mend_categories(
     objects = Counter(annotation["category_id"] for annotation in parts["annotations"])
     if names is not None:
         source = str(like) if like else "--classes"
-        kept = ordered(file, categories, objects, names, source)
+        kept = ordered(file, categories, objects=objects, names=names, source=source)
         if [c["name"] for c in kept if c in categories] != [
             c["name"] for c in categories if c in kept
         ]:
@@ -212,6 +216,7 @@ def _mend_annotations(
     images: dict[str, list[Any]],
     parts: dict[str, Entries],
     report: Report,
+    *,
     masks: bool,
     corners: bool | None,
 ) -> None:
@@ -224,7 +229,7 @@ def _mend_annotations(
         else:
             report.leave_out("bbox of no four numbers", annotation["id"])
     if annotations:
-        _from_corners(file, images, annotations, report, corners)
+        _from_corners(file, images, annotations, report, corners=corners)
         annotations = _usable(file, images, annotations, report)
     mend.mend_segmentations(sizes, annotations, report)
     mend.mend_areas(sizes, annotations, report)
@@ -244,6 +249,7 @@ def _from_corners(
     images: dict[str, list[Any]],
     annotations: Entries,
     report: Report,
+    *,
     corners: bool | None,
 ) -> None:
     """Make x, y, width, height of boxes that are given as x1, y1, x2, y2."""
@@ -314,7 +320,7 @@ def _written(out: Path | None) -> Iterator[Path]:
             yield temporary
 
 
-def _check(written: Path, file: Path, folder: Path, masks: bool, training: bool) -> None:
+def _check(written: Path, file: Path, folder: Path, *, masks: bool, training: bool) -> None:
     """Whether what was written is sound; if not, the message names the file that it is of."""
     try:
         check(written, folder, strict=True, open_images=True, masks=masks, training=training)

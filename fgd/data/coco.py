@@ -34,6 +34,7 @@ from fgd.files import sha256
 def check(
     annotation_file: str | os.PathLike,
     image_folder: str | os.PathLike,
+    *,
     classes: Sequence[str] | None = None,
     strict: bool = False,
     open_images: bool = False,
@@ -92,7 +93,9 @@ def check(
     ids = dict(zip(categories["name"], categories["id"], strict=True))
     learned = {ids[name] for name in used}
     with_masks = learned if masks else ()
-    refused.of_annotations(faulty_annotations(images, content["annotations"], with_masks), masks)
+    refused.of_annotations(
+        faulty_annotations(images, content["annotations"], with_masks), masks=masks
+    )
     _check_objects(file, content["annotations"], learned)
 
     boxes = boxes_of(file, annotations)

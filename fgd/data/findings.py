@@ -45,7 +45,7 @@ class Refusals:
                     + (f"; or accept them: --accept {kind!r}" if kind in KINDS else "")
                 )
 
-    def of_annotations(self, findings: Iterable[tuple[str, Any, str]], masks: bool) -> None:
+    def of_annotations(self, findings: Iterable[tuple[str, Any, str]], *, masks: bool) -> None:
         """Refuse findings of `faulty_annotations`; wrong segmentations only where masks count."""
         counted = _COUNTED if masks else (*_COUNTED, WRONG_MASK)
         first: dict[str, str] = {}

@@ -30,6 +30,7 @@ logger = logging.getLogger("fgd")
 def evaluate(
     config: str | Path,
     checkpoint: str | Path,
+    *,
     out: str | Path,
     pycocotools: bool = False,
     batch: int | None = None,
@@ -59,7 +60,7 @@ def evaluate(
         FGDError: it is no detector's config, its test set cannot be measured, or the checkpoint
             does not fit the config's model or has other classes.
     """
-    report = measure(config, checkpoint, pycocotools, batch, precision)
+    report = measure(config, checkpoint, pycocotools=pycocotools, batch=batch, precision=precision)
     if not per_class:
         for kind in report.keys() & {"box", "mask"}:
             del report[kind]["per_class"]
@@ -75,6 +76,7 @@ def evaluate(
 def measure(
     config: str | Path,
     checkpoint: str | Path,
+    *,
     pycocotools: bool = False,
     batch: int | None = None,
     precision: str = "fp32",
@@ -99,7 +101,7 @@ def measure(
     key = measured.key(cfg, model.state_dict(), settings)
     metrics = None if again else measured.find(key)
     if metrics is None:
-        metrics = _metrics(cfg, model, pycocotools, batch, precision)
+        metrics = _metrics(cfg, model, pycocotools=pycocotools, batch=batch, precision=precision)
         measured.keep(key, metrics)
     return {
         "checkpoint": Path(checkpoint).resolve().name,
@@ -109,7 +111,7 @@ def measure(
 
 
 def _metrics(
-    cfg: Config, model: nn.Module, pycocotools: bool, batch: int | None, precision: str
+    cfg: Config, model: nn.Module, *, pycocotools: bool, batch: int | None, precision: str
 ) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dataset, loader = test_data(cfg, batch)
@@ -118,7 +120,7 @@ def _metrics(
     started = time.monotonic()
     with computing.autocast():
         results = detect(model.to(device).eval(), loader, device)
-    metrics = coco_metrics(dataset, results, pycocotools, per_class=True)
+    metrics = coco_metrics(dataset, results, pycocotools=pycocotools, per_class=True)
     return {
         "images": len(dataset),
         "batch": loader.batch_size,

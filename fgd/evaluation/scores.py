@@ -40,7 +40,7 @@ def detect(model: nn.Module, loader: DataLoader, device: torch.device) -> list:
 
 
 def coco_metrics(
-    dataset: CocoDataset, results: list, pycocotools: bool, per_class: bool = False
+    dataset: CocoDataset, results: list, *, pycocotools: bool, per_class: bool = False
 ) -> dict[str, dict]:
     """The twelve COCO metrics by kind, "box" and "mask"; -1 where there is nothing to find.
 
@@ -57,14 +57,14 @@ def coco_metrics(
         for key, kind in (("bbox", "box"), ("segm", "mask")):
             if key in files:
                 found = truth.numbered(json.loads(Path(files[key]).read_text()))
-                evaluation = _evaluated(truth, found, key, pycocotools)
+                evaluation = _evaluated(truth, found, key, pycocotools=pycocotools)
                 metrics[kind] = dict(zip(METRICS, map(float, evaluation.stats), strict=False))
                 if per_class:
                     metrics[kind]["per_class"] = _per_class(evaluation, truth.classes)
     return metrics
 
 
-def _evaluated(truth: Truth, found: list[dict], kind: str, pycocotools: bool) -> Any:
+def _evaluated(truth: Truth, found: list[dict], kind: str, *, pycocotools: bool) -> Any:
     """A COCOeval of the detections, summarized."""
     if pycocotools:
         from pycocotools.coco import COCO

@@ -38,7 +38,7 @@ class Truth:
         self.images = list(self._images.values())
         self._file = dataset.ann_file
 
-    def content(self, masks: bool) -> dict[str, list[dict[str, Any]]]:
+    def content(self, *, masks: bool) -> dict[str, list[dict[str, Any]]]:
         """The test set in COCO's format; categories that are no classes are left out.
 
         Args:
@@ -49,7 +49,7 @@ class Truth:
             for annotation in self._coco.imgToAnns.get(image, ()):
                 if annotation["category_id"] in self._classes:
                     where = {"id": len(objects) + 1, "image_id": number}
-                    objects.append(where | self._object(annotation, masks))
+                    objects.append(where | self._object(annotation, masks=masks))
         return {
             "images": [
                 {"id": number, **{key: self._coco.imgs[image][key] for key in ("height", "width")}}
@@ -70,7 +70,7 @@ class Truth:
             for found in detections
         ]
 
-    def _object(self, annotation: dict[str, Any], masks: bool) -> dict[str, Any]:
+    def _object(self, annotation: dict[str, Any], *, masks: bool) -> dict[str, Any]:
         area, crowd = annotation["area"], annotation["iscrowd"]
         for key, value, sound in (
             ("area", area, is_number(area)),

@@ -30,7 +30,7 @@ LEAST_SIZE = 64  # pixels: below, the smallest digits would be blots
 
 
 def write(
-    out: str | os.PathLike, train: int = 1200, val: int = 300, size: int = 128, seed: int = 0
+    out: str | os.PathLike, *, train: int = 1200, val: int = 300, size: int = 128, seed: int = 0
 ) -> dict[str, dict[str, int]]:
     """Write the mini set as the folder `out`, complete or not at all.
 
@@ -49,8 +49,8 @@ def write(
     _check_numbers(train, val, size, seed)
     with atomic_folder(out, marker=SETTINGS) as folder:
         written = {
-            "train": _write_split(folder, "train", train, size, seed),
-            "val": _write_split(folder, "val", val, size, seed),
+            "train": _write_split(folder, "train", count=train, size=size, seed=seed),
+            "val": _write_split(folder, "val", count=val, size=size, seed=seed),
         }
         draw_sheet(folder, folder / "contact_sheet.png")
         settings = {"set": "fgd mini", "train": train, "val": val, "size": size, "seed": seed}
@@ -69,7 +69,7 @@ def _check_numbers(train: int, val: int, size: int, seed: int) -> None:
             raise FGDError(f"mini set: {name} is {value}, expected at least {least}")
 
 
-def _write_split(folder: Path, split: str, count: int, size: int, seed: int) -> dict[str, int]:
+def _write_split(folder: Path, split: str, *, count: int, size: int, seed: int) -> dict[str, int]:
     """Write one half's images and its annotation file."""
     source = load_source(split)
     (folder / split).mkdir()

@@ -86,11 +86,11 @@ def _tile(
         cv2.drawContours(tile, outline, -1, colour, 1, cv2.LINE_AA)
         x, y, width, height = (round(value * scale) for value in annotation["bbox"])
         cv2.rectangle(tile, (x, y), (x + width - 1, y + height - 1), colour, 2)
-        _label(tile, names[annotation["category_id"]], x, y, colour)
+        _label(tile, names[annotation["category_id"]], x=x, y=y, colour=colour)
     return tile
 
 
-def _label(tile: np.ndarray, name: str, x: int, y: int, colour: tuple[int, int, int]) -> None:
+def _label(tile: np.ndarray, name: str, *, x: int, y: int, colour: tuple[int, int, int]) -> None:
     """The class on a patch of the box's colour, above the box or, at the top border, inside it."""
     (width, height), _ = cv2.getTextSize(name, FONT, 0.5, 1)
     left = min(x, tile.shape[1] - width - 6)

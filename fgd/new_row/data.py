@@ -69,7 +69,7 @@ def _mended(
         report = clean(
             split.annotations,
             split.images,
-            out,
+            out=out,
             masks=name in masks,
             training=name == "train",
             like=like,
@@ -98,7 +98,9 @@ def _reports(
             all_categories=request.all_categories,
         )
         classes = list(learned["per_class"])
-        measured = check(val.annotations, val.images, classes, strict=True, masks="val" in masks)
+        measured = check(
+            val.annotations, val.images, classes=classes, strict=True, masks="val" in masks
+        )
     except FGDError as error:
         if request.clean or "`fgd data clean" not in str(error):
             raise

@@ -44,8 +44,8 @@ def splits_with_masks(request: RowRequest) -> set[str]:
     """The splits of the data, "train" and "val", whose objects need masks."""
     student = _config(request.student, learns=True).model
     teacher = _config(request.teacher, learns=request.train_teacher).model
-    return recipe.splits_with_masks(student, True) | recipe.splits_with_masks(
-        teacher, request.train_teacher
+    return recipe.splits_with_masks(student, learns=True) | recipe.splits_with_masks(
+        teacher, learns=request.train_teacher
     )
 
 
@@ -65,8 +65,8 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     if request.checkpoint is not None:
         notes += _load(request, teacher, classes)
     pair = Pair(
-        built("student", names[0], config.model, student),
-        built("teacher", names[1], theirs.model, teacher),
+        built("student", names[0], model=config.model, detector=student),
+        built("teacher", names[1], model=theirs.model, detector=teacher),
     )
     levels = list(pair.common_levels() if request.levels is None else request.levels)
     pair.check_levels(levels)
@@ -83,7 +83,7 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     return Fit(config, levels, inherits, others, notes)
 
 
-def _config(detector: str, learns: bool) -> Config:
+def _config(detector: str, *, learns: bool) -> Config:
     if detector.endswith(".py"):
         path = Path(detector).absolute()
         config = own.load_config(OwnDetector(path.stem, path))

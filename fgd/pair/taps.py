@@ -67,7 +67,7 @@ def measured(features: dict[int, Tensor], size: int) -> dict[int, Level]:
 
 @torch.no_grad()
 def built(
-    role: str, name: str, model: dict, detector: "BaseDetector", taps: str = FPN_TAPS
+    role: str, name: str, *, model: dict, detector: "BaseDetector", taps: str = FPN_TAPS
 ) -> Member:
     """A built detector as a member of a pair; its backbone and neck are run on a small image.
 

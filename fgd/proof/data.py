@@ -116,6 +116,6 @@ def make_teacher(suite: Suite, name: str) -> None:
             tensor += _NOISE * torch.randn_like(tensor)
     made = Path(suite.results) / "made"
     trained = write_hashed({"state_dict": state, "meta": {}}, made, f"{name}-trained")
-    publish(trained, name, made)
+    publish(trained, name=name, index=made)
     model = zoo.find(name, made)
     fetch(model.address, suite.layout.teacher(name).checkpoint, model.hash8)

@@ -46,7 +46,14 @@ def check_stated_rates(suite: Suite) -> None:
             raise FGDError(f"{origin}: this suite has its own rates, under `mini`; leave it out")
         row = load_row(name, suite)
         lr, gpus, images = row.optimizer["lr"], suite.gpus, suite.samples_per_gpu
-        rate.check_stated(origin, stated, lr, row.base_batch, gpus, images)
+        rate.check_stated(
+            origin,
+            stated=stated,
+            lr=lr,
+            base_batch=row.base_batch,
+            gpus=gpus,
+            samples_per_gpu=images,
+        )
 
 
 def check_backbone(row: Row, student: dict) -> None:

@@ -55,7 +55,7 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
     if seed not in suite.seeds:
         listed = ", ".join(map(str, suite.seeds))
         raise FGDError(f"suite {suite.name} has no seed {seed}: it has {listed}")
-    student = load_detector(suite, row.student, row.own, learns=True)
+    student = load_detector(suite, row.student, owned=row.own, learns=True)
     recipe = dict(suite=suite.name, row=row.name, arm=arm, student=row.student, teacher=row.teacher)
     schedule = own_schedule(suite, row.student, "student")
     if schedule is None:
@@ -99,7 +99,9 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
 
 
 @read_once()
-def write_row(suite: Suite, name: str, arm: str, out: str | Path, seed: int | None = None) -> str:
+def write_row(
+    suite: Suite, name: str, *, arm: str, out: str | Path, seed: int | None = None
+) -> str:
     """Write `config.py` and `student.py` of a row's arm into the folder `out`.
 
     Returns:

@@ -38,10 +38,12 @@ def own_detectors(suite: Suite) -> dict[str, OwnDetector]:
 
 def load_teacher(suite: Suite, name: str, owned: dict[str, OwnDetector]) -> Config:
     """As `load_detector`; a teacher learns in suites that train it."""
-    return load_detector(suite, name, owned, learns=suite.trains(name))
+    return load_detector(suite, name, owned=owned, learns=suite.trains(name))
 
 
-def load_detector(suite: Suite, name: str, owned: dict[str, OwnDetector], learns: bool) -> Config:
+def load_detector(
+    suite: Suite, name: str, *, owned: dict[str, OwnDetector], learns: bool
+) -> Config:
     """The detector's mmdet config, in the suite's size.
 
     Args:

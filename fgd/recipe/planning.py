@@ -59,7 +59,7 @@ def plan(suite: Suite) -> Plan:
     check_stated_rates(suite)
     for name in suite.rows:
         row = load_row(name, suite)
-        student = load_detector(suite, row.student, owned, learns=True)
+        student = load_detector(suite, row.student, owned=owned, learns=True)
         teacher = load_teacher(suite, row.teacher, owned)
         check_fit(suite, row, student, teacher)
         _check_baseline(suite, row)
@@ -77,7 +77,7 @@ def plan(suite: Suite) -> Plan:
             (row.teacher, teacher.model, suite.trains(row.teacher)),
         ):
             detectors[detector] = _described(detector, model)
-            masks |= splits_with_masks(model, learns)
+            masks |= splits_with_masks(model, learns=learns)
         teachers[row.teacher] = Teacher(row.teacher, source)
         rows[name] = RowPlan(
             name=name,
@@ -125,7 +125,7 @@ def split_files(suite: Suite) -> dict[str, SplitFiles]:
     return found
 
 
-def splits_with_masks(model: dict, learns: bool) -> set[str]:
+def splits_with_masks(model: dict, *, learns: bool) -> set[str]:
     """The splits of the data whose objects need masks for a detector's sake.
 
     Args:

@@ -94,7 +94,7 @@ def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:
         names=NAMES,
         overview=_svg(ap_figure(table, PAGE), "ap"),
         sections=[
-            _section(row, runs[row.name], number, layout, base)
+            _section(row, runs[row.name], number=number, layout=layout, base=base)
             for number, row in enumerate(table.rows)
         ],
         costs=list(_costs(table, runs)),
@@ -156,7 +156,7 @@ _TEACHER_FILES = {"checkpoint": "checkpoint", "detector": "mmdet config", "evalu
 
 
 def _section(
-    row: TableRow, runs: dict[str, Run], number: int, layout: Layout, base: Path
+    row: TableRow, runs: dict[str, Run], *, number: int, layout: Layout, base: Path
 ) -> dict[str, Any]:
     """What the page says of one row."""
     curves = {arm: curves_figure(runs[arm], PAGE) for arm in ARMS}

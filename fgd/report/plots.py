@@ -49,7 +49,13 @@ def ap_figure(table: Table, style: Style) -> Figure:
     lines = _lines(table)
     figure, axes = _new(style, 5.2, 0.32 * len(lines) + 0.95)
     for position, (_, metrics) in enumerate(lines):
-        _from_to(axes, position, metrics.teacher_ap, metrics.baseline_ap, metrics.fgd_ap)
+        _from_to(
+            axes,
+            position,
+            teacher=metrics.teacher_ap,
+            baseline=metrics.baseline_ap,
+            fgd=metrics.fgd_ap,
+        )
         if metrics.gain is not None:
             right = max(metrics.fgd_ap or 0, metrics.baseline_ap or 0)
             teacher = metrics.teacher_ap or 0
@@ -105,7 +111,7 @@ def classes_figure(row: TableRow, style: Style) -> Figure | None:
     figure, axes = _new(style, _WIDTH, 0.19 * len(names) + 0.9)
     for position, name in enumerate(names):
         teacher, baseline, fgd = (by_class[who].get(name) for who in _FROM_TO)
-        _from_to(axes, position, teacher, baseline, fgd, size=22)
+        _from_to(axes, position, teacher=teacher, baseline=baseline, fgd=fgd, size=22)
     _name_lines(axes, names)
     axes.set_xlabel("AP")
     _legend_above(axes, style)
@@ -283,6 +289,7 @@ def _distinct(axes: list[Axes]) -> tuple[list[Artist], list[str]]:
 def _from_to(
     axes: Axes,
     position: float,
+    *,
     teacher: float | None,
     baseline: float | None,
     fgd: float | None,

@@ -35,11 +35,11 @@ def write_study(suite: Suite, results: Path, out: Path, command: str) -> None:
     plot = write_figure(gains_figure(table, PAPER), out.with_suffix(".svg"))
     hours = device_hours(suite, table, results)
     schedule = [_schedule(suite), *_by_epoch(suite, table, results)]
-    write_text(out, _page(table, schedule, hours, command, plot.name))
+    write_text(out, _page(table, schedule=schedule, hours=hours, command=command, plot=plot.name))
 
 
 def _page(
-    table: Table, schedule: list[str], hours: dict[str, float], command: str, plot: str
+    table: Table, *, schedule: list[str], hours: dict[str, float], command: str, plot: str
 ) -> str:
     versions = software()["versions"]
     reports = (report for row in table.rows for report in row.measured.values())

@@ -76,7 +76,7 @@ def of_config(cfg: Mapping[str, Any]) -> str:
 
 
 def check_stated(
-    origin: str, stated: float, lr: float, base_batch: int, gpus: int, samples_per_gpu: int
+    origin: str, *, stated: float, lr: float, base_batch: int, gpus: int, samples_per_gpu: int
 ) -> None:
     """Refuse a learning rate that somebody wrote down for another total batch.
 

@@ -84,9 +84,8 @@ Address = Annotated[str, Field(pattern="^(https?|file)://")]
 class Section(BaseModel):
     """A section of a file."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    # The docstrings below attributes describe them in docs/reference.md (docs/make_reference.py).
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
     _said: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")

@@ -79,17 +79,19 @@ def train(config: str | Path, work_dir: str | Path, out: str | Path, patience_s:
         # exists: gloo's threads can wait for each other for ever if it goes first.
         going_on = True
         while going_on:
-            going_on = _run_back(Path(config), work_dir, Path(out), rank, world_size, device)
+            going_on = _run_back(
+                Path(config), work_dir, Path(out), rank=rank, world_size=world_size, device=device
+            )
         if world_size > 1:
             dist.barrier()
 
 
 def _run_back(
-    config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
+    config: Path, work_dir: Path, out: Path, *, rank: int, world_size: int, device: torch.device
 ) -> bool:
     """Whether something went wrong, and the run has to go back to its last state."""
     try:
-        _run(config, work_dir, out, rank, world_size, device)
+        _run(config, work_dir, out, rank=rank, world_size=world_size, device=device)
     except GoBack:
         if dist.is_initialized():
             dist.barrier()  # the first one has written its last state
@@ -98,7 +100,7 @@ def _run_back(
 
 
 def _run(
-    config: Path, work_dir: Path, out: Path, rank: int, world_size: int, device: torch.device
+    config: Path, work_dir: Path, out: Path, *, rank: int, world_size: int, device: torch.device
 ) -> None:
     cfg = read_training(config)
     logger = _logger(rank)
@@ -125,7 +127,7 @@ def _run(
     # One more than are kept: the next is written before the oldest goes.
     check_space(work_dir, state_bytes(detector, optimizer, average), KEPT + 1)
     loader = _loader(cfg, dataset, rank, world_size)
-    model = Trainable(detector, device, world_size > 1, precision)
+    model = Trainable(detector, device, distributed=world_size > 1, precision=precision)
     states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
         states.restore(state)
@@ -136,7 +138,9 @@ def _run(
         precision=precision.name,
     )
 
-    runner = Runner(model, optimizer, loader, cfg.runner.max_epochs, meta.iter, work_dir)
+    runner = Runner(
+        model, optimizer, loader, max_epochs=cfg.runner.max_epochs, done=meta.iter, folder=work_dir
+    )
     runner.register_lr_hook(dict(cfg.lr_config))
     for hook in (
         *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)),
@@ -154,7 +158,9 @@ def _run(
             average=average,
             watch=Watch(work_dir, policy, incidents, model, optimizer, meta),
             log=Log(work_dir, cfg.total_batch, runner.max_epochs, runner.max_iters),
-            validation=_validation(cfg, model, average, work_dir, len(loader)),
+            validation=_validation(
+                cfg, model, average, work_dir=work_dir, epoch_length=len(loader)
+            ),
             states=states,
             meta=meta,
             log_interval=cfg.log.interval,
@@ -166,7 +172,12 @@ def _run(
 
 
 def _validation(
-    cfg: Config, model: Trainable, average: MovingAverage | None, work_dir: Path, epoch_length: int
+    cfg: Config,
+    model: Trainable,
+    average: MovingAverage | None,
+    *,
+    work_dir: Path,
+    epoch_length: int,
 ) -> Validation | None:
     if "validation" not in cfg:
         return None
@@ -210,7 +221,7 @@ def _check_start(
 ) -> None:
     # Every rank checks what it starts from, so that all of them stop and tell the reason.
     own = own_values(_build(cfg, detector.CLASSES))
-    start = check_start(detector, own, cfg.model, cfg.get("from_scratch", False))
+    start = check_start(detector, own, cfg.model, from_scratch=cfg.get("from_scratch", False))
     if rank == 0:
         write_json(work_dir / "weights.json", start)
     logger.info("%s", summary(start))
@@ -247,7 +258,7 @@ def _batch(cfg: Config, world_size: int) -> str:
 
 def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> WatchedLoader:
     batch_size = cfg.total_batch // world_size
-    plan = BatchPlan(dataset.flag, batch_size, rank, world_size, cfg.seed)
+    plan = BatchPlan(dataset.flag, batch_size, rank=rank, world_size=world_size, seed=cfg.seed)
     workers = cfg.data.workers_per_gpu
     return WatchedLoader(
         annotation_file=dataset.annotation_file,

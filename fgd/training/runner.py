@@ -23,6 +23,7 @@ class Runner(EpochBasedRunner):
         model: Trainable,
         optimizer: torch.optim.Optimizer,
         loader: DataLoader,
+        *,
         max_epochs: int,
         done: int,
         folder: Path,

@@ -41,7 +41,7 @@ class BatchPlan(Sampler[list[SampleKey]]):
     """
 
     def __init__(
-        self, flags: np.ndarray, batch_size: int, rank: int, world_size: int, seed: int
+        self, flags: np.ndarray, batch_size: int, *, rank: int, world_size: int, seed: int
     ) -> None:
         self._groups = [np.flatnonzero(flags == flag) for flag in np.unique(flags)]
         self._batch_size = batch_size

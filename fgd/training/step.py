@@ -47,6 +47,7 @@ class Trainable:
         self,
         detector: nn.Module,
         device: torch.device,
+        *,
         distributed: bool,
         precision: Precision | None = None,
     ) -> None:

@@ -16,6 +16,7 @@ TRUTH = "Ground truth"
 
 def draw(
     images: Sequence[Path],
+    *,
     models: Sequence[tuple[str, Path, Path]],
     distillation: tuple[Path, Path] | None,
     annotations: Path | None,

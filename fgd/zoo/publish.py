@@ -13,6 +13,7 @@ from fgd.files import write_text
 
 def publish(
     checkpoint: str | Path,
+    *,
     name: str,
     index: str | Path,
     config: str | None = None,

@@ -132,7 +132,9 @@ def _damage(folder: Path) -> str:
     for number, what in enumerate(damage.DAMAGES):
         files = damage.write(folder / str(number), what)
         try:
-            checked = check(*files, damage.CLASSES, strict=True, open_images=True, masks=True)
+            checked = check(
+                *files, classes=damage.CLASSES, strict=True, open_images=True, masks=True
+            )
             found = checked["found"]
             noticed = what.counted in found
         except FGDError as error:

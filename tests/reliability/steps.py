@@ -47,9 +47,11 @@ def tiny_loop(folder: Path, steps: int, log_interval: int, state_interval: int):
     detector = _Detector()
     model = Trainable(detector, torch.device("cpu"), distributed=False)
     optimizer = torch.optim.SGD(detector.parameters(), lr=1e-3, momentum=0.9)
-    plan = BatchPlan(np.zeros(20, int), 2, 0, 1, seed=0)
+    plan = BatchPlan(np.zeros(20, int), 2, rank=0, world_size=1, seed=0)
     loader = DataLoader(SeededDataset(_Images()), batch_sampler=plan)
-    runner = Runner(model, optimizer, loader, -(-steps // len(loader)), 0, folder)
+    runner = Runner(
+        model, optimizer, loader, max_epochs=-(-steps // len(loader)), done=0, folder=folder
+    )
     meta = Meta(fingerprint="", seed=0)
     return Loop(
         runner=runner,

@@ -43,7 +43,7 @@ def test_a_result_is_verified(configs, tmp_path):
     train(config, tmp_path / "run", tmp_path / "trained.pth")
     transfer(tmp_path / "trained.pth", tmp_path / "student.pth", "x")
     written = tmp_path / provenance.FILE
-    evaluate(student, tmp_path / "student.pth", tmp_path / "eval.json", provenance=written)
+    evaluate(student, tmp_path / "student.pth", out=tmp_path / "eval.json", provenance=written)
     assert provenance.verify(tmp_path) == [(".", [])]
     made = json.loads(written.read_text())["trained"]["made"]
     assert made["fingerprint"] == fingerprint(config)

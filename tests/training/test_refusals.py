@@ -31,7 +31,7 @@ def teacher(tiny_suite, tmp_path):
     trained = save_teacher(tiny_suite, TEACHER)
     evaluation = tmp_path / "eval.json"
     evaluation.write_text('{"box": {"AP": 0.0}}')  # it was never trained
-    publish(trained, TEACHER, index, evaluation=evaluation)
+    publish(trained, name=TEACHER, index=index, evaluation=evaluation)
     recipe.write_teacher(tiny_suite, TEACHER, trained.parent)
     assert fgd("download", TEACHER, "--index", index, "--out", trained) == (0, "")
     return index, trained.parent / "detector.py", trained

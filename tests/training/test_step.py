@@ -104,7 +104,7 @@ def test_a_first_step_that_overflows_leaves_no_trace(optimizer):
         torch.manual_seed(0)
         detector = Detector(4, 4)
         precision = Precision(precision, torch.device("cpu"))
-        model = Trainable(detector, torch.device("cpu"), False, precision)
+        model = Trainable(detector, torch.device("cpu"), distributed=False, precision=precision)
         stepped = _optimizer(detector, Config(dict(optimizer=optimizer)), precision)
         images = torch.randn(2, 4)
         for factor in factors:

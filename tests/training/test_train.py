@@ -35,7 +35,7 @@ def keys(plan, epoch, start=0):
 
 def test_an_epoch_shows_every_sample_in_batches_of_one_orientation():
     flags = np.array([0] * 13 + [1] * 6)
-    batches = keys(BatchPlan(flags, 4, 0, 1, seed=3), epoch=0)
+    batches = keys(BatchPlan(flags, 4, rank=0, world_size=1, seed=3), epoch=0)
     assert {key.index for batch in batches for key in batch} == set(range(19))
     assert all(len({flags[key.index] for key in batch}) == 1 for batch in batches)
     assert [len(batch) for batch in batches] == [4] * 6
@@ -43,27 +43,33 @@ def test_an_epoch_shows_every_sample_in_batches_of_one_orientation():
 
 def test_ranks_share_the_batches_of_one_process():
     flags = np.array([0, 1] * 10)
-    whole = keys(BatchPlan(flags, 4, 0, 1, seed=5), epoch=2)
-    halves = [keys(BatchPlan(flags, 2, rank, 2, seed=5), epoch=2) for rank in (0, 1)]
+    whole = keys(BatchPlan(flags, 4, rank=0, world_size=1, seed=5), epoch=2)
+    halves = [
+        keys(BatchPlan(flags, 2, rank=rank, world_size=2, seed=5), epoch=2) for rank in (0, 1)
+    ]
     assert [a + b for a, b in zip(*halves, strict=True)] == whole
 
 
 def test_a_pass_from_the_middle_is_the_rest_of_the_whole():
-    plan = BatchPlan(np.zeros(20, int), 3, 0, 1, seed=1)
+    plan = BatchPlan(np.zeros(20, int), 3, rank=0, world_size=1, seed=1)
     assert keys(plan, epoch=4, start=2) == keys(plan, epoch=4)[2:]
 
 
 def test_epochs_and_seeds_differ():
     flags = np.zeros(20, int)
     orders = [
-        [key.index for batch in keys(BatchPlan(flags, 20, 0, 1, seed=seed), epoch) for key in batch]
+        [
+            key.index
+            for batch in keys(BatchPlan(flags, 20, rank=0, world_size=1, seed=seed), epoch)
+            for key in batch
+        ]
         for seed, epoch in [(0, 0), (0, 1), (1, 0)]
     ]
     assert orders[0] != orders[1] != orders[2] != orders[0]
 
 
 def test_a_group_smaller_than_a_batch_is_filled_up():
-    batches = keys(BatchPlan(np.zeros(3, int), 8, 0, 1, seed=0), epoch=0)
+    batches = keys(BatchPlan(np.zeros(3, int), 8, rank=0, world_size=1, seed=0), epoch=0)
     assert len(batches) == 1
     assert len(batches[0]) == 8
 

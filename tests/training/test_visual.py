@@ -35,9 +35,9 @@ def trained(tiny_suite, tmp_path, monkeypatch):
     """Config and final state of a distillation of ten steps, and what it started from."""
     start = {}
 
-    def recorded(detector, *others):
+    def recorded(detector, *others, **options):
         start.update({name: tensor.clone() for name, tensor in detector.state_dict().items()})
-        return check_start(detector, *others)
+        return check_start(detector, *others, **options)
 
     monkeypatch.setattr(run, "check_start", recorded)
     config = tmp_path / "config.py"
@@ -67,9 +67,17 @@ def test_pictures_of_a_distillation(trained, pictures, tiny_data, annotations, t
     student.write_text(cfg.pretty_text)
     # A distillation's own state draws, too: the student is taken out of it.
     written = list(
-        draw([], [("it", student, state)], (config, state), annotations, tiny_data / "val", 2, 0.0,
-             tmp_path / "x")
-    )  # fmt: skip
+        draw(
+            [],
+            models=[("it", student, state)],
+            distillation=(config, state),
+            annotations=annotations,
+            folder=tiny_data / "val",
+            number=2,
+            score=0.0,
+            out=tmp_path / "x",
+        )
+    )
     assert [path.name for path in written] == ["x_detections.png", "x_attention.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
 

@@ -45,7 +45,7 @@ def run(tmp_path):
         if pictures:
             pictures(folder)
         out = tmp_path / "clean.json"
-        report = clean(file, folder, out, **options)
+        report = clean(file, folder, out=out, **options)
         return json.loads(out.read_text()), report
 
     return run
@@ -59,7 +59,7 @@ def edit(kind, number, **values):
 def test_every_form_is_mended_and_no_box_is_lost(tmp_path, form):
     file, pictures = export_forms.write(tmp_path, form)
     out = tmp_path / "clean.json"
-    report = clean(file, pictures, out)
+    report = clean(file, pictures, out=out)
     content = json.loads(out.read_text())
     assert boxes_of(content) == boxes_of(coco_worlds.world())
     for annotation in content["annotations"]:
@@ -72,7 +72,7 @@ def test_every_form_is_mended_and_no_box_is_lost(tmp_path, form):
     if form == "as it should be":
         assert not report.counts
     # Cleaning what is clean changes nothing.
-    assert not clean(out, pictures, None).counts
+    assert not clean(out, pictures, out=None).counts
 
 
 @pytest.mark.parametrize("form", export_forms.FORMS)
@@ -82,12 +82,12 @@ def test_perfect_detections_of_every_form_score_1(tmp_path, form, slow):
     if not export_forms.FORMS[form][1]:
         with pytest.raises(FGDError, match="`fgd data clean`"):
             check(file, pictures, strict=True)
-        clean(file, pictures, tmp_path / "clean.json")
+        clean(file, pictures, out=tmp_path / "clean.json")
         file = tmp_path / "clean.json"
     classes = check(file, pictures, strict=True)["per_class"]
     assert tuple(classes) == CLASSES
     data = coco_worlds.data_set(file, classes)
-    metrics = coco_metrics(data, coco_worlds.perfect(data), slow, per_class=True)["box"]
+    metrics = coco_metrics(data, coco_worlds.perfect(data), pycocotools=slow, per_class=True)["box"]
     assert metrics["per_class"] == pytest.approx({"cat": 1, "dog": 1})
     assert metrics["AP"] == pytest.approx(1)
 
@@ -98,7 +98,7 @@ def test_other_encodings_are_refused_by_the_check_and_read(tmp_path, encoding):
     with pytest.raises(FGDError, match=r"expects plain UTF-8: `fgd data clean` mends it"):
         check(file, pictures)
     out = tmp_path / "clean.json"
-    assert clean(file, pictures, out).counts == {"encoding": 1}
+    assert clean(file, pictures, out=out).counts == {"encoding": 1}
     assert check(out, pictures, strict=True)["annotations"] == 3
 
 
@@ -265,8 +265,8 @@ def test_what_is_no_class_is_left_out_and_said(tmp_path, change, name):
     every = check(file, pictures, all_categories=True)
     assert tuple(every["per_class"]) == (name, *CLASSES)
     assert remarks(every) == [f"no object of {name}: nothing to learn or to measure"]
-    assert clean(file, pictures, None).counts == {"category that is no class": 1}
-    assert not clean(file, pictures, None, all_categories=True).counts
+    assert clean(file, pictures, out=None).counts == {"category that is no class": 1}
+    assert not clean(file, pictures, out=None, all_categories=True).counts
 
 
 def test_a_category_with_objects_is_a_class_whatever_its_name(tmp_path):

@@ -113,7 +113,7 @@ def test_what_is_cleaned_is_sound_and_no_usable_box_is_lost(content):
         file, pictures = coco_worlds.write(Path(folder), content)
         out = Path(folder) / "clean.json"
         try:
-            clean(file, pictures, out, corners=False)
+            clean(file, pictures, out=out, corners=False)
         except FGDError as error:
             assert "\n" not in str(error)
             nothing = ("nothing is left", "no boxes in their images", "has no object")
@@ -163,7 +163,7 @@ def test_figures_are_pycocotools_on_the_renumbered_file(content, seed):
     with tempfile.TemporaryDirectory() as folder:
         file, _ = coco_worlds.write(Path(folder), content)
         data = coco_worlds.data_set(file, [c["name"] for c in content["categories"]])
-        ours = coco_metrics(data, _rough(data, seed), False, per_class=True)["box"]
+        ours = coco_metrics(data, _rough(data, seed), pycocotools=False, per_class=True)["box"]
         numbered = _numbered(content)
         file, _ = coco_worlds.write(Path(folder), numbered, "numbered.json")
         data = coco_worlds.data_set(file, [c["name"] for c in numbered["categories"]])

@@ -37,7 +37,10 @@ def test_a_job_is_submitted_with_the_settings(cluster_settings, command, tmp_pat
         update=dict(sbatch={"reservation": "july"}, setup=["module load cuda"], signal_delay_s=200)
     )
     jobs = tmp_path / "jobs"
-    assert Slurm().submit(TASK, settings, "mini.fcos_r50.fgd.1a2b3c", jobs) == "17"
+    assert (
+        Slurm().submit(TASK, settings=settings, name="mini.fcos_r50.fgd.1a2b3c", folder=jobs)
+        == "17"
+    )
     script = (jobs / "17_submission.sh").read_text()
     options = directives(script)
     expected = {"nodes": "2", "gpus-per-node": "4", "ntasks-per-node": "4", "cpus-per-task": "8"}
@@ -55,7 +58,7 @@ def test_a_type_of_gpu_takes_the_place_of_the_mere_number(command, tmp_path):
     command("srun", "exit 0")
     command("sbatch", "echo Submitted batch job 17")
     settings = ClusterSettings(gpus_per_node=4, sbatch={"gpus-per-node": "a100:4"})
-    Slurm().submit(TASK, settings, "name", tmp_path)
+    Slurm().submit(TASK, settings=settings, name="name", folder=tmp_path)
     script = (tmp_path / "17_submission.sh").read_text()
     assert [line for line in script.splitlines() if "gpus" in line] == [
         "#SBATCH --gpus-per-node=a100:4"
@@ -65,7 +68,9 @@ def test_a_type_of_gpu_takes_the_place_of_the_mere_number(command, tmp_path):
 def test_the_job_gets_the_task_and_how_often_it_may_time_out(command, tmp_path):
     command("srun", "exit 0")
     command("sbatch", "echo Submitted batch job 17")
-    Slurm().submit(TASK, ClusterSettings(max_timeouts=7, timeout_min=90), "name", tmp_path)
+    Slurm().submit(
+        TASK, settings=ClusterSettings(max_timeouts=7, timeout_min=90), name="name", folder=tmp_path
+    )
     submission = DelayedSubmission.load(task_paths(tmp_path, "17", 0).submitted_pickle)
     assert submission.function == TASK
     assert (submission._timeout_countdown, submission._timeout_min) == (7, 90)
@@ -84,7 +89,9 @@ def test_a_refused_job_names_the_setting(command, tmp_path):
         "exit 1",
     )
     with pytest.raises(FGDError, match=r"refuses cluster\.partition \(gpus\): invalid partition"):
-        Slurm().submit(TASK, ClusterSettings(partition="gpus"), "name", tmp_path)
+        Slurm().submit(
+            TASK, settings=ClusterSettings(partition="gpus"), name="name", folder=tmp_path
+        )
 
 
 @pytest.mark.parametrize(
@@ -99,12 +106,12 @@ def test_a_silent_controller_is_not_taken_for_a_refusal(command, tmp_path, words
     command("srun", "exit 0")
     command("sbatch", f"echo 'sbatch: error: Batch job submission failed: {words}' >&2; exit 1")
     with pytest.raises(NoAnswer, match=re.escape(words)):
-        Slurm().submit(TASK, ClusterSettings(), "name", tmp_path)
+        Slurm().submit(TASK, settings=ClusterSettings(), name="name", folder=tmp_path)
 
 
 def test_a_machine_without_slurm_says_where_to_run(command, tmp_path):
     with pytest.raises(FGDError, match=r"no Slurm on this machine.*login node"):
-        Slurm().submit(TASK, ClusterSettings(), "name", tmp_path)
+        Slurm().submit(TASK, settings=ClusterSettings(), name="name", folder=tmp_path)
 
 
 # --- Refusals ---
@@ -216,7 +223,9 @@ def not_started(monkeypatch):
 
 def test_a_local_job_has_its_own_gpus_and_no_time_limit(tmp_path, not_started):
     settings = ClusterSettings(gpus_per_node=2, timeout_min=1)
-    job_id = Local(lambda: ["2", "3", "5"]).submit(TASK, settings, "name", tmp_path)
+    job_id = Local(lambda: ["2", "3", "5"]).submit(
+        TASK, settings=settings, name="name", folder=tmp_path
+    )
     submission = DelayedSubmission.load(task_paths(tmp_path, job_id, 0).submitted_pickle)
     assert submission.function == replace(TASK, gpus=("2", "3"))
     assert not_started["SUBMITIT_LOCAL_NTASKS"] == "2"
@@ -267,7 +276,7 @@ def test_a_process_that_ended_before_its_start_was_seen_does_not_run(tmp_path):
 def test_what_an_earlier_job_of_the_same_process_number_left_is_not_read(tmp_path, not_started):
     old = leave(tmp_path, 0, "success", str(os.getpid()))
     os.utime(old, (1000, 1000))
-    Local(lambda: []).submit(TASK, ClusterSettings(), "name", tmp_path)
+    Local(lambda: []).submit(TASK, settings=ClusterSettings(), name="name", folder=tmp_path)
     assert Local().state(f"{os.getpid()}@17", "name", tmp_path).state == "FAILED"
 
 

@@ -383,9 +383,9 @@ def test_a_cancelled_job_ends_before_the_next_is_submitted(
     executor.coming = [[COMPLETED]]
     submit = executor.submit
 
-    def submit_after_its_end(*arguments):
+    def submit_after_its_end(task, **options):
         assert executor.jobs["7"] == [CANCELLED]
-        return submit(*arguments)
+        return submit(task, **options)
 
     executor.submit = submit_after_its_end
     launch(training, SETTINGS, "slurm")

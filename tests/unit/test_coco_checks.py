@@ -187,7 +187,7 @@ def test_masks_are_wanted_where_they_are_learned(run, content, tmp_path, nothing
     with pytest.raises(FGDError, match=r"annotation 3: no segmentation, .* clean --masks`$"):
         run(masks=True)
     out = tmp_path / "clean.json"
-    report = clean(tmp_path / "instances.json", tmp_path / "images", out, masks=True)
+    report = clean(tmp_path / "instances.json", tmp_path / "images", out=out, masks=True)
     assert report.counts == {"without segmentation": 1}
     assert [each["id"] for each in json.loads(out.read_text())["annotations"]] == [1, 2]
 

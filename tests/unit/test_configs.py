@@ -14,7 +14,7 @@ ROW = root() / "configs/distillers/retinanet_r50.py"
 def composed(tiny_suite, tmp_path, monkeypatch):
     """The folder of a row's configs, and of a file that is no checkpoint."""
     monkeypatch.chdir(tmp_path)
-    recipe.write_row(tiny_suite, "retinanet_r50", "fgd", tmp_path)
+    recipe.write_row(tiny_suite, "retinanet_r50", arm="fgd", out=tmp_path)
     (tmp_path / "x.pth").write_bytes(b"")
     (tmp_path / "empty.py").write_text("a = 1\n")
     (tmp_path / "broken.py").write_text("a = (\n")

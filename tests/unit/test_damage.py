@@ -14,7 +14,7 @@ from fgd.errors import FGDError
 def report(folder, what=None, **options):
     file, images = damage.write(folder, what)
     masks = dict(masks=True) | options
-    return check(file, images, damage.CLASSES, strict=True, open_images=True, **masks)
+    return check(file, images, classes=damage.CLASSES, strict=True, open_images=True, **masks)
 
 
 def test_the_sound_set_has_nothing(tmp_path):
@@ -59,11 +59,11 @@ def test_what_is_left_after_cleaning_is_sound(tmp_path, what):
     cleaned = tmp_path / "clean.json"
     if what.refusal is not None and what.name.startswith(WHOLE):
         with pytest.raises(FGDError):
-            clean(file, images, cleaned)
+            clean(file, images, out=cleaned)
         assert not cleaned.exists()
         return
-    report = clean(file, images, cleaned)
-    found = check(cleaned, images, damage.CLASSES, strict=True, open_images=True)
+    report = clean(file, images, out=cleaned)
+    found = check(cleaned, images, classes=damage.CLASSES, strict=True, open_images=True)
     assert (found["images"], found["annotations"]) == (report.images, report.annotations)
     assert sum(report.counts.values()) == (
         what.refusal is not None or what.name == "annotated twice"
@@ -76,7 +76,7 @@ def test_an_image_of_another_size_goes_under_whatever_name(tmp_path, name):
     changes = {"file_name": name, "width": 41}
     what = damage.Damage("", lambda folder, content: content["images"][1].update(changes), "")
     file, images = damage.write(tmp_path, what)
-    report = clean(file, images, tmp_path / "clean.json")
+    report = clean(file, images, out=tmp_path / "clean.json")
     assert report.counts == {"image of another size": 1}
     left = json.loads((tmp_path / "clean.json").read_text())["images"]
     assert [image["id"] for image in left] == [10]
@@ -85,7 +85,7 @@ def test_an_image_of_another_size_goes_under_whatever_name(tmp_path, name):
 def test_the_file_itself_is_not_written_over(tmp_path):
     file, images = damage.write(tmp_path)
     with pytest.raises(FGDError, match="is the annotation file itself"):
-        clean(file, images, file)
+        clean(file, images, out=file)
 
 
 def test_compressed_masks_are_read_as_pycocotools_reads_them():

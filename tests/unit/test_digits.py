@@ -110,7 +110,7 @@ def test_classes_are_those_of_the_digits(mini):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_passes_the_strict_check(mini, split):
     report = check(
-        annotation_file(mini, split), mini / split, CLASSES, strict=True, open_images=True
+        annotation_file(mini, split), mini / split, classes=CLASSES, strict=True, open_images=True
     )
     assert report["images_without_objects"] == report["without_segmentation"] == 0
 

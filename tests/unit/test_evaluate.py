@@ -104,7 +104,7 @@ def test_categories_that_are_no_classes_do_not_count(detector, slow):
     perfect = [
         [np.insert(dataset.get_ann_info(index)["bboxes"], 4, 0.9, axis=1)] for index in range(4)
     ]
-    metrics = coco_metrics(dataset, perfect, slow, per_class=True)["box"]
+    metrics = coco_metrics(dataset, perfect, pycocotools=slow, per_class=True)["box"]
     assert metrics["AP"] == pytest.approx(1)
     assert metrics["AP"] == pytest.approx(dataset.evaluate(perfect, metric="bbox")["bbox_mAP"])
     assert metrics["per_class"] == pytest.approx({every.CLASSES[label]: metrics["AP"]})
@@ -118,7 +118,7 @@ def test_no_detection_at_all_is_an_ap_of_zero(detector):
 
 def test_a_checkpoint_is_evaluated_for_boxes_and_masks(detector, tmp_path):
     config, checkpoint = detector
-    report = evaluate(config, checkpoint, tmp_path / "eval.json")
+    report = evaluate(config, checkpoint, out=tmp_path / "eval.json")
     assert json.loads((tmp_path / "eval.json").read_text()) == report
     assert report["images"] == 4
     assert set(report["box"]) == set(report["mask"]) == set(METRICS)
@@ -126,7 +126,7 @@ def test_a_checkpoint_is_evaluated_for_boxes_and_masks(detector, tmp_path):
 
 def test_batches_and_mixed_precision_give_figures_too(detector, tmp_path):
     config, checkpoint = detector
-    report = evaluate(config, checkpoint, tmp_path / "eval.json", batch=3, precision="bf16")
+    report = evaluate(config, checkpoint, out=tmp_path / "eval.json", batch=3, precision="bf16")
     assert (report["images"], report["batch"], report["precision"]) == (4, 3, "bf16")
     assert set(report["box"]) == set(report["mask"]) == set(METRICS)
 
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_another_model_is_refused(detector, tmp_path):
     state.pop("rpn_head.rpn_cls.weight")
     torch.save({"state_dict": state}, checkpoint)
     with pytest.raises(FGDError, match=r"student\.pth: .*missing rpn_head\.rpn_cls\.weight"):
-        evaluate(config, checkpoint, tmp_path / "eval.json")
+        evaluate(config, checkpoint, out=tmp_path / "eval.json")
     assert not (tmp_path / "eval.json").exists()
 
 
@@ -167,5 +167,5 @@ def test_mmdets_own_test_script_takes_config_and_checkpoint(detector, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     theirs = json.loads(next((tmp_path / "mmdet").glob("*.json")).read_text())["metric"]
-    ours = evaluate(config, checkpoint, tmp_path / "eval.json")
+    ours = evaluate(config, checkpoint, out=tmp_path / "eval.json")
     assert theirs["bbox_mAP"] == pytest.approx(max(ours["box"]["AP"], 0), abs=6e-4)

@@ -62,7 +62,7 @@ def test_of_every_form_that_is_accepted_or_mended(evaluate, tmp_path, options):
             assert result.exit_code in (0, 2), form
             if result.exit_code:
                 assert "`fgd data clean`" in result.stderr, form
-            clean(file, pictures, folder / "clean.json")
+            clean(file, pictures, out=folder / "clean.json")
             file = folder / "clean.json"
         result, metrics = evaluate(file, pictures, *options)
         assert result.exit_code == 0, (form, result.output)

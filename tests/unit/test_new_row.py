@@ -190,7 +190,7 @@ def test_modules_that_configs_import_are_imported_from_the_composed_ones(
     assert status == 0, said
     suite = load_suite("own/own.yaml")
     for arm, training in (("fgd", ["my_student", "my_teacher"]), ("baseline", ["my_student"])):
-        recipe.write_row(suite, "mine", arm, tmp_path / arm)
+        recipe.write_row(suite, "mine", arm=arm, out=tmp_path / arm)
         for file, modules in (("config", training), ("student", ["my_student"])):
             written = Config.fromfile(str(tmp_path / arm / f"{file}.py"))
             assert written.custom_imports.imports == modules

@@ -96,7 +96,7 @@ def test_a_command_that_needs_what_is_not_installed_says_so_in_a_line(installed,
 
 
 def test_the_wheel_composes_in_any_folder_what_the_checkout_composes(installed, tmp_path):
-    recipe.write_row(load_suite("mini"), "fcos_r50", "fgd", tmp_path / "checkout")
+    recipe.write_row(load_suite("mini"), "fcos_r50", arm="fgd", out=tmp_path / "checkout")
     words = ("compose", "mini", "fcos_r50", "--arm", "fgd", "--out", "wheel")
     done = python(installed, "from fgd.cli import main; main()", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,9 @@ def both(tiny_suite) -> tuple[Pair, Pair]:
     model = training_config(tiny_suite, "retinanet_r50", "fgd").model
     members = {role: Member(role, model[role], role) for role in ("student", "teacher")}
     modules = {role: build_detector(model[role]).eval() for role in members}
-    return Pair(**members), Pair(**{r: built(r, r, model[r], modules[r]) for r in members})
+    return Pair(**members), Pair(
+        **{r: built(r, r, model=model[r], detector=modules[r]) for r in members}
+    )
 
 
 def test_configs_and_built_detectors_tell_the_same_levels(both):
@@ -103,7 +105,7 @@ def test_a_detector_without_the_tapped_modules_is_refused(tiny_suite):
     model = training_config(tiny_suite, "retinanet_r50", "fgd").model.student
     detector = build_detector(model).eval()
     with pytest.raises(FGDError, match=r"the student has no module neck\.out_convs\.0"):
-        built("student", "", model, detector, "neck.out_convs.{level}")
+        built("student", "", model=model, detector=detector, taps="neck.out_convs.{level}")
     assert torch.is_grad_enabled()
 
 
@@ -116,7 +118,7 @@ def test_an_operator_that_a_cpu_lacks_is_told(tiny_suite, monkeypatch):
 
     monkeypatch.setattr(detector, "extract_feat", carafe)
     with pytest.raises(FGDError, match=r"the student mine: .* for GPUs alone \(carafe_forward"):
-        built("student", "mine", model, detector)
+        built("student", "mine", model=model, detector=detector)
 
 
 @pytest.mark.parametrize(

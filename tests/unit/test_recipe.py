@@ -156,7 +156,7 @@ def test_fcos_student():
 
 def test_64_gpus_learn_eight_times_as_fast(tmp_path):
     suite = dataclasses.replace(SUITES["coco"], gpus=64)
-    printed = recipe.write_row(suite, "retinanet_r50", "fgd", tmp_path)
+    printed = recipe.write_row(suite, "retinanet_r50", arm="fgd", out=tmp_path)
     assert printed == (
         "64 GPUs x 2 images = 128 images a step; learning rate 0.01 x 128 images / 16 images = "
         "0.08; warm-up 500 iterations x 16 / 128 = 62"
@@ -301,7 +301,7 @@ def test_a_backbone_from_scratch_has_to_be_meant(monkeypatch, from_scratch, init
 @each_suite
 def test_written_configs_load_again_and_are_equal(suite, tmp_path):
     composed = recipe.compose(suite, recipe.load_row("fcos_r50"), "fgd")
-    recipe.write_row(suite, "fcos_r50", "fgd", tmp_path)
+    recipe.write_row(suite, "fcos_r50", arm="fgd", out=tmp_path)
     written = {path.stem: Config.fromfile(str(path)) for path in tmp_path.glob("*.py")}
     assert written["config"]._cfg_dict == composed.training._cfg_dict
     assert written["student"]._cfg_dict == composed.detector._cfg_dict

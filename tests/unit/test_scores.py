@@ -20,7 +20,7 @@ BOTH = pytest.mark.parametrize("slow", [False, True], ids=["faster", "pycocotool
 def metrics(folder, content, slow, results=None, classes=CLASSES):
     data = coco_worlds.data_set(coco_worlds.write(folder, content)[0], classes)
     found = coco_worlds.perfect(data) if results is None else results(data)
-    return coco_metrics(data, found, slow, per_class=True)["box"]
+    return coco_metrics(data, found, pycocotools=slow, per_class=True)["box"]
 
 
 def renumbered(kind, number):
@@ -119,7 +119,9 @@ def test_the_figures_of_sound_numbers_are_those_of_mmdet(tmp_path):
     file, _ = coco_worlds.write(tmp_path, content)
     data = coco_worlds.data_set(file, CLASSES)
     results = rough(data)
-    fast, slow = (coco_metrics(data, results, engine)["box"] for engine in (False, True))
+    fast, slow = (
+        coco_metrics(data, results, pycocotools=engine)["box"] for engine in (False, True)
+    )
     assert fast == pytest.approx(slow, abs=1e-9)
     theirs = data.evaluate(results, metric="bbox", proposal_nums=(1, 10, 100))
     for ours, name in (("AP", "mAP"), ("AP50", "mAP_50"), ("APs", "mAP_s"), ("APm", "mAP_m")):

@@ -100,7 +100,13 @@ def test_published_weights_are_found_by_the_zoo(tmp_path):
     source = save(tmp_path / "iter.pth", STUDENT)
     evaluation = tmp_path / "eval.json"
     evaluation.write_text('{"box": {"AP": 0.3951}, "mask": {"AP": 0.2}}')
-    publish(source, "my_teacher", tmp_path / "zoo", "configs/my_teacher.py", evaluation)
+    publish(
+        source,
+        name="my_teacher",
+        index=tmp_path / "zoo",
+        config="configs/my_teacher.py",
+        evaluation=evaluation,
+    )
     model = zoo.find("my_teacher", tmp_path / "zoo")
     assert (model.box_ap, model.mask_ap) == (39.5, 20.0)
     assert model.address.startswith("file://")
@@ -111,8 +117,10 @@ def test_a_teacher_that_learned_too_little_is_not_published(tmp_path):
     source = save(tmp_path / "iter.pth", STUDENT)
     evaluation = tmp_path / "eval.json"
     evaluation.write_text('{"box": {"AP": 0.0371}}')
-    arguments = source, "wreck", tmp_path / "zoo", "configs/wreck.py", evaluation
+    options = dict(
+        name="wreck", index=tmp_path / "zoo", config="configs/wreck.py", evaluation=evaluation
+    )
     with pytest.raises(FGDError, match=r"wreck: its training ended at box AP 3.7, .* asks for 20"):
-        publish(*arguments, least_ap=20)
+        publish(source, **options, least_ap=20)
     assert not (tmp_path / "zoo").exists()
-    assert publish(*arguments, least_ap=3.7).exists()
+    assert publish(source, **options, least_ap=3.7).exists()
