@@ -46,6 +46,7 @@ for command in (
     training.train,
     training.fingerprint,
     training.transfer,
+    training.export,
     training.evaluate,
     training.publish,
     pictures.visualize,

@@ -53,6 +53,33 @@ def transfer(checkpoint: Path, name: str, out: Path) -> None:
 @click.command()
 @click.argument("config", type=FILE)
 @click.argument("checkpoint", type=FILE)
+@click.option("--out", type=OUT, required=True, help="ONNX file.")
+@click.option(
+    "--pixels",
+    type=click.Choice(["uint8", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="float32: images come normalised.",
+)
+@click.option("--opset", default=17, show_default=True, help="Of ONNX's operators, 16 to 20.")
+def export(config: Path, checkpoint: Path, out: Path, pixels: str, opset: int) -> None:
+    """Write a plain mmdet detector as ONNX, from pixels to boxes, scores, labels and masks.
+
+    It is written when onnxruntime has found in images of the test set what mmdet finds there.
+    `fgd evaluate` takes the file in a checkpoint's place.
+    """
+    from fgd.onnx.write import export as run
+
+    compared = run(config, checkpoint, out=out, pixels=pixels, opset=opset)["compared"]
+    click.echo(
+        f"{out}: onnxruntime finds {compared['again']} of {compared['detections']} detections that "
+        f"mmdet finds in {compared['images']} images"
+    )
+
+
+@click.command()
+@click.argument("config", type=FILE)
+@click.argument("checkpoint", type=FILE)
 @click.option("--out", type=OUT, required=True, help="Figures, JSON.")
 @click.option("--pycocotools", is_flag=True, help="Use the reference implementation (slower).")
 @click.option("--batch", type=click.IntRange(min=1), help="Images at a time; else the config's.")
@@ -75,7 +102,10 @@ def evaluate(
     provenance: Path | None,
     per_class: bool,
 ) -> None:
-    """Evaluate a plain mmdet checkpoint: the twelve COCO figures for boxes and masks."""
+    """Evaluate a plain mmdet checkpoint: the twelve COCO figures for boxes and masks.
+
+    CHECKPOINT may be an ONNX file that `fgd export` wrote, which onnxruntime then runs.
+    """
     from fgd.evaluation.evaluate import evaluate as run
 
     report = run(

@@ -2,23 +2,28 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import mmcv
 import torch
 from mmcv import Config
 from mmdet.models import build_detector
 from torch import nn
+from tqdm import tqdm
 
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
 from fgd.classes import checkpoint_classes, compare
 from fgd.configs import read_detector
+from fgd.data.dataset import build
 from fgd.evaluation import measured
-from fgd.evaluation.scores import coco_metrics, detect, test_data
+from fgd.evaluation.scores import coco_metrics, detect, encoded, test_data
 from fgd.evaluation.test_set import check_test_set, located
 from fgd.files import sha256, write_json
 from fgd.heads import heads
+from fgd.onnx.runtime import OnnxDetector
 from fgd.precision import Precision
 from fgd.provenance import write as write_provenance
 from fgd.weights import load_strictly
@@ -90,6 +95,8 @@ def measure(
     """
     cfg = read_detector(config)
     classes = check_test_set(cfg, config)
+    if Path(checkpoint).suffix == ".onnx":
+        return _measure_onnx(cfg, Path(checkpoint), classes, pycocotools)
     stored = read_checkpoint(checkpoint)
     known = checkpoint_classes(stored["meta"], str(checkpoint))
     if known is not None and (note := compare(known, classes, str(checkpoint))):
@@ -106,6 +113,32 @@ def measure(
     return {
         "checkpoint": Path(checkpoint).resolve().name,
         "sha256": sha256(checkpoint),
+        **metrics,
+    }
+
+
+def _measure_onnx(
+    cfg: Config, path: Path, classes: Sequence[str], pycocotools: bool
+) -> dict[str, Any]:
+    """`measure`'s metrics of a file of `fgd export`, image by image in onnxruntime."""
+    detector = OnnxDetector(path, threads=torch.get_num_threads())
+    if note := compare(detector.classes, classes, str(path)):
+        logger.warning("%s: %s", path, note)
+    dataset = build(cfg.data.test, test_mode=True)
+    started = time.monotonic()
+    results = [
+        encoded(detector.detect(mmcv.imread(str(Path(dataset.img_prefix) / info["filename"]))))
+        for info in tqdm(dataset.data_infos, unit="img", disable=None)
+    ]
+    seconds = round(time.monotonic() - started, 2)
+    metrics = coco_metrics(dataset, results, pycocotools=pycocotools, per_class=True)
+    return {
+        "checkpoint": path.name,
+        "sha256": sha256(path),
+        "images": len(dataset),
+        "batch": 1,
+        "precision": "fp32",
+        "seconds": seconds,
         **metrics,
     }
 

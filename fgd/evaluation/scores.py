@@ -34,7 +34,7 @@ def detect(model: nn.Module, loader: DataLoader, device: torch.device) -> list:
     with tqdm(total=images, unit="img", disable=None) as bar:
         for batch in on_device(loader, device):
             detections = model(return_loss=False, rescale=True, **batch)
-            results += [_encoded(detection) for detection in detections]
+            results += [encoded(detection) for detection in detections]
             bar.update(len(detections))
     return results
 
@@ -111,7 +111,8 @@ def _per_class(evaluation: Any, names: dict[int, str]) -> dict[str, float]:
     return found
 
 
-def _encoded(detection: Any) -> Any:
+def encoded(detection: Any) -> Any:
+    """mmdet's result of an image with its masks, if it has any, run-length encoded."""
     if isinstance(detection, tuple):
         boxes, masks = detection
         return boxes, encode_mask_results(masks)

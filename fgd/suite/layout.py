@@ -72,6 +72,7 @@ class RunFiles(TrainingFiles):
     config = _File("config.py")  # what `fgd train` takes
     detector = _File("student.py")  # the student's plain mmdet config
     checkpoint = _File("student.pth")  # the plain student
+    onnx = _File("student.onnx")
     provenance = _File("provenance.json")  # from what it was made
 
 

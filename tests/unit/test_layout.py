@@ -42,6 +42,7 @@ OUTPUTS = {
     "distill": [run("fgd").trained],
     "baseline": [run("baseline").trained],
     "transfer": [run("{arm}").checkpoint],
+    "export": [run("{arm}").onnx],
     "table": [LAYOUT.table("{table}", form) for form in TABLE_FORMATS],
     "pictures": [LAYOUT.picture("{row}", kind) for kind in PICTURES],
     "page": [LAYOUT.page()],

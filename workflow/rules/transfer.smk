@@ -1,4 +1,4 @@
-"""From a training checkpoint to a plain mmdet one, whose name ends in its hash."""
+"""From a training checkpoint to a plain mmdet one, whose name ends in its hash, and to ONNX."""
 
 
 rule transfer:
@@ -24,3 +24,26 @@ rule transfer:
     shell:
         "fgd transfer {input:q} --name {params.name:q} --out {output:q}"
         " > {log:q} 2>&1"
+
+
+rule export:
+    input:
+        config="results/{suite}/{row}/{arm}{seed}/student.py",
+        checkpoint="results/{suite}/{row}/{arm}{seed}/student.pth",
+    output:
+        "results/{suite}/{row}/{arm}{seed}/student.onnx",
+    log:
+        "results/{suite}/logs/export/{row}_{arm}{seed}.log",
+    benchmark:
+        "results/{suite}/benchmarks/export/{row}_{arm}{seed}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=by_size(2000, 8000),
+        runtime=30,
+        slurm_partition=from_cluster("partition"),
+        slurm_account=from_cluster("account"),
+    message:
+        "Export {wildcards.row} ({wildcards.suite}) to ONNX"
+    shell:
+        "fgd export {input.config:q} {input.checkpoint:q} --out {output:q} > {log:q} 2>&1"

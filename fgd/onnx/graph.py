@@ -1,0 +1,140 @@
+"""The module that is traced: an image's bytes in, boxes, scores, labels and masks out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmcv import ConfigDict
+from mmdet.models import SingleStageDetector, TwoStageDetector
+from torch import Tensor, nn
+
+from fgd.errors import FGDError
+from fgd.onnx import dense, regions
+from fgd.onnx.decoding import size_of
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a test pipeline does to an image that was read.
+
+    Attributes:
+        scale: width and height that resizing aims at, in pixels; the longest and the shortest side
+            where it keeps the ratio.
+        keep_ratio: whether resizing keeps the image's form.
+        mean, std: of the channels of an RGB image, of values from 0 to 255.
+        rgb: whether the detector sees RGB; else BGR.
+        divisor: of which height and width are made multiples, by zeros at the right and the bottom.
+    """
+
+    scale: tuple[int, int]
+    keep_ratio: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    rgb: bool
+    divisor: int
+
+
+def read_input(pipeline: list[ConfigDict]) -> Input:
+    """What a config's test pipeline does.
+
+    Raises:
+        FGDError: it does something else than resize, normalise and pad.
+    """
+    outer = {step["type"]: step for step in pipeline}
+    view = outer.get("MultiScaleFlipAug", {})
+    steps = {step["type"]: step for step in view.get("transforms", [])}
+    known = {"Resize", "RandomFlip", "Normalize", "Pad", "ImageToTensor", "Collect"}
+    known |= {"DefaultFormatBundle"}
+    scale = view.get("img_scale")
+    if outer.keys() != {"LoadImageFromFile", "MultiScaleFlipAug"} or steps.keys() - known:
+        names = ", ".join([*outer, *steps])
+        raise FGDError(f"its test pipeline is not of the common kind: {names}")
+    if isinstance(scale, list) or view.get("flip") or "Normalize" not in steps:
+        raise FGDError("its test pipeline has several sizes, flips, or does not normalise")
+    if not isinstance(scale, tuple) or "size_divisor" not in (pad := steps.get("Pad", {})):
+        raise FGDError("its test pipeline has no img_scale, or no Pad with a size_divisor")
+    normalise = steps["Normalize"]
+    order = slice(None) if normalise["to_rgb"] else slice(None, None, -1)
+    mean, std = (tuple(map(float, normalise[key][order])) for key in ("mean", "std"))
+    return Input(
+        scale,
+        bool(steps["Resize"].get("keep_ratio", False)),
+        mean,  # type: ignore[arg-type]  # three of them, as mmcv wants
+        std,  # type: ignore[arg-type]
+        normalise["to_rgb"],
+        pad["size_divisor"],
+    )
+
+
+class Graph(nn.Module):
+    """A detector from bytes to detections.
+
+    Args:
+        detector: a built one- or two-stage detector of mmdet with its weights.
+        input_: what its test pipeline does.
+        pixels: "uint8", bytes that the graph normalises, or "float32", normalised already.
+
+    Raises:
+        FGDError: a part of it has no known way into a graph.
+    """
+
+    def __init__(self, detector: Any, input_: Input, pixels: str = "uint8") -> None:
+        super().__init__()
+        self.detector: Any = detector
+        self.input = input_
+        self.pixels = pixels
+        self.two_stage = isinstance(detector, TwoStageDetector)
+        if self.two_stage:
+            dense.check_rpn(detector.rpn_head)
+            regions.check_regions(detector.roi_head)
+        elif isinstance(detector, SingleStageDetector):
+            dense.check_head(detector.bbox_head)
+        else:
+            raise FGDError(f"no way is known to export a {type(detector).__name__}")
+        self.with_mask = self.two_stage and detector.roi_head.with_mask
+        self.eval()  # itself, too: torch's exporter leaves all of it as it found the whole
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what `forward` returns."""
+        return ["boxes", "scores", "labels", *(["masks"] if self.with_mask else [])]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Detect in a batch of images of one size.
+
+        Args:
+            images: (N, H, W, 3), RGB.
+
+        Returns:
+            Boxes (N, K, 4), x1 y1 x2 y2 in the images' pixels, the best first; scores (N, K), 0
+            where there are no more; labels (N, K), classes from 0, -1 where there are no more; of a
+            detector with masks, how likely each cell of a box's grid is its object's, (N, K, h, w).
+        """
+        size = size_of(images)
+        features = self.detector.extract_feat(self._prepared(images))
+        if self.two_stage:
+            proposals = dense.proposals(self.detector.rpn_head, features, size)
+            head = self.detector.roi_head
+            found = regions.detections(head, features, proposals, size)
+        else:
+            found = dense.detections(self.detector.bbox_head, features, size)
+        labels = (found.labels + 1) * (found.scores > 0) - 1
+        result = found.boxes, found.scores, labels
+        if self.with_mask:
+            return *result, regions.masks(self.detector.roi_head, features, found)
+        return result
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """As the detector takes them: (N, 3, H', W'), normalised and padded."""
+        pixels = images
+        if self.pixels == "uint8":
+            mean, std = (pixels.new_tensor(each, dtype=torch.float32)
+                         for each in (self.input.mean, self.input.std))  # fmt: skip
+            pixels = (pixels.to(torch.float32) - mean) / std
+        pixels = pixels.permute(0, 3, 1, 2)
+        if not self.input.rgb:
+            pixels = pixels.flip(1)
+        divisor = self.input.divisor
+        down, right = ((divisor - side % divisor) % divisor for side in images.shape[1:3])
+        return F.pad(pixels, (0, right, 0, down))

@@ -1,0 +1,99 @@
+"""Non-maximum suppression of batches, as the standard operator that every runtime has."""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import nms
+
+from fgd.errors import FGDError
+
+
+class Boxes(NamedTuple):
+    """Boxes of a batch.
+
+    Attributes:
+        boxes: (N, K, 4), x1 y1 x2 y2 in pixels.
+        scores: (N, K); 0 for what is none.
+        labels: (N, K), classes from 0.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+    def take(self, positions: Tensor) -> "Boxes":
+        """Those at positions (N, k)."""
+        corners = positions.unsqueeze(2).expand(-1, -1, 4)
+        return Boxes(
+            self.boxes.gather(1, corners),
+            self.scores.gather(1, positions),
+            self.labels.gather(1, positions),
+        )
+
+
+def best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` largest of (N, M) scores and their positions, the largest first.
+
+    Where M is less, 0 fills them up; a graph does not know M when it is made.
+    """
+    padded = F.pad(scores, (0, count))
+    values, positions = padded.topk(count, dim=1)
+    # As a tensor: a number would be that of the traced image for ever.
+    return values, torch.minimum(positions, torch._shape_as_tensor(scores)[1] - 1)
+
+
+def suppress(found: Boxes, settings: dict[str, Any], count: int) -> Boxes:
+    """The `count` boxes with the highest scores that overlap with no better one of their class.
+
+    Args:
+        settings: mmdet's `nms`.
+    """
+    there = (found.scores > 0).unsqueeze(2)
+    # As mmcv's batched_nms: classes are moved apart, so that only boxes of one class overlap.
+    corners = found.boxes * there
+    moved = corners
+    if not settings.get("class_agnostic", False):
+        distance = corners.amax(dim=(1, 2)) + 1
+        moved = corners + (found.labels * distance.unsqueeze(1)).unsqueeze(2)
+    kept = _Suppression.apply(moved, found.scores.unsqueeze(1), count, settings["iou_threshold"])
+    mask = found.scores.flatten() * 0
+    position = kept[:, 0] * found.scores.shape[1] + kept[:, 2]
+    mask = mask.index_put((position,), (position * 0 + 1).to(mask.dtype))
+    scores, positions = best(found.scores * mask.view_as(found.scores), count)
+    chosen = found.take(positions)
+    return Boxes(chosen.boxes * (scores > 0).unsqueeze(2), scores, chosen.labels)
+
+
+def check_nms(settings: dict[str, Any]) -> None:
+    """Refuse what the operator cannot do."""
+    if (kind := settings.get("type", "nms")) != "nms":
+        raise FGDError(f"its nms is {kind}, for which ONNX has no operator; with nms it has")
+
+
+class _Suppression(torch.autograd.Function):
+    """NonMaxSuppression of boxes (N, K, 4) with scores (N, 1, K): image, 0 and box of each kept."""
+
+    @staticmethod
+    def forward(ctx: Any, boxes: Tensor, scores: Tensor, count: int, overlap: float) -> Tensor:
+        rows = []
+        for image, (each, (score,)) in enumerate(zip(boxes, scores, strict=True)):
+            there = (score > 0).nonzero()[:, 0]
+            kept = there[nms(each[there], score[there], overlap)[:count]]
+            rows.append(torch.stack([torch.full_like(kept, image), 0 * kept, kept], dim=1))
+        return torch.cat(rows)
+
+    @staticmethod
+    def symbolic(g: Any, boxes: Any, scores: Any, count: int, overlap: float) -> Any:
+        def constant(value: Tensor) -> Any:
+            return g.op("Constant", value_t=value)
+
+        return g.op(
+            "NonMaxSuppression",
+            boxes,
+            scores,
+            constant(torch.tensor([count], dtype=torch.int64)),
+            constant(torch.tensor([overlap], dtype=torch.float32)),
+            constant(torch.tensor([0.0], dtype=torch.float32)),
+        )

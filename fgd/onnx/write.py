@@ -1,0 +1,184 @@
+"""A config and a checkpoint to an ONNX file, checked against mmdet before it is there."""
+
+import json
+import warnings
+from dataclasses import asdict
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmcv import Config
+from mmdet.apis import inference_detector
+from mmdet.datasets import DATASETS
+from mmdet.models import build_detector
+from torch import nn
+
+from fgd import compat
+from fgd.checkpoint import read_checkpoint
+from fgd.classes import checkpoint_classes, compare, config_classes
+from fgd.configs import read_detector
+from fgd.errors import FGDError
+from fgd.files import atomic_path, sha256
+from fgd.onnx.graph import Graph, read_input
+from fgd.onnx.runtime import OnnxDetector, imported
+from fgd.weights import load_strictly
+
+compat.apply()
+
+OPSETS = range(16, 21)  # 16 has grid sampling and half-pixel RoIAlign; torch's tracer ends with 20
+_PACKAGES = ("fgd", "torch", "onnx", "onnxruntime")
+_TRACED = (96, 128)  # height and width of an image whose values mean nothing
+_MADE = ((480, 640), (640, 480), (300, 900))  # of images for a detector without data
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+# Detections that have to be found again: rounding moves some across a threshold.
+_AGAIN = 0.98
+
+
+def export(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    out: str | Path,
+    pixels: str = "uint8",
+    opset: int = 17,
+) -> dict[str, Any]:
+    """Write a plain mmdet detector as an ONNX graph from pixels to detections.
+
+    Batch, height and width stay open. The file is written when onnx has checked it and onnxruntime
+    has found in images of several sizes what mmdet finds.
+
+    Args:
+        config: a plain mmdet config.
+        checkpoint: weights of its model; every tensor must fit.
+        pixels: "uint8", bytes that the graph normalises, or "float32", normalised already.
+        opset: of ONNX's operators.
+
+    Returns:
+        What the file says of itself (its metadata `fgd`).
+
+    Raises:
+        FGDError: a package is missing, the detector has a part with no known way into a graph, the
+            checkpoint does not fit, or onnxruntime finds something else than mmdet.
+    """
+    if opset not in OPSETS:
+        raise FGDError(f"opset {opset}: known are {OPSETS[0]} to {OPSETS[-1]}")
+    library = imported("onnx")
+    imported("onnxruntime")
+    cfg = read_detector(config)
+    detector, classes = _built(cfg, config, checkpoint)
+    try:
+        graph = Graph(detector, read_input(cfg.data.test.pipeline), pixels)
+        facts = {
+            "classes": classes,
+            "pixels": pixels,
+            **asdict(graph.input),
+            "mask_threshold": _mask_threshold(detector),
+            "checkpoint": Path(checkpoint).resolve().name,
+            "sha256": sha256(checkpoint),
+            "made_with": {name: version(name) for name in _PACKAGES},
+        }
+        with atomic_path(out) as temporary:
+            _trace(graph, temporary, opset)
+            model = library.load(str(temporary))
+            library.helper.set_model_props(model, {"fgd": json.dumps(facts)})
+            library.checker.check_model(model, full_check=True)
+            library.save(model, str(temporary))
+            compared = _compare(OnnxDetector(temporary), detector, cfg)
+    except FGDError as error:
+        raise FGDError(f"{config}: {error}") from error
+    return facts | {"compared": compared}
+
+
+def _built(
+    cfg: Config, config: str | Path, checkpoint: str | Path
+) -> tuple[nn.Module, tuple[str, ...]]:
+    stored = read_checkpoint(checkpoint)
+    known = checkpoint_classes(stored["meta"], str(checkpoint))
+    test = cfg.data.test
+    classes = config_classes(test.get("classes"), f"{config}: data.test.classes")
+    classes = classes or DATASETS.get(test.type).CLASSES
+    if known is not None:
+        compare(known, classes, str(checkpoint))
+    cfg.model.train_cfg = None
+    detector = build_detector(cfg.model)
+    load_strictly(detector, stored["state_dict"], str(checkpoint))
+    return detector.eval(), tuple(classes)
+
+
+def _mask_threshold(detector: nn.Module) -> float | None:
+    head = getattr(detector, "roi_head", None)
+    return head.test_cfg.mask_thr_binary if head is not None and head.with_mask else None
+
+
+def _trace(graph: Graph, out: Path, opset: int) -> None:
+    image = torch.zeros((2, *_TRACED, 3), dtype=getattr(torch, graph.pixels))
+    axes = {"images": {0: "images", 1: "height", 2: "width"}}
+    axes |= {name: {0: "images"} for name in graph.outputs}
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of every size that Python sees
+            torch.onnx.export(
+                graph,
+                (image,),
+                str(out),
+                input_names=["images"],
+                output_names=graph.outputs,
+                dynamic_axes=axes,
+                opset_version=opset,
+                # torch.export would have to prove what follows from sizes that it does not know.
+                dynamo=False,
+            )
+    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FGDError(f"torch cannot export it: {reason}") from error
+
+
+def _pictures(cfg: Config) -> list[np.ndarray]:
+    """Up to three images (H, W, 3) of the test set, or made ones where there is none."""
+    folder = Path(cfg.data.test.get("data_root") or "") / (cfg.data.test.get("img_prefix") or "")
+    files = (path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in _SUFFIXES)
+    if read := [cv2.imread(str(path)) for path in islice(files, 3)]:
+        return read
+    random = np.random.default_rng(0)
+    small = [random.integers(0, 256, (h // 8, w // 8, 3), np.uint8) for h, w in _MADE]
+    return [cv2.resize(s, (w, h)) for s, (h, w) in zip(small, _MADE, strict=True)]
+
+
+def _compare(written: OnnxDetector, detector: nn.Module, cfg: Config) -> dict[str, int]:
+    """How many images and detections of mmdet's were found again in the file.
+
+    Raises:
+        FGDError: not all but a few.
+    """
+    detector.cfg = cfg
+    pictures, count, again = _pictures(cfg), 0, 0
+    for picture in pictures:
+        theirs, ours = (_rows(each) for each in (inference_detector(detector, picture),
+                                                 written.detect(picture)))  # fmt: skip
+        count += len(theirs)
+        again += sum(_there(row, ours, max(picture.shape)) for row in theirs)
+        again -= max(0, len(ours) - len(theirs))
+    if again < _AGAIN * count:
+        raise FGDError(
+            f"onnxruntime finds {max(again, 0)} of {count} detections that mmdet finds in "
+            f"{len(pictures)} images; nothing was written"
+        )
+    return {"images": len(pictures), "detections": count, "again": again}
+
+
+def _rows(result: Any) -> np.ndarray:
+    """mmdet's result of an image as (K, 6): box, score and class."""
+    boxes = result[0] if isinstance(result, tuple) else result
+    return np.concatenate(
+        [np.column_stack([each, np.full(len(each), number)]) for number, each in enumerate(boxes)]
+    )
+
+
+def _there(row: np.ndarray, others: np.ndarray, side: int) -> bool:
+    """Whether a detection is among others: its class, score to 0.01, corners to 1/200 of a side."""
+    near = np.abs(others - row) <= [side / 200] * 4 + [0.01, 0]
+    return bool(near.all(axis=1).any())

@@ -1,0 +1,143 @@
+"""A detector as an ONNX graph finds what mmdet finds, in images of any size."""
+
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmcv import Config
+from mmdet.apis import inference_detector
+from mmdet.models import build_detector
+
+from fgd import recipe
+from fgd.checkout import root
+from fgd.errors import FGDError
+from fgd.evaluation.evaluate import measure
+from fgd.onnx.runtime import OnnxDetector
+from fgd.onnx.write import export
+
+KINDS = ("retinanet_r50", "fcos_r50", "reppoints_r50", "faster_rcnn_r50", "mask_rcnn_r50")
+
+
+# The layers that predict classes and boxes, and how far apart a detector's values are in them.
+SPREAD = {
+    "cls": ("retina_cls", "conv_cls", "reppoints_cls_out", "rpn_cls", "fc_cls"),
+    "box": ("retina_reg", "conv_reg", "rpn_reg", "fc_reg"),
+}
+STD = {"cls": 2.0, "box": 0.5}
+
+
+def student(suite, row, folder):
+    """A row's plain student with random weights that finds something in every image."""
+    recipe.write_row(suite, row, arm="baseline", out=folder)
+    config = Config.fromfile(folder / "student.py")
+    torch.manual_seed(0)
+    detector = build_detector(config.model).eval()
+    detector.cfg = config
+    for kind, names in SPREAD.items():
+        for name, layer in detector.named_modules():
+            if name.split(".")[-1] in names:
+                outputs = []
+                hook = layer.register_forward_hook(lambda *a, seen=outputs: seen.append(a[2]))
+                inference_detector(detector, picture(64, 64))
+                hook.remove()
+                layer.weight.data *= STD[kind] / torch.cat([o.flatten() for o in outputs]).std()
+    torch.save({"state_dict": detector.state_dict(), "meta": {}}, folder / "student.pth")
+    return folder / "student.py", folder / "student.pth", detector
+
+
+def picture(height, width):
+    """A smooth image of bytes, BGR."""
+    random = np.random.default_rng(height)
+    small = random.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return cv2.resize(small, (width, height))
+
+
+@pytest.fixture(params=KINDS)
+def made(request, tiny_suite, tmp_path):
+    return *student(tiny_suite, request.param, tmp_path), tmp_path / "student.onnx"
+
+
+def rows(result):
+    boxes = result[0] if isinstance(result, tuple) else result
+    return np.concatenate([np.column_stack([b, [[n]] * len(b)]) for n, b in enumerate(boxes)])
+
+
+def test_finds_what_mmdet_finds(made):
+    config, checkpoint, detector, out = made
+    facts = export(config, checkpoint, out=out)
+    assert facts["compared"]["detections"] >= 20
+    written = OnnxDetector(out)
+    for height, width in ((64, 64), (50, 90), (133, 47)):
+        image = picture(height, width)
+        theirs, ours = inference_detector(detector, image), written.detect(image)
+        expected, found = rows(theirs), rows(ours)
+        assert len(found) == len(expected) > 0
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-2)
+        if isinstance(theirs, tuple):
+            for mine, right in zip(ours[1], theirs[1], strict=True):
+                differ = sum((a != b).sum() for a, b in zip(mine, right, strict=True))
+                assert differ <= 2e-3 * height * width * max(1, len(right))
+
+
+def test_is_measured_as_its_checkpoint(tiny_suite, tmp_path):
+    config, checkpoint, _ = student(tiny_suite, "mask_rcnn_r50", tmp_path)
+    out = tmp_path / "student.onnx"
+    export(config, checkpoint, out=out, pixels="float32")
+    ours, theirs = (measure(config, path) for path in (out, checkpoint))
+    for kind in ("box", "mask"):
+        assert ours[kind]["AP"] == pytest.approx(theirs[kind]["AP"], abs=1e-3)
+
+
+def test_a_batch_gives_what_its_images_give(tiny_suite, tmp_path):
+    config, checkpoint, _ = student(tiny_suite, "faster_rcnn_r50", tmp_path)
+    out = tmp_path / "student.onnx"
+    export(config, checkpoint, out=out)
+    images = np.stack([picture(96, 64), picture(96, 64)[::-1], np.zeros((96, 64, 3), np.uint8)])
+    written = OnnxDetector(out)
+    together = written.run(images)
+    for number, image in enumerate(images):
+        for batch, alone in zip(together, written.run(image[None]), strict=True):
+            np.testing.assert_allclose(batch[number], alone[0], rtol=1e-4, atol=1e-3)
+
+
+def test_what_cannot_be_exported_is_refused_by_name(tiny_suite, tmp_path):
+    config, checkpoint, _ = student(tiny_suite, "retinanet_r50", tmp_path)
+    out = tmp_path / "student.onnx"
+    with pytest.raises(FGDError, match="opset 9: known are 16 to 20"):
+        export(config, checkpoint, out=out, opset=9)
+    own = Config.fromfile(config)
+    own.model.test_cfg.nms = dict(type="soft_nms", iou_threshold=0.5)
+    own.dump(str(config))
+    with pytest.raises(FGDError, match=r"student\.py: its nms is soft_nms"):
+        export(config, checkpoint, out=out)
+    torch.save({"state_dict": {"backbone.conv1.weight": torch.zeros(1)}}, checkpoint)
+    with pytest.raises(FGDError, match=r"student\.pth"):
+        export(config, checkpoint, out=out)
+    assert not out.exists()
+    out.write_bytes(b"no graph")
+    with pytest.raises(FGDError, match=r"student\.onnx: onnxruntime cannot run it"):
+        measure(config, out)
+
+
+def test_the_example_of_the_docs_draws_what_the_detector_finds(tiny_suite, tmp_path):
+    config, checkpoint, detector = student(tiny_suite, "retinanet_r50", tmp_path)
+    export(config, checkpoint, out=tmp_path / "student.onnx")
+    image = picture(90, 70)
+    cv2.imwrite(str(tmp_path / "photograph.png"), image)
+    example = re.search(r"```python\n(.*?)```", (root() / "docs/deploy.md").read_text(), re.DOTALL)
+    assert example[1].count("\n") <= 40
+    # Neither torch nor mmdet can be imported.
+    without = "import sys\nsys.modules.update(torch=None, mmdet=None, mmcv=None)\n"
+    files = [tmp_path / name for name in ("student.onnx", "photograph.png", "drawn.png")]
+    command = [sys.executable, "-c", without + example[1], *files]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = [line.split() for line in printed.splitlines()]
+    theirs = rows(inference_detector(detector, image))
+    theirs = theirs[(-theirs[:, 4]).argsort()][: len(found)]
+    assert len(found) > 3
+    assert [float(score) for _, score, *_ in found] == pytest.approx(theirs[:, 4], abs=0.006)
+    assert (cv2.imread(str(files[2])) != image).any()
