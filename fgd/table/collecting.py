@@ -9,7 +9,7 @@ from fgd.experiment import load_experiment
 from fgd.files import sha256
 from fgd.suite import ARMS, Suite
 from fgd.table.model import Metrics, Table, TableRow
-from fgd.table.numbers import deviation, difference, mean, there
+from fgd.table.numbers import deviation, difference, interval, mean, there
 
 
 def collect(suite: Suite, results: Path) -> Table:
@@ -64,6 +64,7 @@ def _metrics(kind: str, suite: Suite, measured: dict[str, dict | None], publishe
         fgd_std=deviation(fgd),
         fgd_runs=len(there(fgd)),
         gain_std=deviation(gains),
+        gain_interval=interval(gains),
         gains=tuple(None if gain is None else round(gain, 1) for gain in gains),
         published_baseline=published.get(f"baseline{suffix}"),
         published_fgd=published.get(f"fgd{suffix}"),

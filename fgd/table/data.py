@@ -22,7 +22,7 @@ def to_csv(table: Table) -> str:
             "student": row.student.name,
             "teacher": row.teacher.name,
             "teacher_backbone": row.teacher.backbone,
-            **{key: value for key, value in _all_metrics(metrics).items() if key != "gains"},
+            **_in_a_line(metrics),
             "missing": " ".join(row.missing),
         }
         for row in table.rows
@@ -44,6 +44,13 @@ def to_json(table: Table) -> str:
         for row in table.rows
     ]
     return json.dumps(asdict(table) | {"rows": rows}, indent=2) + "\n"
+
+
+def _in_a_line(metrics: Metrics) -> dict[str, Any]:
+    values = _all_metrics(metrics)
+    del values["gains"]
+    low, high = values.pop("gain_interval") or (None, None)
+    return values | {"gain_low": low, "gain_high": high}
 
 
 def _all_metrics(metrics: Metrics) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def to_markdown(table: Table) -> str:
         f"AP x 100 on {table.data}{counted}. Settings: {table.settings[:8]}.\n{_GAIN_NOTE}",
         *_seeds(table),
         main_table(table),
+        *_significance(table),
         _SMALL_NOTE if table.small else _FULL_NOTE,
         *_unfinished(table),
         *_checkpoints(table),
@@ -40,6 +41,33 @@ def _seeds(table: Table) -> list[str]:
     return [
         f"Mean ± standard deviation over the seeds {seeds}; of the gain, over its pairs of equal "
         "seed.\nRuns: how many there are."
+    ]
+
+
+def _significance(table: Table) -> list[str]:
+    """Whether the gains are more than what another seed changes."""
+    if len(table.seeds) == 1:
+        return [
+            "With one seed a row nothing can be said about whether a gain is more than another "
+            "seed\nwould change; `seeds: [0, 1, 2]` in the suite tells."
+        ]
+    lines = []
+    for row in table.rows:
+        for kind, metrics in row.metrics.items():
+            if metrics.gain_interval is not None:
+                low, high = metrics.gain_interval
+                pairs = sum(gain is not None for gain in metrics.gains)
+                verdict = "yes" if low > 0 else "no, it is a loss" if high < 0 else "not shown"
+                name = row.name if kind == "box" else f"{row.name}, {kind}"
+                lines.append([name, _points(metrics.gain, sign="+"), f"{low:+.1f} to {high:+.1f}",
+                              str(pairs), verdict])  # fmt: skip
+    if not lines:
+        return []
+    header = ["Row", "Gain", "95 % interval", "Pairs", "More than the seeds' noise"]
+    return [
+        "Whether a gain is more than the seeds' noise: the interval of a paired t-test over the "
+        "seeds,\nwhich for few pairs is wide.",
+        markdown.table(header, lines, left=1),
     ]
 
 

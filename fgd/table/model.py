@@ -14,7 +14,8 @@ class Metrics:
 
     Of a suite with several seeds, baseline and FGD are means over the runs that there are, with the
     sample standard deviation (of at least two runs). `gains` are the differences between the runs
-    of one seed, None where one of them is missing.
+    of one seed, None where one of them is missing, `gain_interval` is where their true mean lies
+    with a confidence of 0.95 (of at least two).
     """
 
     teacher_ap: float | None
@@ -28,6 +29,7 @@ class Metrics:
     baseline_runs: int = 0
     fgd_runs: int = 0
     gains: tuple[float | None, ...] = ()
+    gain_interval: tuple[float, float] | None = None
 
     @property
     def gain(self) -> float | None:

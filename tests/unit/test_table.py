@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import re
 import statistics
 from dataclasses import replace
 
 import pytest
+from scipy.stats import ttest_rel
 
 from fgd.checkout import root
 from fgd.errors import FGDError
@@ -34,7 +36,7 @@ def results(tmp_path):
 
 
 def write_report(folder, box, mask=None):
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     report = {"checkpoint": "x.pth", "sha256": "0123456789abcdef", "images": 300}
     report |= {"box": {"AP": box}} | ({} if mask is None else {"mask": {"AP": mask}})
     (folder / "eval.json").write_text(json.dumps(report))
@@ -163,6 +165,20 @@ def test_several_seeds_have_mean_deviation_and_the_number_of_runs(seeded):
     assert (metrics.baseline_runs, metrics.fgd_runs) == (3, 3)
     cells = line_of(to_markdown(seeded), "retinanet_r50")
     assert cells[3:8] == ["39.1", "16.4 ±1.5", "32.8 ±1.3", "+16.4 ±1.4", "3"]
+
+
+def test_whether_a_gain_is_more_than_the_seeds_noise(seeded, suite, results):
+    baselines, fgds = (16.24, 15.0, 18.0), (31.46, 33.0, 34.0)
+    right = ttest_rel(fgds, baselines).confidence_interval(0.95)
+    low, high = seeded.rows[0].metrics["box"].gain_interval
+    assert (low, high) == (round(right.low, 1), round(right.high, 1))
+    page = to_markdown(seeded)
+    assert re.search(rf"retinanet_r50 +\| +\+16.4 \| \+{low} to \+{high} \| +3 \| +yes \|", page)
+    for ap, verdict in ((0.16, "not shown"), (0.01, "no, it is a loss")):
+        for seed in ("", "/seed1", "/seed2"):
+            write_report(results / f"retinanet_r50/fgd{seed}", ap)
+        assert verdict in to_markdown(collect(replace(suite, seeds=(0, 1, 2)), results))
+    assert "nothing can be said" in to_markdown(collect(suite, results))
 
 
 def test_a_single_run_has_no_deviation_and_runs_of_different_seeds_no_gain(seeded):
