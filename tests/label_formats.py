@@ -3,6 +3,7 @@
 Every writer takes the folder to fill and, by split, COCO content with the folder of its images.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,4 +79,83 @@ def yolo(folder: Path, splits: Splits) -> Path:
     return folder
 
 
-WRITERS: dict[str, Callable[[Path, Splits], Path]] = {"voc": voc, "yolo": yolo}
+def label_studio(folder: Path, splits: Splits) -> Path:
+    """One file without splits; images are named as uploads."""
+    tasks = []
+    for number, (_, image, objects, file) in enumerate(images_of(splits), start=1):
+        copy(file, folder)
+        size = {"original_width": image["width"], "original_height": image["height"]}
+        regions = [
+            {
+                "id": f"region{position}",
+                "type": "rectanglelabels",
+                "image_rotation": 0,
+                **size,
+                "value": {
+                    "x": 100 * x / image["width"],
+                    "y": 100 * y / image["height"],
+                    "width": 100 * w / image["width"],
+                    "height": 100 * h / image["height"],
+                    "rotation": 0,
+                    "rectanglelabels": [name],
+                },
+            }
+            for position, (name, (x, y, w, h), _) in enumerate(objects)
+        ]
+        annotation = {"id": number, "result": regions, "was_cancelled": False}
+        data = {"image": f"/data/upload/1/0123abcd-{file.name}"}
+        tasks.append({"id": number, "data": data, "annotations": [annotation], "predictions": []})
+    (folder / "export.json").write_text(json.dumps(tasks))
+    return folder
+
+
+def labelme(folder: Path, splits: Splits) -> Path:
+    """A folder for each split; boxes by any two corners."""
+    for split, image, objects, file in images_of(splits):
+        copy(file, folder / split)
+        shapes = [
+            {
+                "label": name,
+                "points": [[x + w, y], [x, y + h]],
+                "group_id": None,
+                "shape_type": "rectangle",
+                "flags": {},
+            }
+            for name, (x, y, w, h), _ in objects
+        ]
+        size = {"imageWidth": image["width"], "imageHeight": image["height"]}
+        content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imageData": None, **size}
+        content["imagePath"] = file.name
+        (folder / split / f"{file.stem}.json").write_text(json.dumps(content))
+    return folder
+
+
+def cvat(folder: Path, splits: Splits) -> Path:
+    subsets = {"train": "Train", "val": "Validation"}
+    images = []
+    for number, (split, image, objects, file) in enumerate(images_of(splits)):
+        copy(file, folder / "images" / subsets[split])
+        items = "".join(
+            f'<box label="{name}" source="manual" occluded="0" xtl="{x:.2f}" ytl="{y:.2f}" '
+            f'xbr="{x + w:.2f}" ybr="{y + h:.2f}" z_order="0"></box>'
+            for name, (x, y, w, h), _ in objects
+        )
+        images.append(
+            f'<image id="{number}" name="{file.name}" subset="{subsets[split]}" '
+            f'width="{image["width"]}" height="{image["height"]}">{items}</image>'
+        )
+    labels = "".join(f"<label><name>{name}</name></label>" for name in names_of(splits))
+    (folder / "annotations.xml").write_text(
+        '<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version>'
+        f"<meta><task><labels>{labels}</labels></task></meta>{''.join(images)}</annotations>"
+    )
+    return folder
+
+
+WRITERS: dict[str, Callable[[Path, Splits], Path]] = {
+    "voc": voc,
+    "yolo": yolo,
+    "label-studio": label_studio,
+    "labelme": labelme,
+    "cvat": cvat,
+}

@@ -13,7 +13,7 @@ from fgd.data.mend import Report
 from fgd.errors import FGDError
 from fgd.files import write_json
 from fgd.folders import atomic_folder
-from fgd.importing import voc, yolo
+from fgd.importing import cvat, label_studio, labelme, voc, yolo
 from fgd.importing.coco import classes_of, common_folder, content, sound_images, sound_objects
 from fgd.importing.finding import NAMES, find
 from fgd.importing.reading import LabelledImage, Source, folder_of
@@ -110,6 +110,9 @@ def import_annotations(request: Request, out: Path | None, overwrite: bool = Fal
 _READERS: dict[str, Callable[[Request], Source]] = {
     "voc": lambda r: voc.read(r.place, r.images, r.first),
     "yolo": lambda r: yolo.read(r.place, r.images, r.classes),
+    "label-studio": lambda r: label_studio.read(r.place, r.images),
+    "labelme": lambda r: labelme.read(r.place, r.images),
+    "cvat": lambda r: cvat.read(r.place, r.images),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,11 @@ _SPLITS = {
     "test": "test",
     "testing": "test",
 }
+
+
+# Kinds of notes that several readers have.
+TURNED = "rotated box: the upright box round it"
+MASK = "mask: its box alone"
 
 
 @dataclass
@@ -146,6 +152,17 @@ def numbers(values: Iterable[Any], what: str) -> list[float]:
     return [float(value) for value in found if value is not None]
 
 
+def pairs(points: Any, what: str) -> list[float]:
+    """Coordinates x, y, x, y ... of a list of points.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
+        raise Unreadable(f"{what} has no list of points, each x and y")
+    return numbers([value for point in points for value in point], f"{what} a coordinate")
+
+
 def split_of(name: str) -> str | None:
     """The split that a folder or a list is named after."""
     return _SPLITS.get(name.casefold())
@@ -214,6 +231,8 @@ class Images:
         parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if not parts:
             raise Unreadable("names no image")
+        if beside and (beside / name).is_file():  # the path as it stands, also one that leads out
+            return Path(os.path.normpath(beside / name))
         for start in range(len(parts)):
             end = Path(*parts[start:])
             for folder in [beside, self._folder] if beside else [self._folder]:

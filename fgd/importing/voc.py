@@ -4,7 +4,6 @@ A difficult object becomes a crowd, as mmdet's VOC data set leaves it alone. Coo
 1, and that data set takes 1 from each of the four, as is done here, unless they count from 0.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -23,15 +22,10 @@ from fgd.importing.reading import (
 )
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+# The splits of each image that ImageSets/Main names; None where there are no such lists.
+_Sets = dict[str, tuple[str, ...]] | None
 _FROM_0 = "coordinates count from 0, as one is 0: taken as they are"
 _FROM_1 = "coordinates count from 1: 1 taken from each"
-
-
-@dataclass
-class _Sets:
-    """The images of ImageSets/Main by split; None where there are no such lists."""
-
-    of: dict[str, tuple[str, ...]] | None
 
 
 def is_voc(folder: Path) -> bool:
@@ -39,10 +33,11 @@ def is_voc(folder: Path) -> bool:
     places = [folder / "Annotations", folder]
     places += sorted(path for path in folder.iterdir() if path.is_dir() and split_of(path.name))
     files = [next(place.glob("*.xml"), None) for place in places]
-    return any(file is not None and _is_annotation(file) for file in files)
+    return any(file is not None and is_annotation(file) for file in files)
 
 
-def _is_annotation(file: Path) -> bool:
+def is_annotation(file: Path) -> bool:
+    """Whether a file looks like VOC's, of one image."""
     try:
         return "<annotation>" in read_text(file)
     except Unreadable:
@@ -91,7 +86,7 @@ def _sets(folder: Path, stems: set[str], source: Source) -> _Sets:
     lists = {name: folder / f"{name}.txt" for name in ("train", "val", "trainval", "test")}
     there = {name: file for name, file in lists.items() if file.is_file()}
     if not there:
-        return _Sets(None)
+        return None
     if {"train", "val"} <= there.keys():
         there.pop("trainval", None)
     elif "trainval" in there:
@@ -111,7 +106,7 @@ def _sets(folder: Path, stems: set[str], source: Source) -> _Sets:
             split = split_of(name) or "train"
             if split not in splits.get(stem, ()):
                 splits[stem] = (*splits.get(stem, ()), split)
-    return _Sets(splits)
+    return splits
 
 
 def _stem(line: str) -> str:
@@ -121,8 +116,8 @@ def _stem(line: str) -> str:
 
 
 def _splits(file: Path, root: Path, sets: _Sets) -> tuple[str, ...]:
-    if sets.of is not None:
-        return sets.of.get(file.stem, ())
+    if sets is not None:
+        return sets.get(file.stem, ())
     folders = file.relative_to(root).parts[:-1]
     named = [split for split in map(split_of, folders) if split]
     return (named[0],) if named else ("train",)
