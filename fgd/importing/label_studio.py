@@ -86,8 +86,6 @@ def _image(
     if not isinstance(task, dict):
         raise Unreadable("is no object")
     regions = _regions(task)
-    if regions is not None and not all(isinstance(region, dict) for region in regions):
-        raise Unreadable("has regions that are no objects")
     if regions is None:
         source.note("task that nobody has labelled, left out", file, origin)
         return None
@@ -96,10 +94,10 @@ def _image(
     if not address:
         raise Unreadable("names no image")
     image = LabelledImage(_find(address, where), file)
-    named = {region.get("id") for region in regions if _labels(region)}
+    named = {str(region.get("id")) for region in regions if _labels(region)}
     for position, region in enumerate(regions, start=1):
         words = f"{origin}, region {position}"
-        if not _labels(region) and region.get("id") in named:
+        if not _labels(region) and str(region.get("id")) in named:
             continue  # another entry of the same region says what it is
         try:
             item = _object(region, words, image, file, source)
@@ -121,22 +119,27 @@ def _labels(region: dict[str, Any]) -> Any:
     return next((v for key in _KINDS if (v := _value(region).get(key))), None)
 
 
-def _regions(task: dict[str, Any]) -> list[Any] | None:
+def _regions(task: dict[str, Any]) -> list[dict[str, Any]] | None:
     """The regions of the one annotation that counts: the one that is marked as ground truth."""
     if "annotations" not in task and "completions" not in task:  # JSON-MIN
         found = [v for v in task.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
-        return found[0] if found else None
-    annotations = [
-        a for a in task.get("annotations", task.get("completions")) or []
-        if isinstance(a, dict) and not a.get("was_cancelled")
-    ]  # fmt: skip
+        return _objects(found[0]) if found else None
+    annotations = _objects(task.get("annotations", task.get("completions")) or [])
+    annotations = [a for a in annotations if not a.get("was_cancelled")]
     best = [a for a in annotations if a.get("ground_truth")] or annotations
     if len(best) > 1:
         raise Unreadable(
             f"has {len(best)} annotations, and which of them counts is not said: mark one as "
             "ground truth, or delete the others"
         )
-    return best[0].get("result") or [] if best else None
+    return _objects(best[0].get("result") or []) if best else None
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    """A list of JSON's objects."""
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise Unreadable(f"has {values!r:.40}; expected a list of objects")
+    return values
 
 
 def _name_of(data: dict[str, Any]) -> str | None:

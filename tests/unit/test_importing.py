@@ -529,6 +529,10 @@ class TestLabelStudio:
                 lambda t: t[0]["data"].update(image="/data/upload/1/none.png"),
                 "task 1 its image /data/upload/1/none.png is not in",
             ),
+            (
+                lambda t: t[0]["annotations"][0].update(result=True),
+                "task 1 has True; expected a list",
+            ),
             (lambda t: t[0].update(data={"text": "words"}), "task 1 names no image"),
         ],
     )
