@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.group import FILE, OUT, scale
 
 _LISTED = 20  # annotations that are left out; all of them stand in the file's info
 
@@ -236,7 +236,39 @@ def data_import(
         objects = ", ".join(f"{number} {name}" for name, number in counts["per_class"].items())
         click.echo(f"{name}: {counts['images']} images: {objects}")
     if out is not None:
-        click.echo(f"{out}: written. A row for them:\n\n    {done.next_command(out)}")
+        click.echo(f"{out}: written. Look at it, and write a row:\n")
+        click.echo("\n".join(f"    {command}" for command in done.next_commands(out)))
+
+
+@data.command("show")
+@click.argument("annotations", type=FILE)
+@click.argument("images", type=click.Path(path_type=Path))
+@click.option("--student", help="A name of the model zoo or a config: whose levels and anchors.")
+@click.option(
+    "--img-scale", callback=scale, metavar="W,H", help="By default the student's, or 1333,800."
+)
+@click.option("--number", type=click.IntRange(1), default=12, show_default=True, help="Images.")
+@click.option("--seed", default=0, show_default=True, help="Which images.")
+@click.option("--out", type=OUT, required=True, help="Picture to write, PNG.")
+def data_show(
+    annotations: Path,
+    images: Path,
+    student: str | None,
+    img_scale: tuple[int, int] | None,
+    number: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Draw random images of a COCO-format data set with their boxes, and what sizes objects have.
+
+    The picture also has the sizes by class, a histogram of the boxes as the student sees them, with
+    its FPN strides and anchors, and the smallest objects in the pixels that are left of them.
+    """
+    from fgd.visual.make import show_data
+
+    for line in show_data(annotations, images, student, img_scale, number, seed, out):
+        click.echo(line)
+    click.echo(out)
 
 
 @click.command("mini-backbone")

@@ -65,11 +65,14 @@ class Imported:
     left_out: list[str]
     counts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def next_command(self, out: Path) -> str:
-        """The command that writes a row for what was written to `out`; it asks for the rest."""
-        words = [f"--{name}={out}/{name}.json" for name in ("train", "val")]
-        words += [f"--{name}-images={self.images}" for name in ("train", "val")]
-        return shlex.join([".venv/bin/fgd", "new-row", *words])
+    def next_commands(self, out: Path) -> list[str]:
+        """What to do with what was written to `out`: look at it, and write a row of it."""
+        images = str(self.images)
+        show = [".venv/bin/fgd", "data", "show", f"{out}/train.json", images, f"--out={out}.png"]
+        row = [".venv/bin/fgd", "new-row"]
+        for name in ("train", "val"):
+            row += [f"--{name}={out}/{name}.json", f"--{name}-images={images}"]
+        return [shlex.join(show), shlex.join(row)]
 
 
 def import_annotations(request: Request, out: Path | None, overwrite: bool = False) -> Imported:

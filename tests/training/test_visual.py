@@ -68,9 +68,9 @@ def test_pictures_of_a_distillation(trained, pictures, tiny_data, annotations, t
     # A distillation's own state draws, too: the student is taken out of it.
     written = list(
         draw([], [("it", student, state)], (config, state), annotations, tiny_data / "val", 2, 0.0,
-             tmp_path / "x")
+             True, tmp_path / "x")
     )  # fmt: skip
-    assert [path.name for path in written] == ["x_detections.png", "x_attention.png"]
+    assert [path.name for path in written] == ["x_detections.png", "x_attention.png", "x_data.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
 
     # Before is where the run started, to the last bit.
