@@ -40,7 +40,7 @@ _PICTURES = {
     ),
     "data": (
         "What the student learns from: training images with their boxes, objects by class and "
-        "size, the boxes beside the student's strides and anchors, and the smallest as it sees them."
+        "size, the student's strides and anchors, and the smallest objects as it sees them."
     ),
 }
 _PICTURE_WIDTH = 1600  # pixels in the page; the file beside it has them all
