@@ -28,6 +28,16 @@ def images_of(splits: Splits) -> Iterator[tuple[str, dict, list[tuple[str, list,
             yield split, image, objects, folder / image["file_name"]
 
 
+def renamed(splits: Splits) -> Splits:
+    """The same with names that no two images share, also on the disk."""
+    for split, (content, folder) in splits.items():
+        for image in content["images"]:
+            name = f"{split}_{image['file_name']}"
+            (folder / image["file_name"]).rename(folder / name)
+            image["file_name"] = name
+    return splits
+
+
 def names_of(splits: Splits) -> list[str]:
     content, _ = next(iter(splits.values()))
     return [category["name"] for category in content["categories"]]

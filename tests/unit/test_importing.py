@@ -84,12 +84,8 @@ def mini(tmp_path_factory):
         content = json.loads((folder / f"annotations/instances_{split}.json").read_text())
         last = content["images"][-1]["id"]
         content["annotations"] = [a for a in content["annotations"] if a["image_id"] != last]
-        for image in content["images"]:
-            name = f"{split}_{image['file_name']}"
-            (folder / split / image["file_name"]).rename(folder / split / name)
-            image["file_name"] = name
         splits[split] = (content, folder / split)
-    return splits
+    return label_formats.renamed(splits)
 
 
 @pytest.fixture
