@@ -36,7 +36,7 @@ def find(place: Path) -> str:
     """The format of a folder or file, by its key in `NAMES`.
 
     Raises:
-        FGDError: it looks like none, or like several; a folder below it may be the right one.
+        FGDError: it looks like none, or like several; a folder above or below it may be the right one.
     """
     found = _looks_like(place)
     if len(found) == 1:
@@ -47,13 +47,16 @@ def find(place: Path) -> str:
     if place.suffix.lower() in (".zip", ".tar", ".gz", ".7z"):
         raise FGDError(f"{place}: is an archive; unpack it, and give the folder")
     below = sorted(place.iterdir()) if place.is_dir() else []
-    inner = next((path for path in below if path.is_dir() and _looks_like(path)), None)
-    if inner is None and any(map(_is_coco, [place] if place.is_file() else _json_files(place))):
+    near = [*(path for path in below if path.is_dir()), place.parent]
+    right = next((path for path in near if _looks_like(path)), None)
+    if right in (None, place.parent) and any(
+        map(_is_coco, [place] if place.is_file() else _json_files(place))
+    ):
         raise FGDError(
             f"{place}: is in COCO's format already: `fgd data check`, `fgd data clean` and "
             "`fgd new-row` read it"
         )
-    hint = f"; did you mean {inner}?" if inner else f". {_LOOKS}"
+    hint = f"; did you mean {right}?" if right else f". {_LOOKS}"
     if place.is_file() and (labelme.is_labelme_file(place) or voc.is_annotation(place)):
         hint = f": it is of one image; did you mean its folder, {place.parent}?"
     raise FGDError(f"{place}: is in no format that is known here{hint}")

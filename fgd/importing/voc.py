@@ -54,6 +54,8 @@ def read(folder: Path, images: Path | None = None, first: int | None = None) -> 
     Raises:
         FGDError: there is no XML file, or a list of images names none.
     """
+    if folder.name == "Annotations" and (folder.parent / "JPEGImages").is_dir():
+        folder = folder.parent
     annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
     files = sorted(annotations.rglob("*.xml"))
     if not files:

@@ -194,6 +194,11 @@ class TestVoc:
         assert words in record["left_out"][0]
         assert made["annotations"]
 
+    def test_the_folder_of_the_annotations_stands_for_the_whole(self, world, tmp_path):
+        folder = world("voc")
+        made = imported(folder / "Annotations", tmp_path / "out")
+        assert made["images"] == imported(folder, tmp_path / "same")["images"]
+
     def test_an_image_may_have_another_name_or_be_missing(self, world, tmp_path):
         folder = world("voc")
         (folder / "JPEGImages/1.png").rename(folder / "JPEGImages/one.png")
@@ -318,7 +323,10 @@ class TestFinding:
     def test_the_wrong_folder(self, world, tmp_path):
         folder = world("voc")
         assert f"did you mean {folder}?" in refusal(tmp_path, "--dry-run")
-        assert "in no format that is known here" in refusal(folder / "JPEGImages", "--dry-run")
+        assert f"did you mean {folder}?" in refusal(folder / "JPEGImages", "--dry-run")
+        empty = tmp_path / "a/b"
+        empty.mkdir(parents=True)
+        assert "known here. Pascal VOC has Annotations/*.xml" in refusal(empty, "--dry-run")
         assert "no such file or folder" in refusal(tmp_path / "none", "--dry-run")
         assert "has no XML file" in refusal(folder / "JPEGImages", "--dry-run", "--format=voc")
         assert "--images" in refusal(folder, "--dry-run", "--images", tmp_path / "none")
