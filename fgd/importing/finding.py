@@ -36,7 +36,7 @@ def find(place: Path) -> str:
     """The format of a folder or file, by its key in `NAMES`.
 
     Raises:
-        FGDError: it looks like none, or like several; a folder above or below it may be the right one.
+        FGDError: it looks like none, or like several; it may be a folder near it.
     """
     found = _looks_like(place)
     if len(found) == 1:
