@@ -31,10 +31,19 @@ _SHAPES = ("box", "polygon", "ellipse", "mask")
 
 
 def is_cvat(place: Path) -> bool:
-    """Whether a file, or the annotations.xml of a folder, is CVAT's."""
-    file = place / FILE if place.is_dir() else place
+    """Whether a file is CVAT's, or one in a folder."""
+    return bool(_files(place))
+
+
+def _files(place: Path) -> list[Path]:
+    """CVAT writes annotations.xml; other tools a file for each subset."""
+    files = [place / FILE] if (place / FILE).is_file() else sorted(place.glob("*.xml"))
+    return [file for file in ([place] if place.is_file() else files) if _is_file(file)]
+
+
+def _is_file(file: Path) -> bool:
     try:
-        return file.is_file() and "<annotations>" in read_text(file)
+        return "<annotations>" in read_text(file)
     except Unreadable:
         return False
 
@@ -49,36 +58,42 @@ def read(place: Path, images: Path | None = None) -> Source:
     Raises:
         FGDError: there is no such file, or it is one of a video.
     """
-    file = place / FILE if place.is_dir() else place
-    if not file.is_file():
-        raise FGDError(f'{file}: is missing; it is what CVAT writes as "CVAT for images"')
+    files = _files(place)
+    if not files:
+        raise FGDError(
+            f'{place}: has no annotations.xml; it is what CVAT writes as "CVAT for images"'
+        )
+    source = Source()
+    where = Images(images or files[0].parent)
+    for file in files:
+        _read_file(file, where, source)
+    used = {item.name for image in source.images for item in image.objects}
+    source.classes += sorted(used - set(source.classes))
+    return source
+
+
+def _read_file(file: Path, where: Images, source: Source) -> None:
     try:
         root = read_xml(file)
     except Unreadable as error:
         raise FGDError(f"{file}: {error}") from error
-    if root.tag != "annotations":
-        raise FGDError(f"{file}: its root is <{root.tag}>; CVAT has <annotations>")
     if root.find("track") is not None:
         raise FGDError(f'{file}: has tracks of a video; export it as "CVAT for images"')
-    source = Source()
     names = [(name.text or "").strip() for name in root.findall("meta//labels/label/name")]
-    source.classes = list(dict.fromkeys(filter(None, names)))  # a project lists them by task
-    where = Images(images or file.parent)
+    known = [*source.classes, *filter(None, names)]
+    source.classes = list(dict.fromkeys(known))  # a project lists them by task
     for element in root.findall("image"):
         try:
             source.images.append(_image(element, file, where, source))
         except Unreadable as error:
             source.fault(file, f"image {element.get('name')} {error}")
-    used = {item.name for image in source.images for item in image.objects}
-    source.classes += sorted(used - set(source.classes))
-    return source
 
 
 def _image(element: Element, file: Path, where: Images, source: Source) -> LabelledImage:
     name = element.get("name") or ""
     width, height = numbers([element.get("width"), element.get("height")], "width or height")
     subset = element.get("subset") or ""
-    split = split_of(subset) or "train"
+    split = split_of(subset) or split_of(file.stem) or "train"
     beside = file.parent / "images" / subset
     path = where.find(name, beside if beside.is_dir() else file.parent / "images")
     image = LabelledImage(path, file, size=(int(width), int(height)), splits=(split,))

@@ -4,6 +4,7 @@ A difficult object becomes a crowd, as mmdet's VOC data set leaves it alone. Coo
 1, and that data set takes 1 from each of the four, as is done here, unless they count from 0.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -24,13 +25,14 @@ from fgd.importing.reading import (
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # The splits of each image that ImageSets/Main names; None where there are no such lists.
 _Sets = dict[str, tuple[str, ...]] | None
+_ANNOTATIONS, _IMAGES = ("Annotations", "annotations"), ("JPEGImages", "images")
 _FROM_0 = "coordinates count from 0, as one is 0: taken as they are"
 _FROM_1 = "coordinates count from 1: 1 taken from each"
 
 
 def is_voc(folder: Path) -> bool:
     """Whether a folder looks like Pascal VOC."""
-    places = [folder / "Annotations", folder]
+    places = [_part(folder, _ANNOTATIONS), folder]
     places += sorted(path for path in folder.iterdir() if path.is_dir() and split_of(path.name))
     files = [next(place.glob("*.xml"), None) for place in places]
     return any(file is not None and is_annotation(file) for file in files)
@@ -54,17 +56,16 @@ def read(folder: Path, images: Path | None = None, first: int | None = None) -> 
     Raises:
         FGDError: there is no XML file, or a list of images names none.
     """
-    if folder.name == "Annotations" and (folder.parent / "JPEGImages").is_dir():
+    if folder.name in _ANNOTATIONS and _part(folder.parent, _IMAGES) != folder.parent:
         folder = folder.parent
-    annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    annotations = _part(folder, _ANNOTATIONS)
     files = sorted(annotations.rglob("*.xml"))
     if not files:
         raise FGDError(
             f"{annotations}: has no XML file; Pascal VOC has one for each image, in Annotations/ "
             "or beside the image"
         )
-    pictures = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
-    where = Images(images or pictures)
+    where = Images(images or _part(folder, _IMAGES))
     source = Source()
     sets = _sets(folder / "ImageSets" / "Main", {file.stem for file in files}, source)
     for file in files:
@@ -81,6 +82,11 @@ def read(folder: Path, images: Path | None = None, first: int | None = None) -> 
         source.images.append(image)
     _count_from_0(source, first)
     return source
+
+
+def _part(folder: Path, names: Sequence[str]) -> Path:
+    """The folder of one of these names, or where all lies together."""
+    return next((folder / name for name in names if (folder / name).is_dir()), folder)
 
 
 def _sets(folder: Path, stems: set[str], source: Source) -> _Sets:

@@ -28,6 +28,7 @@ from fgd.importing.reading import (
     split_of,
 )
 
+_SPLITS = ("train", "val", "valid", "test")
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _ROUNDING = 1e-3  # by how much a fraction may exceed 1 and still be one that was rounded
 _EXPECTED = "expected a class and a box (x, y, width, height), or a class and an outline's points"
@@ -58,8 +59,11 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
         content = _content(config)
         source.classes = _names(config, content)
         listed = list(_listed(config, content))
+        place = config.parent
     else:
         source.classes = list(classes or _classes_of(place))
+        listed = []
+    if not listed:
         folder = images or (place / "images" if (place / "images").is_dir() else place)
         listed = [(path, split_of(_folder_below(path, folder)) or "train")
                   for path in _images_in(folder)]  # fmt: skip
@@ -141,10 +145,12 @@ def _classes_of(folder: Path) -> list[str]:
 
 
 def _listed(config: Path, content: dict[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Every image that data.yaml lists, with its split."""
+    """Every image that data.yaml lists, with its split; none where it lists no folders."""
+    if not any(content.get(key) for key in _SPLITS):
+        return  # names alone, beside images/ and labels/
     if not content.get("train"):
         raise FGDError(f"{config}: train is missing; expected a folder of images, or a list")
-    for key in ("train", "val", "valid", "test"):
+    for key in _SPLITS:
         places = content.get(key)
         for place in places if isinstance(places, list) else [places] if places else []:
             for path in _images_of(config, content.get("path"), place, key):

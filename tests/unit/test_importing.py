@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -199,6 +200,13 @@ class TestVoc:
         made = imported(folder / "Annotations", tmp_path / "out")
         assert made["images"] == imported(folder, tmp_path / "same")["images"]
 
+    def test_folders_of_other_names(self, world, tmp_path):
+        folder = world("voc")
+        expected = imported(folder, tmp_path / "same")
+        (folder / "Annotations").rename(folder / "annotations")
+        (folder / "JPEGImages").rename(folder / "images")
+        assert imported(folder, tmp_path / "out") == expected
+
     def test_an_image_may_have_another_name_or_be_missing(self, world, tmp_path):
         folder = world("voc")
         (folder / "JPEGImages/1.png").rename(folder / "JPEGImages/one.png")
@@ -302,6 +310,12 @@ class TestYolo:
         made = imported(folder, tmp_path / "out")
         assert len(made["images"]) == 3
         assert [c["name"] for c in made["categories"]] == ["cat", "dog"]
+
+    def test_a_config_of_names_alone(self, world, tmp_path):
+        folder = world("yolo")
+        (folder / "data.yaml").write_text("names: [cat, dog]\nnc: 2\n")
+        made = imported(folder, tmp_path / "out")  # splits by the folders in images/
+        assert len(made["images"]) == 3
 
     def test_without_a_config(self, world, tmp_path):
         folder = world("yolo")
@@ -641,6 +655,18 @@ class TestCvat:
         self.put(folder, (folder / "annotations.xml").read_text().index("<box"), shape)
         said = refusal(folder, "--dry-run")
         assert str(folder / "annotations.xml") in said and words in said
+
+    def test_a_file_for_each_subset(self, world, tmp_path):
+        folder = world("cvat")
+        expected = imported(folder, tmp_path / "same")
+        text = (folder / "annotations.xml").read_text()
+        for split, kept in (("train", "Train"), ("val", "Validation")):
+            images = re.findall(f'<image [^>]*subset="{kept}".*?</image>', text)
+            start = text[: text.index("<image")].replace("<image", "")
+            body = "".join(images).replace(f' subset="{kept}"', "")
+            (folder / f"{split}.xml").write_text(f"{start}{body}</annotations>")
+        (folder / "annotations.xml").unlink()
+        assert imported(folder, tmp_path / "out") == expected
 
     @pytest.mark.parametrize(
         ("old", "new", "words"),
