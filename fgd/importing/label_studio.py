@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from fgd.errors import FGDError
 from fgd.importing.reading import (
+    IMAGE_SUFFIXES,
     TURNED,
     Images,
     Labelled,
@@ -146,8 +147,7 @@ def _name_of(data: dict[str, Any]) -> str | None:
     """The address of the image among a task's data."""
     named = [data.get(key) for key in ("image", "img", "photo", "url")]
     texts = [value for value in [*named, *data.values()] if isinstance(value, str)]
-    images = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-    return next((text for text in texts if _path_of(text).lower().endswith(images)), None)
+    return next((t for t in texts if _path_of(t).lower().endswith(IMAGE_SUFFIXES)), None)
 
 
 def _path_of(address: str) -> str:
@@ -175,7 +175,7 @@ def _find(address: str, where: Images) -> Path:
 
 
 def _object(
-    region: Any, origin: str, image: LabelledImage, file: Path, source: Source
+    region: dict[str, Any], origin: str, image: LabelledImage, file: Path, source: Source
 ) -> Labelled | None:
     """A region; None for what is said of the image as a whole."""
     value = _value(region)
@@ -191,30 +191,31 @@ def _object(
     size = [region.get(key, value.get(key)) for key in ("original_width", "original_height")]
     width, height = numbers(size, "original_width or original_height")
     image.size = (int(width), int(height))
-    scale = (width / 100, height / 100)
-    return _shape(value, labels[0], origin, scale, lambda: source.note(TURNED, file, origin))
+    item, is_turned = _shape(value, labels[0], origin, (width / 100, height / 100))
+    if is_turned:
+        source.note(TURNED, file, origin)
+    return item
 
 
 def _shape(
-    value: dict[str, Any], name: str, origin: str, scale: tuple[float, float], on_turned: Any
-) -> Labelled:
-    """A region's value in pixels."""
+    value: dict[str, Any], name: str, origin: str, scale: tuple[float, float]
+) -> tuple[Labelled, bool]:
+    """A region's value in pixels, and whether it is a rotated box."""
     degrees = numbers([value.get("rotation") or 0], "rotation")[0]
     if "points" in value:
         points = pairs(value["points"], f"({name})")
         outline = polygon([v * scale[n % 2] for n, v in enumerate(points)])
-        return Labelled(name, box_round(outline), origin, polygons=[outline])
+        return Labelled(name, box_round(outline), origin, polygons=[outline]), False
     if "radiusX" in value:
         keys = ("x", "y", "radiusX", "radiusY")
         ellipse = numbers([value.get(key) for key in keys], f"({name}) a coordinate")
         x, y, rx, ry = (v * scale[n % 2] for n, v in enumerate(ellipse))
-        return Labelled(name, box_of_ellipse(x, y, rx, ry, degrees), origin)
+        return Labelled(name, box_of_ellipse(x, y, rx, ry, degrees), origin), False
     keys = ("x", "y", "width", "height")
     sides = numbers([value.get(key) for key in keys], f"({name}) a coordinate")
     x, y, width, height = (v * scale[n % 2] for n, v in enumerate(sides))
     box = (x, y, x + width, y + height)
     if not degrees:
-        return Labelled(name, box, origin)
-    on_turned()
+        return Labelled(name, box, origin), False
     corners = turned(box, (x, y), degrees)  # about its upper left corner
-    return Labelled(name, box_round(corners), origin, polygons=[corners])
+    return Labelled(name, box_round(corners), origin, polygons=[corners]), True

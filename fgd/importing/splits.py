@@ -1,5 +1,6 @@
 """Training and validation images: as the source has them, or drawn by a seed."""
 
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ def split(source: Source, share: float, seed: int) -> dict[str, list[LabelledIma
     Args:
         share: of the training images that become validation images, if they are drawn.
     """
+    _once(source)
     if source.images and all({"train", "val"} <= set(image.splits) for image in source.images):
         for image in source.images:
             image.splits = ("train",)
@@ -28,6 +30,18 @@ def split(source: Source, share: float, seed: int) -> dict[str, list[LabelledIma
     if not parts["val"]:
         parts["train"], parts["val"] = draw(parts["train"], share, seed)
     return {name: images for name, images in parts.items() if images}
+
+
+def _once(source: Source) -> None:
+    """Keep one of the images that are labelled twice: in both parts they would measure nothing."""
+    first: dict[str, LabelledImage] = {}
+    for image in source.images:
+        known = first.setdefault(os.path.realpath(image.path), image)
+        if known is not image:
+            source.fault(
+                image.file, f"its image {image.path} is labelled twice, also by {known.file}"
+            )
+    source.images = list(first.values())
 
 
 def draw(

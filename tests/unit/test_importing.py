@@ -479,6 +479,15 @@ class TestLabelMe:
         edit(file, '"imageData": null', '"imageData": "iVBORw0KGgo="')
         assert "in this file alone (imageData)" in refusal(folder, "--dry-run")
 
+    def test_an_image_that_is_labelled_twice_is_in_no_two_parts(self, world, tmp_path):
+        folder = world("labelme")
+        other = folder / "val/other.json"
+        other.write_text((folder / "train/1.json").read_text())
+        edit(other, '"1.png"', '"../train/1.png"')
+        words = refusal(folder, "--dry-run")
+        assert f"{other}: its image {folder}/train/1.png is labelled twice" in words
+        assert len(imported(folder, tmp_path / "out", "--leave-out")["images"]) == 3
+
     def test_one_file_names_its_folder(self, world):
         folder = world("labelme")
         words = refusal(folder / "train/1.json", "--dry-run")
