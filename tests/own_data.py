@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -80,13 +81,36 @@ def write_all(
     write_checkpoint(folder / "resnet18x8.pth", config, part="backbone")
 
 
-def new_row(folder: Path, *options: str) -> list[str]:
-    """The command for the row `mine` of the suite `own`, for files as the functions above write."""
+def contents(folder: Path) -> dict[str, tuple[dict, Path]]:
+    """By split what `write_data` wrote to a folder: COCO content and its images."""
+    names = {"train": "learn", "val": "test"}
+    return {
+        split: (json.loads((folder / f"{name}.json").read_text()), folder / f"pictures_{name}")
+        for split, name in names.items()
+    }
+
+
+def new_row(
+    folder: Path, *options: str, train: Sequence[Path] = (), val: Sequence[Path] = ()
+) -> list[str]:
+    """The command for the row `mine` of the suite `own`, for files as the functions above write.
+
+    Args:
+        train, val: annotations and images in place of those.
+    """
+    data = folder / "data"
+    files = {
+        "train": train or (data / "learn.json", data / "pictures_learn"),
+        "val": val or (data / "test.json", data / "pictures_test"),
+    }
+    splits = [
+        f"--{split}{part}={path}"
+        for split, paths in files.items()
+        for part, path in zip(("", "-images"), paths, strict=True)
+    ]
     return [
         str(FGD), "new-row", "--name=mine", "--out=own",
         f"--student={folder / 'student.py'}", f"--teacher={folder / 'teacher.py'}",
-        f"--teacher-checkpoint={folder / 'teacher.pth'}",
-        f"--train={folder / 'data/learn.json'}", f"--train-images={folder / 'data/pictures_learn'}",
-        f"--val={folder / 'data/test.json'}", f"--val-images={folder / 'data/pictures_test'}",
+        f"--teacher-checkpoint={folder / 'teacher.pth'}", *splits,
         f"--img-scale={SIZE},{SIZE}", "--epochs=1", *options,
     ]  # fmt: skip

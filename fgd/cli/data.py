@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.group import FILE, OUT, scale
 
 _LISTED = 20  # annotations that are left out; all of them stand in the file's info
 
@@ -169,6 +169,110 @@ def data_clean(
         click.echo(f"left out   annotations {named}" + (f" and {more} more" if more > 0 else ""))
     left = f"{report.images} images and {report.annotations} annotations"
     click.echo(f"{annotations}: {left} would be left" if dry_run else f"{out}: {left} are left")
+
+
+@data.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=OUT, help="Folder for train.json and val.json: new or empty.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["voc", "yolo", "label-studio", "labelme", "cvat"]),
+    help="By default what SOURCE looks like.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder of the images, where they do not lie beside the annotations.",
+)
+@click.option(
+    "--classes", callback=_names, help="Comma-separated names in the order of the labels."
+)
+@click.option(
+    "--val",
+    "share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the images for validation, where SOURCE has no such split.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the images drawn for that.")
+@click.option(
+    "--first",
+    type=click.IntRange(0, 1),
+    help="Pascal VOC's coordinate of the first pixel. By default 1, unless a box has 0.",
+)
+@click.option("--leave-out", is_flag=True, help="Import the rest where something cannot be.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier import in --out.")
+@click.option("--dry-run", is_flag=True, help="Write nothing, say what would be written.")
+def data_import(
+    source: Path, out: Path | None, dry_run: bool, overwrite: bool, **options: Any
+) -> None:
+    """Write COCO files of the annotations in SOURCE, a folder or a file in another format.
+
+    \b
+    voc           Pascal VOC: Annotations/*.xml, JPEGImages/, perhaps ImageSets/Main
+    yolo          YOLO: data.yaml, or images/ and labels/ with classes.txt
+    label-studio  Label Studio: its JSON export
+    labelme       LabelMe: a JSON file beside each image
+    cvat          CVAT: annotations.xml of "CVAT for images"
+
+    Training and validation images are those of SOURCE; where it has no such split, they are drawn
+    by the seed, so that every class has its share. Images are neither copied nor changed. Boxes
+    that lie partly beyond the border are cut off there. What cannot be imported is refused by file
+    and reason, or left out with --leave-out; import.json lists it. All files are written or none.
+    """
+    from fgd.importing.importing import Request, import_annotations
+
+    if (out is None) != dry_run:
+        raise click.UsageError("give --out, or --dry-run")
+    done = import_annotations(Request(source, **options), out=out, overwrite=overwrite)
+    click.echo(f"{done.form}, images in {done.images}")
+    for kind, example in done.report.examples.items():
+        click.echo(f"{done.report.counts[kind]:6} {kind}, for example {example}")
+    for fault in done.left_out if dry_run else done.left_out[:_LISTED]:
+        click.echo(f"left out   {fault}")
+    if not dry_run and (more := len(done.left_out) - _LISTED) > 0:
+        click.echo(f"left out   {more} more: {out}/import.json")
+    for name, counts in done.counts.items():
+        objects = ", ".join(f"{number} {name}" for name, number in counts["per_class"].items())
+        click.echo(f"{name}: {counts['images']} images: {objects}")
+    if out is not None:
+        click.echo(f"{out}: written. Look at it, and write a row:\n")
+        click.echo("\n".join(f"    {command}" for command in done.next_commands(out)))
+
+
+@data.command("show")
+@click.argument("annotations", type=FILE)
+@click.argument("images", type=click.Path(path_type=Path))
+@click.option("--student", help="A name of the model zoo or a config: whose levels and anchors.")
+@click.option(
+    "--img-scale", callback=scale, metavar="W,H", help="By default the student's, or 1333,800."
+)
+@click.option("--number", type=click.IntRange(1), default=12, show_default=True, help="Images.")
+@click.option("--seed", default=0, show_default=True, help="Which images.")
+@click.option("--out", type=OUT, required=True, help="Picture to write, PNG.")
+def data_show(
+    annotations: Path,
+    images: Path,
+    student: str | None,
+    img_scale: tuple[int, int] | None,
+    number: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Draw random images of a COCO-format data set with their boxes, and what sizes objects have.
+
+    The picture also has the sizes by class, a histogram of the boxes as the student sees them, with
+    its FPN strides and anchors, and the smallest objects in the pixels that are left of them.
+    """
+    from fgd.visual.make import show_data
+
+    for line in show_data(
+        annotations, images, student=student, scale=img_scale, number=number, seed=seed, out=out
+    ):
+        click.echo(line)
+    click.echo(out)
 
 
 @click.command("mini-backbone")

@@ -25,6 +25,28 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SUITE = _Suite(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(path_type=Path)
 
+
+def scale(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """The callback of an option of width and height."""
+    if value is None:
+        return None
+    sides = numbers(value, parameter)
+    if len(sides) != 2:
+        raise click.BadParameter(f"{value!r}: expected WIDTH,HEIGHT, for example 1333,800")
+    return sides
+
+
+def numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
+    """Whole numbers with commas between them."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r}: expected whole numbers with commas between them, for example 0,1,2",
+            param=parameter,
+        ) from None
+
+
 _ROOM = "Make room and run the same again"
 # What the disk refuses that no code can mend, and what to do.
 _OF_THE_DISK = {

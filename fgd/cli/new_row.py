@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from fgd.checkout import workflow_command
+from fgd.cli.group import numbers, scale
 
 _PATH = click.Path(path_type=Path)
 # Options that are asked for where they are missing and somebody is there to answer.
@@ -24,26 +25,7 @@ _QUESTIONS = {
 
 
 def _levels(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    return None if value is None else _numbers(value, parameter)
-
-
-def _scale(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    if value is None:
-        return None
-    numbers = _numbers(value, parameter)
-    if len(numbers) != 2:
-        raise click.BadParameter(f"{value!r}: expected WIDTH,HEIGHT, for example 1333,800")
-    return numbers
-
-
-def _numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r}: expected whole numbers with commas between them, for example 0,1,2",
-            param=parameter,
-        ) from None
+    return None if value is None else numbers(value, parameter)
 
 
 @click.command("new-row")
@@ -73,7 +55,7 @@ def _numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
     help="For the batch of the student's config, or 16.",
 )
 @click.option("--from-scratch", is_flag=True, help="The student's backbone is not pretrained.")
-@click.option("--img-scale", callback=_scale, metavar="W,H", help="By default the detectors' own.")
+@click.option("--img-scale", callback=scale, metavar="W,H", help="By default the detectors' own.")
 @click.option("--gpus", type=click.IntRange(1), help="By default 1, or the suite's.")
 @click.option("--samples-per-gpu", type=click.IntRange(1), help="By default 2, or the suite's.")
 def new_row(**options: Any) -> None:

@@ -29,6 +29,7 @@ _TYPE = click.Path(path_type=Path)
 @click.option("--folder", type=_TYPE, help="Where the annotations' images lie, to choose from.")
 @click.option("--number", default=2, show_default=True, help="Images to choose, without IMAGES.")
 @click.option("--score", default=0.3, show_default=True, help="Lowest score of a detection.")
+@click.option("--data", is_flag=True, help="With --distillation: also what it learned from.")
 @click.option("--out", type=OUT, required=True, help="Path without its ending.")
 def visualize(
     images: tuple[Path, ...],
@@ -38,6 +39,7 @@ def visualize(
     folder: Path | None,
     number: int,
     score: float,
+    data: bool,
     out: Path,
 ) -> None:
     """Draw detections side by side, and FGD's own view of the images.
@@ -45,7 +47,8 @@ def visualize(
     OUT_detections.png has a row for each of IMAGES and a column for the ground truth and each
     --model. OUT_attention.png, with --distillation, shows at every level the masks of foreground
     and background, and the spatial and channel attention of teacher and student, before and after
-    distillation. Without IMAGES the first ones of --annotations that hold two objects are drawn.
+    distillation; with --data OUT_data.png is the picture of its training images, as by `fgd data
+    show`. Without IMAGES the first ones of --annotations that hold two objects are drawn.
 
     \b
     For example, one checkpoint on one image:
@@ -68,6 +71,7 @@ def visualize(
         folder=folder,
         number=number,
         score=score,
+        data=data,
         out=out,
     ):
         click.echo(path)

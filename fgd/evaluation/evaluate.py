@@ -96,7 +96,7 @@ def measure(
     cfg = read_detector(config)
     classes = check_test_set(cfg, config)
     if Path(checkpoint).suffix == ".onnx":
-        return _measure_onnx(cfg, Path(checkpoint), classes, pycocotools)
+        return _measure_onnx(cfg, Path(checkpoint), classes, pycocotools=pycocotools)
     stored = read_checkpoint(checkpoint)
     known = checkpoint_classes(stored["meta"], str(checkpoint))
     if known is not None and (note := compare(known, classes, str(checkpoint))):
@@ -118,7 +118,7 @@ def measure(
 
 
 def _measure_onnx(
-    cfg: Config, path: Path, classes: Sequence[str], pycocotools: bool
+    cfg: Config, path: Path, classes: Sequence[str], *, pycocotools: bool
 ) -> dict[str, Any]:
     """`measure`'s metrics of a file of `fgd export`, image by image in onnxruntime."""
     detector = OnnxDetector(path, threads=torch.get_num_threads())

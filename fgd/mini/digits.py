@@ -19,7 +19,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from fgd.errors import FGDError
-from fgd.mini.folder import atomic_folder
+from fgd.folders import atomic_folder
 from fgd.mini.scene import CLASSES, Object, Scene, draw_scene, load_source
 from fgd.mini.sheet import draw_sheet
 

@@ -38,6 +38,10 @@ _PICTURES = {
         "What FGD weights at each level: the scale masks of foreground and background, and the "
         "attention of student and teacher. Before is the student as its training began."
     ),
+    "data": (
+        "What the student learns from: training images with their boxes, objects by class and "
+        "size, the student's strides and anchors, and the smallest objects as it sees them."
+    ),
 }
 _PICTURE_WIDTH = 1600  # pixels in the page; the file beside it has them all
 _PICTURE_HEIGHT = 16000  # WebP has no more than 16383

@@ -1,6 +1,7 @@
 """Figures of detections and of FGD's own view, as PNG."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def detections_figure(pictures: list[Picture], columns: dict[str, list[Objects]]
     Args:
         columns: for each column its title and the objects on every picture.
     """
-    colours = _colours(columns)
+    colours = class_colours(n for objects in columns.values() for o in objects for n in o.names)
     heights = [_TILE * _aspect(picture) for picture in pictures]
     size = (_TILE * len(columns), sum(heights) + _LINE * (1 + len(pictures)))
     layout = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.01, wspace=0, hspace=0)
@@ -52,8 +53,8 @@ def detections_figure(pictures: list[Picture], columns: dict[str, list[Objects]]
         ax.set_title(title, fontsize=10, color=_INK, parse_math=False)
     for number, (row, picture) in enumerate(zip(axes, pictures, strict=True)):
         for ax, objects in zip(row, columns.values(), strict=True):
-            _show(ax, picture.pixels)
-            _outline(ax, objects[number], colours)
+            show(ax, picture.pixels)
+            outline(ax, objects[number], colours=colours)
         row[0].set_xlabel(picture.path.name, fontsize=7, color=_INK, parse_math=False)
     return figure
 
@@ -112,7 +113,7 @@ def _heat(
     Attention has few high peaks: colours go by the square root, so that the rest is seen, too.
     """
     grey = picture.pixels @ np.array([0.299, 0.587, 0.114])
-    _show(ax, grey, cmap="gray", vmin=0, vmax=255)
+    show(ax, grey, cmap="gray", vmin=0, vmax=255)
     width, height = view.extent
     shown = np.sqrt(values / (top or max(values.max(), 1e-12)))
     low, high = _SHADE
@@ -143,7 +144,8 @@ def _mean_distance(student: Attention, teacher: Attention) -> float:
     return float(np.abs(student.channel - teacher.channel).mean())
 
 
-def _show(ax: Axes, pixels: np.ndarray, **settings: Any) -> None:
+def show(ax: Axes, pixels: np.ndarray, **settings: Any) -> None:
+    """An image without axes; one unit is a pixel of it."""
     ax.imshow(pixels, **settings)
     _frame(ax, pixels)
 
@@ -155,8 +157,8 @@ def _frame(ax: Axes, pixels: np.ndarray) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _outline(ax: Axes, objects: Objects, colours: dict[str, tuple]) -> None:
-    """Boxes with their classes and scores, and masks where there are."""
+def outline(ax: Axes, objects: Objects, *, colours: dict[str, tuple], named: bool = True) -> None:
+    """Boxes, if `named` with their classes and scores, and masks where there are."""
     height = ax.get_ylim()[0]
     for number in reversed(range(len(objects.boxes))):  # the best comes last, over the others
         name = objects.names[number]
@@ -167,6 +169,8 @@ def _outline(ax: Axes, objects: Objects, colours: dict[str, tuple]) -> None:
             ax.imshow(layer, interpolation="nearest")
         x1, y1, x2, y2 = objects.boxes[number] - 0.5
         ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=colour, lw=1.5))
+        if not named:
+            continue
         score = "" if objects.scores is None else f" {objects.scores[number]:.2f}"
         fits_above = y1 > 0.07 * height
         ax.text(
@@ -176,9 +180,9 @@ def _outline(ax: Axes, objects: Objects, colours: dict[str, tuple]) -> None:
         )  # fmt: skip
 
 
-def _colours(columns: dict[str, list[Objects]]) -> dict[str, tuple[float, float, float]]:
-    """A colour for each class name: the same in every column."""
-    names = sorted({n for objects in columns.values() for o in objects for n in o.names})
+def class_colours(names: Iterable[str]) -> dict[str, tuple[float, float, float]]:
+    """A colour for each class name: the same wherever the same classes are."""
+    names = sorted(set(names))
     # Steps of the golden angle round the circle of hues keep neighbours apart, however many.
     golden = (3 - math.sqrt(5)) / 2
     hues = [(0.58 + number * golden) % 1 for number in range(len(names))]

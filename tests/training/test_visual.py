@@ -75,10 +75,11 @@ def test_pictures_of_a_distillation(trained, pictures, tiny_data, annotations, t
             folder=tiny_data / "val",
             number=2,
             score=0.0,
+            data=True,
             out=tmp_path / "x",
         )
     )
-    assert [path.name for path in written] == ["x_detections.png", "x_attention.png"]
+    assert [path.name for path in written] == ["x_detections.png", "x_attention.png", "x_data.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
 
     # Before is where the run started, to the last bit.

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from mmcv import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import label_formats
 import own_data
 
 from fgd import recipe
@@ -67,6 +68,24 @@ def test_the_written_row_is_composed_for_the_users_data(run, tmp_path):
     plan = recipe.plan(suite)
     assert plan.teachers["teacher"].source.checkpoint.name == "teacher.pth"
     assert Path(plan.backbones["resnet18x8"]).is_file()
+
+
+@pytest.mark.parametrize("form", ["yolo", "label-studio", "labelme", "cvat"])
+def test_data_of_other_formats_are_imported(brought, tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(brought / "data", "data")
+    splits = label_formats.renamed(own_data.contents(Path("data")))
+    label_formats.WRITERS[form](Path("source"), splits)
+    classes = f"--classes={','.join(own_data.CLASSES)}"
+    command = ["data", "import", "source", "--out=imported", "--val=0.34", classes]
+    result = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    images = json.loads(Path("imported/import.json").read_text())["images"]
+    files = {split: (f"imported/{split}.json", images) for split in ("train", "val")}
+    command = own_data.new_row(brought, **files)[1:]
+    result = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "validation images, 3 classes: round, straight, mixed" in result.output
 
 
 def test_a_student_of_another_width_inherits_what_fits(run, brought, tmp_path):

@@ -4,6 +4,7 @@ Their folder and classes have names that a shell, a config or a page could take 
 their environment has secrets.
 """
 
+import functools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from project import BIN, ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
+import label_formats
 import own_data
 
 FOLDER = Path('it\'s "mine"; touch ran $(touch ran) `touch ran` & é -x')
@@ -79,3 +81,23 @@ def test_from_ones_own_folder_to_a_distilled_student(tmp_path):
     ]
     assert secret == []
     assert "5ecret" not in ran.stdout + written.stdout + written.stderr
+
+
+def test_three_commands_from_voc_to_a_distilled_student(tmp_path):
+    own_data.write_all(tmp_path / "mine")
+    splits = label_formats.renamed(own_data.contents(tmp_path / "mine/data"))
+    label_formats.voc(tmp_path / "voc", splits)
+    classes = f"--classes={','.join(own_data.CLASSES)}"
+    run = functools.partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
+    imported = run([BIN / "fgd", "data", "import", "voc", "--out=data", classes])
+    assert imported.returncode == 0, imported.stderr
+    files = {split: (f"data/{split}.json", "voc/JPEGImages") for split in ("train", "val")}
+    written = run(own_data.new_row(Path("mine"), "--samples-per-gpu=4", **files))
+    assert written.returncode == 0, written.stderr
+    options = ["--profile", ROOT / "cluster/profiles/local", "--snakefile", ROOT / "Snakefile"]
+    ran = run([BIN / "snakemake", *options, "--config", "suite=own/own.yaml"])
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    results = tmp_path / "results/own"
+    assert (results / "mine/fgd/student.pth").is_file()
+    assert (results / "pictures/mine_data.png").is_file()
+    assert "What the student learns from" in (results / "index.html").read_text()

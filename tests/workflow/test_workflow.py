@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 from project import BIN, ROOT, tiny_suite
 
@@ -147,6 +148,17 @@ def test_masks_are_asked_of_the_data_where_they_are_learned(new_project):
         "--dry-run", "--printshellcmds", "results/coco/data/train.json", suite="coco"
     )
     assert re.search(r"fgd data check .*--masks ", done.stdout)
+
+
+@pytest.mark.parametrize(("split", "option"), [("train", "--training"), ("val", "")])
+def test_small_images_are_asked_of_training_images_alone(new_project, split, option):
+    done = new_project.run(
+        "--dry-run", "--printshellcmds", f"results/coco/data/{split}.json", suite="coco"
+    )
+    said = re.search(r"fgd data check .*(\$\(.*?\)) --out", done.stdout)[1]
+    assert subprocess.run(
+        ["bash", "-c", f"echo {said}"], capture_output=True, text=True
+    ).stdout == (f"{option}\n")
 
 
 def test_coco_is_planned_with_every_stage_of_every_row(new_project):

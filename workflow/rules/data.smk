@@ -67,8 +67,11 @@ rule check_data:
         changed=lambda w: of(w, jobs.data_changed, w.split),
     message:
         "Check the {wildcards.split} set of suite {wildcards.suite}"
+    # What is asked of training images alone stands here: as a parameter it would be another one, and
+    # what is finished would run again.
     shell:
-        "fgd data check {params.options} --out {output:q}"
+        "fgd data check {params.options} $([ {wildcards.split} = val ] || echo --training)"
+        " --out {output:q}"
         " -- {params.annotations:q} {params.images:q} > {log:q} 2>&1"
 
 

@@ -77,12 +77,13 @@ rule pictures:
         out=subpath(output.detections, strip_suffix="_detections.png"),
     message:
         "Draw the pictures of {wildcards.row} ({wildcards.suite})"
+    # --data draws one more. It is no output: of finished rows it would be missing.
     shell:
         "fgd visualize {params.images} --annotations {params.annotations:q}"
         " --model Teacher {input.teacher_config:q} {input.teacher:q}"
         " --model Baseline {input.baseline_config:q} {input.baseline:q}"
         " --model FGD {input.fgd_config:q} {input.fgd:q}"
-        " --distillation {input.config:q} {input.trained:q}"
+        " --distillation {input.config:q} {input.trained:q} --data"
         " --out {params.out:q} > {log:q} 2>&1"
 
 

@@ -1,0 +1,269 @@
+"""YOLO: a text file an image, a line an object, in fractions of the image; classes by number.
+
+A line is a class and a box (centre x, centre y, width, height), or a class and the points of an
+outline. Which folders there are, and the names of the classes, stands in data.yaml, or the folders
+are images/ and labels/ and the names stand in classes.txt.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fgd.data.images import size_of
+from fgd.data.mend import whole
+from fgd.errors import FGDError
+from fgd.importing.reading import (
+    IMAGE_SUFFIXES,
+    Labelled,
+    LabelledImage,
+    Source,
+    Unreadable,
+    box_round,
+    numbers,
+    polygon,
+    read_text,
+    split_of,
+)
+
+_SPLITS = ("train", "val", "valid", "test")
+_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+_ROUNDING = 1e-3  # by how much a fraction may exceed 1 and still be one that was rounded
+_EXPECTED = "expected a class and a box (x, y, width, height), or a class and an outline's points"
+
+
+def is_yolo(folder: Path) -> bool:
+    """Whether a folder looks like YOLO's."""
+    if any(_names_of(file) is not None for file in _configs(folder)):
+        return True
+    if any((folder / name).is_file() for name in _LISTS):
+        return True
+    return (folder / "images").is_dir() and (folder / "labels").is_dir()
+
+
+def read(place: Path, images: Path | None = None, classes: Sequence[str] | None = None) -> Source:
+    """Read YOLO's folder, or its data.yaml.
+
+    Args:
+        images: folder of the images where no data.yaml names one.
+        classes: names of the classes, where no file has them.
+
+    Raises:
+        FGDError: no file names the classes, data.yaml is wrong as a whole, or no image has labels.
+    """
+    config = place if place.is_file() else _config(place)
+    source = Source()
+    if config is not None:
+        content = _content(config)
+        source.classes = _names(config, content)
+        listed = list(_listed(config, content))
+        place = config.parent
+    else:
+        source.classes = list(classes or _classes_of(place))
+        listed = []
+    if not listed:
+        folder = images or (place / "images" if (place / "images").is_dir() else place)
+        listed = [(path, split_of(_folder_below(path, folder)) or "train")
+                  for path in _images_in(folder)]  # fmt: skip
+    if not listed:
+        raise FGDError(f"{place}: has no images; YOLO's lie in images/, beside labels/")
+    splits: dict[Path, tuple[str, ...]] = {}
+    for path, split in listed:
+        if split not in splits.get(path, ()):
+            splits[path] = (*splits.get(path, ()), split)
+    labels = {path: _label_file(path) for path in splits}
+    if not any(file.is_file() for file in labels.values()):
+        path, file = next(iter(labels.items()))
+        raise FGDError(
+            f"{place}: none of {len(labels)} images has labels; those of {path} would be {file}"
+        )
+    for path, file in labels.items():
+        _read_image(path, file, splits[path], source)
+    _alone(set(labels.values()), source)
+    return source
+
+
+def _configs(folder: Path) -> list[Path]:
+    """YAML files, those named as usual first."""
+    files = sorted(file for file in folder.glob("*.y*ml") if file.suffix in (".yaml", ".yml"))
+    return sorted(files, key=lambda file: file.stem not in ("data", "dataset"))
+
+
+def _config(folder: Path) -> Path | None:
+    return next((file for file in _configs(folder) if _names_of(file) is not None), None)
+
+
+def _names_of(file: Path) -> Any:
+    try:
+        return _content(file).get("names")
+    except FGDError:
+        return None
+
+
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, RecursionError, Unreadable) as error:
+        raise FGDError(f"{file}: is no YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise FGDError(f"{file}: expected YOLO's keys: path, train, val, names")
+    return content
+
+
+def _names(file: Path, content: dict[str, Any]) -> list[str]:
+    """The names of the classes, given as a list or by number."""
+    names = content.get("names")
+    if isinstance(names, dict):
+        numbered = {whole(key): value for key, value in names.items()}
+        if set(numbered) != set(range(len(names))):
+            raise FGDError(f"{file}: names: has the numbers {list(names)}; expected 0, 1, 2 ...")
+        names = [numbered[position] for position in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise FGDError(f"{file}: names is {names!r:.80}; expected names of classes, as a list or "
+                       "by number")  # fmt: skip
+    if (count := whole(content.get("nc", len(names)))) != len(names):
+        raise FGDError(f"{file}: nc is {count}, and names has {len(names)}; make them agree")
+    if "kpt_shape" in content:
+        raise FGDError(f"{file}: has key points (kpt_shape); boxes and outlines can be imported")
+    return [str(name) for name in names]  # YAML takes names such as 1 or no for something else
+
+
+def _classes_of(folder: Path) -> list[str]:
+    """The names of the classes from a list, one a line."""
+    for place in (folder, folder / "labels", folder / "data"):
+        for name in _LISTS:
+            if (place / name).is_file():
+                return [
+                    line.strip() for line in read_text(place / name).splitlines() if line.strip()
+                ]
+    raise FGDError(
+        f"{folder}: no file names the classes; YOLO has them in data.yaml (names) or classes.txt, "
+        "or give --classes, in the order of their numbers"
+    )
+
+
+def _listed(config: Path, content: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Every image that data.yaml lists, with its split; none where it lists no folders."""
+    if not any(content.get(key) for key in _SPLITS):
+        return  # names alone, beside images/ and labels/
+    if not content.get("train"):
+        raise FGDError(f"{config}: train is missing; expected a folder of images, or a list")
+    for key in _SPLITS:
+        places = content.get(key)
+        for place in places if isinstance(places, list) else [places] if places else []:
+            for path in _images_of(config, content.get("path"), place, key):
+                yield path, split_of(key) or key
+
+
+def _images_of(config: Path, root: Any, place: Any, key: str) -> list[Path]:
+    """The images of a folder, or those that a text file names."""
+    if not isinstance(place, str) or not isinstance(root, str | None):
+        raise FGDError(f"{config}: {key} is {place!r:.80}; expected a folder or a text file")
+    tried = list(_candidates(config.parent, root, place))
+    found = next((path for path in tried if path.exists()), None)
+    if found is None:
+        if key == "test":  # which tools name whether or not they write it
+            return []
+        raise FGDError(
+            f"{config}: {key}: {place}: there is no {' and no '.join(map(str, tried))}; correct "
+            "path and the folders in this file"
+        )
+    if found.is_dir():
+        return _images_in(found)
+    lines = [line.strip() for line in read_text(found).splitlines() if line.strip()]
+    paths = [next((p for p in _candidates(found.parent, root, line) if p.is_file()), None)
+             for line in lines]  # fmt: skip
+    if None in paths:
+        missing = lines[paths.index(None)]
+        raise FGDError(
+            f"{found}: names {missing}, which is not there ({paths.count(None)} are not)"
+        )
+    return [path for path in paths if path]
+
+
+def _candidates(folder: Path, root: Any, place: str) -> Iterator[Path]:
+    """Where a path of data.yaml may lead: absolute or from its root, or from the file itself.
+
+    Roboflow writes `../train/images` for what lies beside the file.
+    """
+    ways = [folder / place]
+    if root:
+        ways.insert(0, folder / root / place)
+    if place.startswith("../"):
+        ways.append(folder / place.removeprefix("../"))
+    yield from (Path(os.path.normpath(way)) for way in ways)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _folder_below(path: Path, folder: Path) -> str:
+    """The first folder on the way to an image; Roboflow's train/images is named by it."""
+    return path.relative_to(folder).parts[0]
+
+
+def _label_file(image: Path) -> Path:
+    """The labels of an image: in labels/ where it lies in images/, or beside it."""
+    parts = list(image.parts)
+    if "images" in parts[:-1]:
+        last = len(parts) - 2 - parts[-2::-1].index("images")
+        parts[last] = "labels"
+    apart, beside = Path(*parts).with_suffix(".txt"), image.with_suffix(".txt")
+    return beside if beside.is_file() and not apart.is_file() else apart
+
+
+def _read_image(path: Path, file: Path, splits: tuple[str, ...], source: Source) -> None:
+    size = size_of(path)
+    if size is None:
+        source.fault(path, "is no image that can be read")
+        return
+    image = LabelledImage(path, file, size=size, splits=splits)
+    source.images.append(image)
+    if not file.is_file():
+        source.note("image without labels, taken for one without objects", path)
+        return
+    try:
+        lines = read_text(file).splitlines()
+    except Unreadable as error:
+        source.fault(file, str(error))
+        return
+    for position, line in enumerate(lines, start=1):
+        if words := line.split():
+            try:
+                image.objects.append(_object(words, f"line {position}", size, source.classes))
+            except Unreadable as error:
+                source.fault(file, f"line {position} {error}")
+
+
+def _object(
+    words: list[str], origin: str, size: tuple[int, int], classes: Sequence[str]
+) -> Labelled:
+    label = whole(words[0])
+    if label is None:
+        raise Unreadable(f"starts with {words[0]!r}; expected the number of a class")
+    if not 0 <= label < len(classes):
+        raise Unreadable(f"is of class {label}; there are {len(classes)}: {', '.join(classes)}")
+    values = numbers(words[1:], f"({classes[label]}) a coordinate")
+    if max(values, default=0) > 1 + _ROUNDING or min(values, default=0) < -_ROUNDING:
+        outside = next(v for v in values if not -_ROUNDING <= v <= 1 + _ROUNDING)
+        raise Unreadable(f"has {outside:g}; expected fractions of the image, from 0 to 1")
+    scaled = [value * size[position % 2] for position, value in enumerate(values)]
+    if len(values) == 4:
+        x, y, width, height = scaled
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        return Labelled(classes[label], box, origin)
+    if len(values) < 6 or len(values) % 2:
+        score = ", as detections with a score have" if len(values) == 5 else ""
+        raise Unreadable(f"has {len(values)} numbers behind the class{score}; {_EXPECTED}")
+    return Labelled(classes[label], box_round(scaled), origin, polygons=[polygon(scaled)])
+
+
+def _alone(used: set[Path], source: Source) -> None:
+    """Labels that belong to no image, in the folders that hold labels alone."""
+    for folder in sorted({file.parent for file in used if "labels" in file.parts[:-1]}):
+        for file in sorted(folder.glob("*.txt")):
+            if file not in used and file.name not in _LISTS:
+                source.fault(file, f"has no image: neither {file.stem}.jpg nor another ending")
