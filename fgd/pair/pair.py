@@ -1,7 +1,7 @@
 """The one class that answers whether a student and a teacher go together."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -19,12 +19,16 @@ class Level:
     """A level of a detector's pyramid.
 
     Attributes:
-        stride: pixels of the image between two positions of its feature map; None if nobody ran it.
+        stride: pixels of the image between two positions of its feature map.
         channels: of its feature map; None if the config does not say.
+        size: height and width of its feature map, of the image that it was measured on.
+        copied: whether it holds nothing that the level before does not have.
     """
 
-    stride: float | None = None
+    stride: float
     channels: int | None = None
+    size: tuple[int, ...] | None = field(default=None, compare=False)
+    copied: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -128,43 +132,82 @@ class Pair:
                 "with it"
             )
 
-    def with_levels(self, student: Mapping[int, Level], teacher: Mapping[int, Level]) -> "Pair":
-        """The same pair with the levels that were measured of each."""
-        return replace(
-            self,
-            student=replace(self.student, measured=student),
-            teacher=replace(self.teacher, measured=teacher),
+    def common_levels(self) -> list[int]:
+        """The student's levels that the teacher is known to have, too; no level twice."""
+        ours = self.student.levels or {}
+        return [
+            level
+            for level in sorted(ours)
+            if not ours[level].copied and self._teachers_level(level) is not None
+        ]
+
+    def _teachers_level(self, level: int) -> int | None:
+        """The teacher's level that goes with one of the student's: the same, or of its stride."""
+        ours, theirs = (member.levels or {} for member in self._members)
+        stride = ours[level].stride
+        fitting = [number for number in sorted(theirs) if theirs[number].stride == stride]
+        return level if level in fitting else next(iter(fitting), None)
+
+    def match_levels(self, levels: Iterable[int]) -> dict[int, int]:
+        """The teacher's level that each of the student's learns from.
+
+        It is the one of the same number if its stride is the same. Otherwise it is the one of the
+        same stride: a two-stage detector's levels begin at stride 4, a one-stage one's at 8.
+
+        Args:
+            levels: of the student.
+
+        Raises:
+            FGDError: the student has no such level, or the teacher none that goes with it.
+        """
+        students, teachers = self.student.levels, self.teacher.levels
+        found = {}
+        for level in levels:
+            if students is not None and level not in students:
+                raise self._refused(
+                    f"distill.levels has {level}, but {self.student} has the FPN levels "
+                    f"{min(students)} to {max(students)}"
+                )
+            if students is None or teachers is None:
+                found[level] = level  # the distiller measures both before it trains
+                continue
+            match = self._teachers_level(level)
+            if match is None:
+                raise self._refused(self._no_match(level, students[level], teachers))
+            found[level] = match
+        return found
+
+    def _no_match(self, level: int, ours: Level, teachers: Mapping[int, Level]) -> str:
+        strides = ", ".join(f"{each.stride:g}" for each in teachers.values())
+        return (
+            f"FPN level {level} has stride {ours.stride:g} in {self.student}, and {self.teacher} "
+            f"has {strides}: there is no level with features of the same size. Leave the level out "
+            "of distill.levels, or choose a teacher that has it"
         )
 
-    def common_levels(self) -> list[int]:
-        """The levels that both are known to have, however large their feature maps are."""
-        ours, theirs = (member.levels or {} for member in self._members)
-        return sorted(ours.keys() & theirs.keys())
-
     def check_levels(self, levels: Iterable[int]) -> None:
-        """Whether both have these levels, and feature maps of the same size there."""
-        levels = list(levels)
-        for member in self._members:
-            known = member.levels
-            if known is None:
-                continue
-            absent = [level for level in levels if level not in known]
-            if absent:
+        """Whether the teacher has a level for each of these; as `match_levels`."""
+        self.match_levels(levels)
+
+    def check_sizes(self, matched: Mapping[int, int], image: tuple[int, int]) -> None:
+        """Whether both have feature maps of one size on an image that strides do not divide.
+
+        NAS-FPN drops what is left over, an FPN does not.
+
+        Args:
+            matched: the teacher's level by the student's.
+            image: height and width of the one that both were measured on.
+        """
+        ours, theirs = self.student.measured, self.teacher.measured
+        assert ours is not None and theirs is not None
+        for level, other in matched.items():
+            sizes = [_shape(each.size or ()) for each in (ours[level], theirs[other])]
+            if sizes[0] != sizes[1]:
                 raise self._refused(
-                    f"distill.levels has {absent[0]}, but {member} has the FPN levels "
-                    f"{min(known)} to {max(known)}"
-                )
-        students, teachers = self.student.levels, self.teacher.levels
-        if students is None or teachers is None:
-            return  # the distiller measures both before it trains
-        for level in levels:
-            ours, theirs = students[level].stride, teachers[level].stride
-            if ours is not None and theirs is not None and ours != theirs:
-                raise self._refused(
-                    f"FPN level {level} has stride {ours:g} in {self.student} and {theirs:g} in "
-                    f"{self.teacher}: their features differ in height and width. Choose detectors "
-                    "whose necks start alike (one-stage ones at stride 8, two-stage ones at 4), or "
-                    "leave the level out of distill.levels"
+                    f"of an image of {_shape(image)} pixels level {level} of {self.student} has "
+                    f"features of {sizes[0]}, level {other} of {self.teacher} of {sizes[1]}. Pad "
+                    "images in the student's pipeline to a multiple of the coarsest stride (Pad, "
+                    "size_divisor), or leave the level out of distill.levels"
                 )
 
     def check_features(self, shapes: Mapping[int, tuple[Shape, Shape]], size: int) -> None:

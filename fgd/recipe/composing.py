@@ -19,6 +19,7 @@ from fgd.recipe.detectors import (
     load_teacher,
     own_detectors,
 )
+from fgd.recipe.distilling import distill_of
 from fgd.recipe.hooks import moving_average
 from fgd.recipe.rows import Row, load_row
 from fgd.recipe.schedules import (
@@ -72,7 +73,7 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
             student=detector.model,
             teacher=teacher.model,
             teacher_checkpoint=suite.layout.teacher(row.teacher).checkpoint,
-            distill=row.distill,
+            distill=distill_of(row, student.model, teacher.model),
         )
     return Composed(training, detector)
 

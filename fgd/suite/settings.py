@@ -375,10 +375,13 @@ class Distill(Section):
     """Where and how strongly FGD acts."""
 
     levels: Annotated[list[Natural], Field(min_length=1), *_ONCE]
-    """FPN outputs whose features are distilled, counted from 0, the finest one."""
-    taps: Annotated[str, Field(pattern=r"\{level\}")] = "neck.fpn_convs.{level}.conv"
-    """Name of the modules whose outputs are a level's features, `{level}` in place of its number,
-    in student and teacher."""
+    """The neck's outputs in the student whose features are distilled, counted from 0. Each learns
+    from the teacher's of the same number, or where strides differ from the one of its stride."""
+    taps: str = "neck"
+    """Where features are taken in student and teacher: the neck's output, which the head gets (the
+    backbone's in a detector without a neck); or the name of modules whose outputs are a level each,
+    `{level}` in place of its number. The published rows have neck.fpn_convs.{level}.conv, which is
+    the neck's output of an FPN without norms."""
     inherit: bool
     """Whether the student's neck and head start from the teacher's."""
     inherit_except: list[str] = []
