@@ -19,9 +19,9 @@ def zoo() -> None:
 def zoo_search(words: tuple[str, ...], as_json: bool) -> None:
     """List the models whose name holds all WORDS, the best box AP first.
 
-    The AP is the published one on COCO val2017.
+    The AP is the published one on COCO val2017; models of other data come after, with theirs.
     """
-    from fgd.zoo import models
+    from fgd.zoo.index import COCO, models
 
     found = models(" ".join(words))
     if as_json:
@@ -29,8 +29,12 @@ def zoo_search(words: tuple[str, ...], as_json: bool) -> None:
         return
     if not found:
         raise click.UsageError(f"no model has {' and '.join(words)} in its name")
-    click.echo(f"{'name':<{_WIDTH}}{'box AP':>9}{'mask AP':>9}")
+    dataset = None
     for model in found:
+        if model.dataset != dataset:
+            title = "name" if model.dataset == COCO else f"\non {model.dataset or 'other data'}"
+            click.echo(f"{title:<{_WIDTH}}{'box AP':>9}{'mask AP':>9}")
+            dataset = model.dataset
         name = model.name if len(model.name) < _WIDTH else f"{model.name[: _WIDTH - 2]}~"
         click.echo(f"{name:<{_WIDTH}}{_points(model.box_ap):>9}{_points(model.mask_ap):>9}")
 
@@ -79,6 +83,7 @@ def _entry(model: Any) -> dict[str, Any]:
         "name": model.name,
         "box_ap": model.box_ap,
         "mask_ap": model.mask_ap,
+        "dataset": model.dataset,
         "config": None if model.config is None else str(model.config),
         "address": model.address,
         "sha256": model.hash8,

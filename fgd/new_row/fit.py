@@ -15,8 +15,9 @@ from fgd.new_row.request import RowRequest
 from fgd.pair import Level, Pair, an_image
 from fgd.pair.taps import built
 from fgd.recipe import own
-from fgd.recipe.building import build
+from fgd.recipe.building import build, check_pipeline
 from fgd.recipe.own import OwnDetector
+from fgd.recipe.schedules import counts_iterations, detectors_schedule
 from fgd.recipe.supported import check_supported, repeats, without_teacher
 from fgd.weights import load_strictly
 
@@ -64,6 +65,13 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     notes = []
     if (times := repeats(config.data.train)) > 1:
         notes.append(f"epochs    the student's config repeats its data {times} times; each counts")
+    if counts_iterations(config):
+        epochs = detectors_schedule(names[0], config)["runner"]["max_epochs"]
+        notes.append(
+            f"epochs    the student's config counts {config.runner.max_iters} iterations; on COCO "
+            f"they are {epochs}"
+        )
+    check_pipeline(names[0], config)
     if request.checkpoint is not None:
         notes += _load(request, teacher, classes)
     image = an_image(config.data.train)

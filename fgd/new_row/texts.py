@@ -45,7 +45,7 @@ optimizer = {_call({"lr": lr})}
 base_batch = {base}
 optimizer_config = {_call(clip)}
 lr_config = {_call(lr_config)}
-runner = {_call({"type": config.runner.type, "max_epochs": epochs})}
+runner = {_call({"type": "EpochBasedRunner", "max_epochs": epochs})}
 {scratch}"""
 
 

@@ -104,9 +104,11 @@ def _parts(path: str, ours: Any, theirs: Any, exceptions: list[str]) -> Iterator
             yield from _parts(f"{path}.{key}", ours[key], theirs[key], exceptions)
 
 
-def _has_sigmoid(loss: dict | None) -> bool | None:
-    """Whether a class's score is its own, not a share of all; None for a loss that is not there."""
-    return None if loss is None else loss.get("use_sigmoid", loss["type"] not in _SOFTMAX)
+def _has_sigmoid(loss: Any) -> bool | None:
+    """Whether a class's score is its own, not a share of all; None for what is no loss."""
+    if not isinstance(loss, dict):  # none there, or a number that weights one
+        return None
+    return loss.get("use_sigmoid", loss["type"] not in _SOFTMAX)
 
 
 def _values(path: str, ours: Any, theirs: Any) -> Iterator[str]:

@@ -33,6 +33,7 @@ from fgd.training import curves, ranks
 from fgd.training.background import Background
 from fgd.training.dataset import training_set
 from fgd.training.ema import MovingAverage
+from fgd.training.epochs import epoch_hooks
 from fgd.training.log import Log
 from fgd.training.loop import Loop
 from fgd.training.runner import Runner
@@ -144,6 +145,7 @@ def _run(
     runner = Runner(model, optimizer, loader, cfg.runner.max_epochs, meta.iter, work_dir)
     runner.register_lr_hook(dict(cfg.lr_config))
     for hook in (
+        *epoch_hooks(detector),
         *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)),
         *curves.hooks(cfg.log.get("curves", []), work_dir, identity, _name(cfg)),
     ):

@@ -77,11 +77,35 @@ def _measured(key: str, name: str) -> list[float]:
 
 def fit(name: str) -> tuple[str, str]:
     """What `fgd new-row` says of a model as the teacher of itself."""
+    from fgd.recipe import known_config
+
+    config = known_config(name)
+    config.model.backbone.pop("init_cfg", None)
+    decides = {key: value for key, value in config.items() if key not in ("optimizer", "work_dir")}
+    answer = _fits(json.dumps(decides, default=str, sort_keys=True), name)
+    if isinstance(answer, FGDError):
+        raise answer
+    return answer
+
+
+_answers: dict[str, tuple[str, str] | FGDError] = {}
+
+
+def _fits(key: str, name: str) -> tuple[str, str] | FGDError:
+    """The answer of a model, and of those that are only trained from other weights."""
     from fgd.new_row.fit import fit as fit_of
     from fgd.new_row.request import RowRequest
 
-    fitting = fit_of(RowRequest(name="row", folder=Path("row"), student=name, teacher=name), ())
-    return "inherits" if fitting.inherit else "fits", ""
+    if key not in _answers:
+        request = RowRequest(name="row", folder=Path("row"), student=name, teacher=name)
+        try:
+            found = fit_of(request, ())
+        except FGDError as error:
+            _answers[key] = FGDError(str(error).replace(name, "NAME"))
+        else:
+            levels = next(note for note in found.notes if note.startswith("levels"))
+            _answers[key] = "inherits" if found.inherit else "fits", levels.partition(";")[0]
+    return _answers[key]
 
 
 PARTS: dict[str, Callable[[str], tuple[str, str]]] = {"show": show, "strides": strides, "fit": fit}
@@ -96,7 +120,7 @@ def main(parts: tuple[str, ...], words: str) -> None:
     from fgd.zoo import models
 
     compat.quiet()
-    names = [model.name for model in models(words)]
+    names = sorted(model.name for model in models(words))  # those that are alike beside each other
     faults = 0
     for part in parts or PARTS:
         answers = sweep(part, names)
@@ -134,7 +158,7 @@ def _ask(question: Callable[[str], tuple[str, str]], name: str) -> tuple[str, st
     try:
         return question(name)
     except FGDError as error:
-        return "refused", str(error)
+        return "refused", str(error).replace(name, "NAME")
     except Exception as error:
         if "implementation for device cpu not found" in str(error):
             return "needs a GPU", ""

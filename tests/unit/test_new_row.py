@@ -211,14 +211,27 @@ def test_repeated_data_are_epochs_of_the_row(run, brought):
     assert row.lr_config["step"] == [27, 33]
 
 
-def test_a_student_trained_by_iterations_is_refused(run, brought):
+def test_the_epochs_of_a_student_that_counts_iterations_are_computed(run, brought):
     path = brought / "iterations.py"
     config = Config.fromfile(str(brought / "student.py"))
     config.runner = dict(type="IterBasedRunner", max_iters=90_000)
+    config.lr_config = dict(policy="step", step=[60_000, 80_000], by_epoch=False)
+    config.dump(str(path))
+    status, said = run(f"--student={path}", without=("--student", "--epochs"))
+    assert status == 0, said
+    assert "counts 90000 iterations; on COCO they are 12" in said
+    row = recipe.load_row("mine", load_suite("own/own.yaml"))
+    assert (row.runner["max_epochs"], row.lr_config["step"]) == (12, [8, 11])
+
+
+def test_steps_of_a_pipeline_that_are_not_there_are_told(run, brought):
+    path = brought / "step.py"
+    config = Config.fromfile(str(brought / "student.py"))
+    config.data.train.pipeline.insert(2, dict(type="NoSuchStep"))
     config.dump(str(path))
     status, said = run(f"--student={path}")
     assert status == 2
-    assert "iterations: its runner is IterBasedRunner" in said
+    assert "step: a step of its data.train.pipeline cannot be built (KeyError: " in said
 
 
 def test_a_pyramid_of_another_kind_is_distilled_at_its_output(run):
