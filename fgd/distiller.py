@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
 from fgd.loss import FGDLoss, PyramidLoss
-from fgd.pair import Member, Pair
+from fgd.pair import Member, Normalisation, Pair
+from fgd.pair.renormalise import Renormalise
 from fgd.pair.taps import FPN_TAPS, IMAGE, Recorder, measured, shapes
 from fgd.weights import inherit, load_strictly
 
@@ -41,8 +42,9 @@ class FGDDistiller(BaseDetector):
         distill: `levels` (indices of neck outputs), `inherit` (the student's neck and head start
             from the teacher's), optionally `inherit_except` (patterns of tensors that do not) and
             `taps` (where features are taken, as `fgd.pair.taps.Recorder` has it; by default at an
-            FPN's convolutions, as in the published code), and FGDLoss's `temperature`, `alpha`,
-            `beta`, `gamma`, `lambda_`.
+            FPN's convolutions, as in the published code), `renormalise` (by "student" and
+            "teacher", how they see pixels, where that differs), and FGDLoss's `temperature`,
+            `alpha`, `beta`, `gamma`, `lambda_`.
         train_cfg, test_cfg: mmdet's builder passes them; student and teacher bring their own.
     """
 
@@ -62,6 +64,7 @@ class FGDDistiller(BaseDetector):
         self.inherit: bool = settings.pop("inherit")
         self.inherit_except: list[str] = list(settings.pop("inherit_except", ()))
         taps: str = settings.pop("taps", FPN_TAPS)
+        pixels = settings.pop("renormalise", None)
 
         self.student = build_detector(student)
         frozen = build_detector(teacher)
@@ -82,6 +85,12 @@ class FGDDistiller(BaseDetector):
         self.teachers_level = self.pair.match_levels(self.levels)
         if self.inherit:
             self.pair.check_inheritance(self.inherit_except)
+        self._renormalise = None
+        if pixels is not None:
+            views = (
+                pixels[role] and Normalisation(**pixels[role]) for role in ("student", "teacher")
+            )
+            self._renormalise = Renormalise(*views)
         self.distill_losses = PyramidLoss(
             {
                 loss_name(level): FGDLoss(
@@ -118,7 +127,7 @@ class FGDDistiller(BaseDetector):
                 student's detector takes.
         """
         with torch.no_grad():
-            self.teacher.extract_feat(self._resized(img))
+            self.teacher.extract_feat(self._teachers_images(img, img_metas))
         # YOLOX scales its boxes in place; `img_shape` is that of the boxes as they came.
         gt_bboxes = [boxes.clone() for boxes in targets["gt_bboxes"]]
         losses = self.student.forward_train(img, img_metas, **targets)
@@ -131,6 +140,13 @@ class FGDDistiller(BaseDetector):
         """Student's and teacher's features of the pass that has just been, by level."""
         ours, theirs = self._student_features.take(), self._teacher_features.take()
         return {level: (ours[level], theirs[self.teachers_level[level]]) for level in self.levels}
+
+    def _teachers_images(self, img: Tensor, img_metas: list[dict]) -> Tensor:
+        """The images as the teacher gets them."""
+        resized = self._resized(img)
+        if self._renormalise is None:
+            return resized
+        return self._renormalise(resized, [meta["img_shape"][:2] for meta in img_metas])
 
     def _resized(self, img: Tensor) -> Tensor:
         """The images as the student's backbone gets them: YOLOX changes their size."""
@@ -146,7 +162,7 @@ class FGDDistiller(BaseDetector):
         mode = self.training
         self.eval()
         self.student.extract_feat(img)
-        self.teacher.extract_feat(img)
+        self.teacher.extract_feat(img if self._renormalise is None else self._renormalise(img, []))
         self.train(mode)
         return self._taken()
 

@@ -31,6 +31,7 @@ class RowRequest:
         all_categories: whether categories that evidently are no classes are classes.
         levels: to distil, of the student.
         taps: where features are taken, as `distill.taps` has it.
+        renormalise: whether the teacher gets the student's images normalised as its own.
         inherit: whether the student starts with the teacher's neck and head.
         epochs: of the student's training.
         lr: learning rate, for as many images a step as the student's config says, or 16.
@@ -52,6 +53,7 @@ class RowRequest:
     all_categories: bool = False
     levels: tuple[int, ...] | None = None
     taps: str = NECK
+    renormalise: bool = False
     inherit: bool | None = None
     epochs: int | None = None
     lr: float | None = None

@@ -33,7 +33,8 @@ def row_text(request: RowRequest, fit: Fit) -> str:
     scratch = "from_scratch = True\n" if request.from_scratch else ""
     others = {"inherit_except": fit.inherit_except} if fit.inherit_except else {}
     taps = {} if request.taps == NECK else {"taps": request.taps}
-    distill = {"levels": fit.levels} | taps | {"inherit": fit.inherit} | others | weights
+    pixels = {"renormalise": True} if request.renormalise else {}
+    distill = {"levels": fit.levels} | taps | pixels | {"inherit": fit.inherit} | others | weights
     return f"""\
 # The row {request.name}, written by `fgd new-row`. docs/reference.md has all keys.
 student = {_detector(request.student)!r}

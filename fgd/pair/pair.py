@@ -9,7 +9,7 @@ from fgd.errors import FGDError, listing
 from fgd.heads import number_of_classes
 from fgd.pair.meaning import differences
 from fgd.pair.normalisation import Normalisation, alike
-from fgd.pair.strides import level_channels, level_strides
+from fgd.pair.strides import copied_levels, level_channels, level_strides
 
 Shape = tuple[int, ...]
 
@@ -62,8 +62,9 @@ class Member:
         strides = level_strides(self.model)
         if strides is None:
             return None
-        channels = level_channels(self.model, len(strides))
-        return dict(enumerate(map(Level, strides, channels)))
+        channels, copied = level_channels(self.model, len(strides)), copied_levels(self.model)
+        levels = enumerate(zip(strides, channels, strict=True))
+        return {number: Level(*both, copied=number in copied) for number, both in levels}
 
     @property
     def inheritable(self) -> dict[str, Shape]:
@@ -127,18 +128,22 @@ class Pair:
             raise self._refused(
                 f"{self.student} gets its images as {_or_raw(ours)}, {self.teacher} as "
                 f"{_or_raw(theirs)}. In distillation the teacher sees the student's images, which "
-                "would be noise to it: choose detectors whose pipelines have the same Normalize, "
-                "or give the student the teacher's together with a backbone that was pretrained "
-                "with it"
+                "would be noise to it: let them be normalised anew for it (distill.renormalise = "
+                "True, `fgd new-row --renormalise`), or choose detectors whose pipelines have the "
+                "same Normalize"
             )
 
     def common_levels(self) -> list[int]:
-        """The student's levels that the teacher is known to have, too; no level twice."""
-        ours = self.student.levels or {}
+        """The student's levels that the teacher is known to have, too.
+
+        Not those that an FPN only pools: they hold nothing that the level before does not.
+        """
+        ours, theirs = (member.levels or {} for member in self._members)
+        matched = {level: self._teachers_level(level) for level in sorted(ours)}
         return [
             level
-            for level in sorted(ours)
-            if not ours[level].copied and self._teachers_level(level) is not None
+            for level, other in matched.items()
+            if other is not None and not ours[level].copied and not theirs[other].copied
         ]
 
     def _teachers_level(self, level: int) -> int | None:

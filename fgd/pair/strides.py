@@ -71,10 +71,19 @@ def convolved_levels(model: dict) -> set[int]:
         return set(range(neck.get("num_outs", 5)))
     if neck.get("type") != "FPN":
         return set()
+    return set(range(neck["num_outs"])) - copied_levels(model)
+
+
+def copied_levels(model: dict) -> set[int]:
+    """The levels of an FPN that are every other pixel of the one before, as far as is known."""
+    necks = _necks(model)
+    neck = necks[-1] if necks else {}
+    if neck.get("type") not in ("FPN", "PAFPN", "RFP") or neck.get("add_extra_convs"):
+        return set()
     inputs = len(neck["in_channels"])
     first, last = neck.get("start_level", 0), neck.get("end_level", -1)
     levels = len(range(inputs)[first : last % inputs + 1])
-    return set(range(neck["num_outs"] if neck.get("add_extra_convs") else levels))
+    return set(range(levels, neck["num_outs"]))
 
 
 def _necks(model: dict) -> list[dict]:

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from mmcv import Config, ConfigDict
 from mmdet.datasets.pipelines import Compose
 from mmdet.models import build_detector
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from fgd.errors import FGDError
 from fgd.recipe.supported import without_teacher
@@ -33,6 +35,26 @@ def build(name: str, model: dict) -> nn.Module:
             f"{name}: mmdet cannot build what the config describes ({type(error).__name__}: "
             f"{error}). Correct the config, or choose another detector"
         ) from error
+
+
+def count_parameters(name: str, model: dict) -> int:
+    """Of a whole detector; no memory is taken for them.
+
+    Raises:
+        FGDError: as `build`.
+    """
+    with torch.device("meta"), _RealLinspace():
+        return sum(parameter.numel() for parameter in build(name, model).parameters())
+
+
+class _RealLinspace(TorchFunctionMode):
+    """Transformers of mmdet read the rates of their dropped paths off a linspace."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        device = {"device": "cpu"} if func is torch.linspace else {}
+        return func(*args, **device | (kwargs or {}))
 
 
 def check_pipeline(name: str, config: Config) -> None:

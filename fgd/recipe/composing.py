@@ -9,7 +9,7 @@ from mmcv import Config
 from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
-from fgd.recipe.checks import check_fit, check_stated_rates
+from fgd.recipe.checks import check_fit, check_stated_rates, pair_of
 from fgd.recipe.config_text import config_text
 from fgd.recipe.data import data_of
 from fgd.recipe.detectors import (
@@ -73,7 +73,7 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
             student=detector.model,
             teacher=teacher.model,
             teacher_checkpoint=suite.layout.teacher(row.teacher).checkpoint,
-            distill=distill_of(row, student.model, teacher.model),
+            distill=distill_of(row, pair_of(suite, row, student, teacher)),
         )
     return Composed(training, detector)
 

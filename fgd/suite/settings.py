@@ -389,6 +389,9 @@ class Distill(Section):
     they keep their own initialisation. Any other difference of neck and head is an error. For a
     student whose backbone has other channels than the teacher's,
     neck.lateral_convs.*.conv.weight."""
+    renormalise: bool = False
+    """Whether the teacher gets the student's images as its own pipeline would normalise them. By
+    default detectors of other Normalize are refused."""
     temperature: Positive
     """Softens the attention maps; T of the paper's equations 7 and 8."""
     alpha: NonNegative
