@@ -59,20 +59,20 @@ def zoo_match(student: str, limit: int, as_json: bool) -> None:
         content = {"student": student, "teachers": found, "others": dict(matches.others)}
         click.echo(json.dumps(content, indent=2))
         return
-    click.echo(f"{'teacher':<48}{'box AP':>7}{'mask':>6}{'params':>8} {'strides':<7}{'head':>4}")
+    click.echo(f"{'teacher':<46}{'box AP':>7}{'mask':>6}{'params':>8}  {'strides':<7}{'head':>4}")
     for each in shown:
         facts, name = each.facts, each.facts.name
         size = sizes[name]
         click.echo(
-            f"{name if len(name) < 48 else f'{name[:46]}~':<48}{_points(facts.box_ap):>7}"
-            f"{_points(facts.mask_ap):>6}{'-' if size is None else f'{size / 1e6:.1f}M':>8} "
+            f"{name if len(name) < 46 else f'{name[:44]}~':<46}{_points(facts.box_ap):>7}"
+            f"{_points(facts.mask_ap):>6}{'-' if size is None else f'{size / 1e6:.1f}M':>8}  "
             f"{f'{min(each.strides):g}-{max(each.strides):g}':<7}{'no' if each.own else 'yes':>4}"
         )
     if len(shown) < len(matches.teachers):
         click.echo(f"and {len(matches.teachers) - len(shown)} more (--limit)")
     click.echo(
-        "\nhead: whether the student can start with the teacher's neck and head; `fgd zoo show\n"
-        f"TEACHER --student {student}` says why not.\n\nOthers do not fit:"
+        "\nhead: whether the student can start with the teacher's neck and head. Why not, says\n"
+        f"`fgd zoo show TEACHER --student {student}`.\n\nOthers do not fit:"
     )
     for reason, number in matches.others.most_common():
         click.echo(f"{number:>5} {reason}")

@@ -152,9 +152,7 @@ def with_defaults(node: Any) -> Any:
     said = {key: with_defaults(value) for key, value in node.items()}
     for key, default in _COMPARED.items():
         if default is _OF_CLASS and "type" in node and key not in said:
-            found = _default(node, key)
-            if found is not None:
-                said[key] = found
+            said[key] = _default(node, key)
         if key in said:
             said[key] = _with_arguments(said[key])
     return said
@@ -164,8 +162,7 @@ def _with_arguments(value: Any) -> Any:
     """A value that is compared as a whole, with all that its class has by default."""
     if not isinstance(value, dict) or "type" not in value:
         return value
-    defaults = _defaults(value["type"])
-    return {name: default for name, default in defaults.items() if default is not None} | value
+    return _defaults(value["type"]) | value
 
 
 def _default(part: dict, key: str) -> Any:

@@ -114,13 +114,17 @@ PARTS: dict[str, Callable[[str], tuple[str, str]]] = {"show": show, "strides": s
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 @click.option("--words", default="", help="Ask the models alone whose name holds all of them.")
-def main(parts: tuple[str, ...], words: str) -> None:
+@click.option("--families", is_flag=True, help="Ask one model of each folder of configs alone.")
+def main(parts: tuple[str, ...], words: str, families: bool) -> None:
     """Ask every model each of PARTS, all of them by default, and print the totals."""
     from fgd import compat
     from fgd.zoo import models
 
     compat.quiet()
-    names = sorted(model.name for model in models(words))  # those that are alike beside each other
+    found = sorted(models(words), key=lambda model: model.name)  # alike ones beside each other
+    if families:
+        found = list({m.config.parent.name: m for m in reversed(found) if m.config}.values())[::-1]
+    names = [model.name for model in found]
     faults = 0
     for part in parts or PARTS:
         answers = sweep(part, names)
