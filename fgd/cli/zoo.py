@@ -71,8 +71,8 @@ def zoo_match(student: str, limit: int, as_json: bool) -> None:
     if len(shown) < len(matches.teachers):
         click.echo(f"and {len(matches.teachers) - len(shown)} more (--limit)")
     click.echo(
-        "\nhead: whether the student can start with the teacher's neck and head. Why not, says\n"
-        f"`fgd zoo show TEACHER --student {student}`.\n\nOthers do not fit:"
+        "\nhead: whether the student can start with the teacher's neck and head; why not:\n"
+        f"    fgd zoo show TEACHER --student {student}\n\nOthers do not fit:"
     )
     for reason, number in matches.others.most_common():
         click.echo(f"{number:>5} {reason}")

@@ -35,6 +35,7 @@ def config_of(tiny_suite, tmp_path):
 
     def write(family):
         levels, side = CASES[family]
+        strength = 100 if family == "YOLOv3" else 1  # whose own losses are sums over the image
         row = "mask_rcnn_r50" if family == "SOLOv2" else "retinanet_r50"
         config = training_config(tiny_suite, row, "fgd")
         student, teacher = (_ten_classes(small(family)) for _ in range(2))
@@ -50,7 +51,7 @@ def config_of(tiny_suite, tmp_path):
             # Strong, so that what falls is not the detector's own loss alone.
             distill=dict(
                 levels=levels, taps="neck", inherit=False, temperature=0.5,
-                alpha=0.01, beta=0.005, gamma=0.01, lambda_=0,
+                alpha=0.01 * strength, beta=0.005 * strength, gamma=0.01 * strength, lambda_=0,
             ),
         )  # fmt: skip
         config.from_scratch = True
@@ -89,7 +90,7 @@ def test_a_family_is_distilled_resumed_and_taken_out(config_of, tmp_path, family
     levels = config.model.distill["levels"]
     fgd = [sum(line[f"loss_fgd_fpn_{level}"] for level in levels) for line in lines]
     assert len(fgd) == 10
-    assert sum(fgd[-3:]) < sum(fgd[:3])
+    assert sum(fgd[5:]) < sum(fgd[:5])  # of the same images
 
     whole = read_checkpoint(tmp_path / "out.pth")["state_dict"]
     (tmp_path / "out.pth").unlink()
