@@ -65,7 +65,7 @@ def small(family: str, depth: int = 50) -> ConfigDict:
         model["bbox_head"]["feat_channels"] = 16
     elif family == "RFP":  # of backbones that have one width, too, and go with no other
         model["neck"]["in_channels"] = [256, 512, 1024, 2048]
-        # Convolutions that standardise their weights need ImageNet's: from random ones they overflow.
+        # Those that standardise their weights overflow without ImageNet's statistics.
         backbone["conv_cfg"] = model["neck"]["rfp_backbone"]["conv_cfg"] = None
     else:
         backbone |= dict(base_channels=4, norm_cfg=dict(type="BN"))

@@ -215,18 +215,25 @@ class Pair:
                     "size_divisor), or leave the level out of distill.levels"
                 )
 
-    def check_features(self, shapes: Mapping[int, tuple[Shape, Shape]], size: int) -> None:
+    def check_features(
+        self,
+        shapes: Mapping[int, tuple[Shape, Shape]],
+        size: int,
+        matched: Mapping[int, int] | None = None,
+    ) -> None:
         """Whether the features that are distilled are those that the configs tell, if they do.
 
         Args:
             shapes: (channels, height, width) in the student and in the teacher, by level.
             size: of the square image that they are of, in pixels; a multiple of every stride.
+            matched: the teacher's level by the student's; the same by default.
         """
         for level, pair in shapes.items():
-            for member, shape in zip(self._members, pair, strict=True):
+            numbers = (level, (matched or {}).get(level, level))
+            for member, number, shape in zip(self._members, numbers, pair, strict=True):
                 if member.levels is None:
                     continue
-                known = member.levels[level]
+                known = member.levels[number]
                 side = None if known.stride is None else int(size / known.stride)
                 expected = (known.channels or shape[0], side or shape[1], side or shape[2])
                 if shape != expected:

@@ -5,6 +5,7 @@ a sweep that was cut short goes on; remove the file to ask anew.
 """
 
 import json
+import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -108,15 +109,50 @@ def _fits(key: str, name: str) -> tuple[str, str] | FGDError:
     return _answers[key]
 
 
-PARTS: dict[str, Callable[[str], tuple[str, str]]] = {"show": show, "strides": strides, "fit": fit}
+def prove(name: str) -> tuple[str, str]:
+    """What one training step at full size shows of a model as the teacher of itself."""
+    from fgd import proof
+    from fgd.checkout import root
+    from fgd.new_row.fit import fit as fit_of
+    from fgd.new_row.request import RowRequest
+    from fgd.new_row.texts import row_text
+    from fgd.recipe import known_config
+    from fgd.recipe.detectors import backbone_checkpoint
+    from fgd.suite import load_suite
+
+    scratch = backbone_checkpoint(known_config(name).model) is None
+    with tempfile.TemporaryDirectory() as folder:
+        request = RowRequest(
+            name="row", folder=Path(folder), student=name, teacher=name, from_scratch=scratch
+        )
+        fitting = fit_of(request, ())
+        request.row.write_text(row_text(request, fitting))
+        suite = Path(folder) / "zoo.yaml"
+        suite.write_text(
+            f"base: {root()}/configs/suites/coco.yaml\nname: zoo\nrows: [row.py]\n"
+            "validation: null\ncluster: null\n"
+        )
+        shown = proof.prove(load_suite(suite), "row", _IMAGE, (_IMAGE, _IMAGE))
+    strides = " ".join(str(level.stride) for level in shown.levels)
+    starts = "neck and head" if fitting.inherit else "nothing"
+    return "works", f"strides {strides}; inherits {starts}; {shown.with_gradient} gradients"
+
+
+PARTS: dict[str, Callable[[str], tuple[str, str]]] = {
+    "show": show,
+    "strides": strides,
+    "fit": fit,
+    "prove": prove,
+}
 
 
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 @click.option("--words", default="", help="Ask the models alone whose name holds all of them.")
+@click.option("--page", type=click.Path(path_type=Path), help="Write the answers as a table here.")
 @click.option("--families", is_flag=True, help="Ask one model of each folder of configs alone.")
-def main(parts: tuple[str, ...], words: str, families: bool) -> None:
-    """Ask every model each of PARTS, all of them by default, and print the totals."""
+def main(parts: tuple[str, ...], words: str, page: Path | None, families: bool) -> None:
+    """Ask every model each of PARTS, all but `prove` by default, and print the totals."""
     from fgd import compat
     from fgd.zoo import models
 
@@ -126,10 +162,12 @@ def main(parts: tuple[str, ...], words: str, families: bool) -> None:
         found = list({m.config.parent.name: m for m in reversed(found) if m.config}.values())[::-1]
     names = [model.name for model in found]
     faults = 0
-    for part in parts or PARTS:
+    for part in parts or ("show", "strides", "fit"):  # `prove` takes a minute a model
         answers = sweep(part, names)
         faults += sum(answer["outcome"] in (TRACEBACK, FAULT) for answer in answers)
         click.echo("\n".join(totals(part, answers)))
+        if page is not None:
+            page.write_text(_page(part, answers), encoding="utf-8")
     if faults:
         raise SystemExit(1)
 
@@ -180,6 +218,15 @@ def totals(part: str, answers: list[dict[str, str]]) -> Iterator[str]:
         for message, number in messages.most_common():
             if message:
                 yield f"  {outcome} {number}: {message}"
+
+
+def _page(part: str, answers: list[dict[str, str]]) -> str:
+    question = (PARTS[part].__doc__ or "").strip()
+    counted, *_ = totals(part, answers)
+    rows = [f"| {a['name']} | {a['outcome']} | {a['message']} |" for a in answers]
+    table = "\n".join(["| Model | Outcome | What was found |", "|---|---|---|", *rows])
+    title = f"# The zoo's detectors\n\nWritten by `make zoo-sweep`. {question}"
+    return f"{title}\n\n{counted}.\n\n{table}\n"
 
 
 if __name__ == "__main__":
