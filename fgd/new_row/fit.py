@@ -79,6 +79,7 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
         built("student", names[0], config.model, student, request.taps, image),
         built("teacher", names[1], theirs.model, teacher, request.taps, image),
     )
+    pair.check_classes(None, "")
     levels = list(pair.common_levels() if request.levels is None else request.levels)
     notes += _levels(pair, levels)
     pair.check_sizes(pair.match_levels(levels), image)
