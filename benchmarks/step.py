@@ -15,6 +15,7 @@ import fgd.loss.reductions
 from fgd import recipe
 from fgd.data.batches import Collate, to_device
 from fgd.data.pixels import finish_on_device
+from fgd.pair.taps import FPN_TAPS, Recorder
 from fgd.precision import PRECISIONS, Precision
 from fgd.suite import Suite
 from fgd.training.sampling import SampleKey, SeededDataset
@@ -220,16 +221,7 @@ def _step_options(
 
 def tapped(built: Any, teacher: Any) -> Any:
     """Let the distiller see this teacher's features."""
-    features = built._teacher_features
-
-    def recorder(level: int) -> Callable:
-        def record(module: Any, inputs: Any, output: Any) -> None:
-            features[level] = output
-
-        return record
-
-    for level in built.levels:
-        teacher.neck.fpn_convs[level].conv.register_forward_hook(recorder(level))
+    built._teacher_features = Recorder(teacher, FPN_TAPS, "teacher")
     return teacher
 
 

@@ -1,6 +1,8 @@
 """Where the configs and schemas lie: in a clone of the repository, or in the installed package."""
 
+import hashlib
 import shlex
+from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -15,6 +17,15 @@ def root() -> Path:
 def is_checkout() -> bool:
     """Whether this is a clone of the repository, and no installed package."""
     return not _SHIPPED.is_dir()
+
+
+@cache
+def source_hash() -> str:
+    """A hash of our own code."""
+    digest = hashlib.sha256()
+    for path in sorted((root() / "fgd").rglob("*.py")):
+        digest.update(str(path).encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def workflow_command(suite: str) -> str:

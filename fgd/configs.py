@@ -15,6 +15,9 @@ _NEWER = re.compile(r"\bmmengine\b|['\"]mm\w+::")
 
 _KEYS_OF_3 = {"default_scope", "train_dataloader", "test_dataloader", "optim_wrapper"}
 
+# How to install what the zoo's configs import, where that is not its name alone.
+_INSTALL = {"mmcls": "pip install 'mmcls<1' timm"}
+
 # What `fgd compose` writes into config.py beside the model and the data.
 _TRAINING = ("total_batch", "log", "checkpoint", "seed")
 
@@ -53,6 +56,11 @@ def _from_file(path: str | Path) -> Config:
     except Exception as error:
         if _NEWER.search(f"{error} {_text(path)}"):
             raise FGDError(_of_mmdet_3(path)) from error
+        if package := _missing_package(error):
+            raise FGDError(
+                f"{path}: needs the package {package}, which is not installed: its custom_imports "
+                f"name it. Install it beside mmdet ({_INSTALL.get(package, package)})"
+            ) from error
         # It is a program: anything can be raised.
         reason = str(error).removeprefix(f"There are syntax errors in config file {path}: ")
         raise FGDError(
@@ -63,6 +71,15 @@ def _from_file(path: str | Path) -> Config:
     if isinstance(model, dict) and ("data_preprocessor" in model or _KEYS_OF_3 & config.keys()):
         raise FGDError(_of_mmdet_3(path))
     return config
+
+
+def _missing_package(error: BaseException | None) -> str | None:
+    """What could not be imported; mmcv raises an error of its own in the course of that one."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return error.name.partition(".")[0]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _of_mmdet_3(path: str | Path) -> str:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
 from fgd.loss import FGDLoss, PyramidLoss
-from fgd.pair import Level, Member, Pair
-from fgd.pair.taps import FPN_TAPS, measured, record_outputs, shapes, tapped_modules
+from fgd.pair import Member, Normalisation, Pair
+from fgd.pair.renormalise import Renormalise
+from fgd.pair.taps import FPN_TAPS, IMAGE, Recorder, measured, shapes
 from fgd.weights import inherit, load_strictly
 
 compat.apply()
@@ -29,14 +30,21 @@ class FGDDistiller(BaseDetector):
     convolutions, if these are plain. State dicts hold `student.*` and
     `distill_losses.loss_fgd_fpn_<level>.*`, as the published code names them.
 
+    Attributes:
+        levels: of the student that are distilled.
+        teachers_level: the teacher's level that each of them learns from.
+        pair: the two, as they were measured.
+
     Args:
         student: mmdet model config of the student.
         teacher: mmdet model config of the teacher.
         teacher_checkpoint: path of the teacher's weights; every tensor must fit.
         distill: `levels` (indices of neck outputs), `inherit` (the student's neck and head start
             from the teacher's), optionally `inherit_except` (patterns of tensors that do not) and
-            `taps` (where in both detectors a level's features are taken), and FGDLoss's
-            `temperature`, `alpha`, `beta`, `gamma`, `lambda_`.
+            `taps` (where features are taken, as `fgd.pair.taps.Recorder` has it; by default at an
+            FPN's convolutions, as in the published code), `renormalise` (by "student" and
+            "teacher", how they see pixels, where that differs), and FGDLoss's `temperature`,
+            `alpha`, `beta`, `gamma`, `lambda_`.
         train_cfg, test_cfg: mmdet's builder passes them; student and teacher bring their own.
     """
 
@@ -56,6 +64,7 @@ class FGDDistiller(BaseDetector):
         self.inherit: bool = settings.pop("inherit")
         self.inherit_except: list[str] = list(settings.pop("inherit_except", ()))
         taps: str = settings.pop("taps", FPN_TAPS)
+        pixels = settings.pop("renormalise", None)
 
         self.student = build_detector(student)
         frozen = build_detector(teacher)
@@ -67,25 +76,29 @@ class FGDDistiller(BaseDetector):
         # A plain list hides the teacher from nn.Module, which registers every module attribute.
         self._unregistered = [frozen]
 
-        student_taps = tapped_modules(self.student, taps, "student")
-        teacher_taps = tapped_modules(frozen, taps, "teacher")
+        self._student_features = Recorder(self.student, taps, "student")
+        self._teacher_features = Recorder(frozen, taps, "teacher")
         self.pair = Pair(
-            _member("student", student, self.student, student_taps),
-            _member("teacher", teacher, frozen, teacher_taps),
+            _member("student", student, self.student, self._student_features),
+            _member("teacher", teacher, frozen, self._teacher_features),
         )
-        self.pair.check_levels(self.levels)
+        self.teachers_level = self.pair.match_levels(self.levels)
         if self.inherit:
             self.pair.check_inheritance(self.inherit_except)
-        self._student_features = record_outputs({n: student_taps[n] for n in self.levels})
-        self._teacher_features = record_outputs({n: teacher_taps[n] for n in self.levels})
+        self._renormalise = None
+        if pixels is not None:
+            views = (
+                pixels[role] and Normalisation(**pixels[role]) for role in ("student", "teacher")
+            )
+            self._renormalise = Renormalise(*views)
         self.distill_losses = PyramidLoss(
             {
                 loss_name(level): FGDLoss(
-                    _channels(student_taps[level]),
-                    _channels(teacher_taps[level]),
+                    _channels(self.pair.student, level),
+                    _channels(self.pair.teacher, other),
                     **settings,
                 )
-                for level in self.levels
+                for level, other in self.teachers_level.items()
             }
         )
 
@@ -114,16 +127,26 @@ class FGDDistiller(BaseDetector):
                 student's detector takes.
         """
         with torch.no_grad():
-            self.teacher.extract_feat(self._resized(img))
+            self.teacher.extract_feat(self._teachers_images(img, img_metas))
         # YOLOX scales its boxes in place; `img_shape` is that of the boxes as they came.
         gt_bboxes = [boxes.clone() for boxes in targets["gt_bboxes"]]
         losses = self.student.forward_train(img, img_metas, **targets)
         img_shapes = [meta["img_shape"][:2] for meta in img_metas]
-        students, teachers = (
-            {loss_name(level): features.pop(level) for level in self.levels}
-            for features in (self._student_features, self._teacher_features)
-        )
+        pairs = {loss_name(level): both for level, both in self._taken().items()}
+        students, teachers = ({name: both[i] for name, both in pairs.items()} for i in range(2))
         return losses | self.distill_losses(students, teachers, gt_bboxes, img_shapes)
+
+    def _taken(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """Student's and teacher's features of the pass that has just been, by level."""
+        ours, theirs = self._student_features.take(), self._teacher_features.take()
+        return {level: (ours[level], theirs[self.teachers_level[level]]) for level in self.levels}
+
+    def _teachers_images(self, img: Tensor, img_metas: list[dict]) -> Tensor:
+        """The images as the teacher gets them."""
+        resized = self._resized(img)
+        if self._renormalise is None:
+            return resized
+        return self._renormalise(resized, [meta["img_shape"][:2] for meta in img_metas])
 
     def _resized(self, img: Tensor) -> Tensor:
         """The images as the student's backbone gets them: YOLOX changes their size."""
@@ -139,26 +162,27 @@ class FGDDistiller(BaseDetector):
         mode = self.training
         self.eval()
         self.student.extract_feat(img)
-        self.teacher.extract_feat(img)
+        self.teacher.extract_feat(img if self._renormalise is None else self._renormalise(img, []))
         self.train(mode)
-        return {
-            level: (self._student_features.pop(level), self._teacher_features.pop(level))
-            for level in self.levels
-        }
+        return self._taken()
 
-    @torch.no_grad()
-    def check_levels(self, size: int = 128) -> None:
-        """Run both backbones and necks on one small image, before anything expensive starts.
+    def check_sizes(self, image: tuple[int, int]) -> None:
+        """Whether features of a level have one size in both, before anything expensive starts.
+
+        Args:
+            image: height and width in pixels, as the student's pipeline pads.
 
         Raises:
-            FGDError: student and teacher features of a level differ in height or width.
+            FGDError: they have not.
         """
-        features = self.features(next(self.student.parameters()).new_zeros(1, 3, size, size))
-        ours, theirs = (
-            measured({level: maps[member] for level, maps in features.items()}, size)
-            for member in range(2)
+        student, teacher = (
+            _member(role, known.model or {}, detector, recorder, image)
+            for role, known, detector, recorder in (
+                ("student", self.pair.student, self.student, self._student_features),
+                ("teacher", self.pair.teacher, self.teacher, self._teacher_features),
+            )
         )
-        self.pair.with_levels(ours, theirs).check_levels(self.levels)
+        Pair(student, teacher).check_sizes(self.teachers_level, image)
 
     # Inference is the student's.
     def extract_feat(self, imgs: Tensor) -> Any:
@@ -184,13 +208,20 @@ def loss_name(level: int) -> str:
     return f"loss_fgd_fpn_{level}"
 
 
-def _member(role: str, model: dict, detector: nn.Module, taps: dict[int, nn.Module]) -> Member:
-    levels = {level: Level(channels=_channels(module)) for level, module in taps.items()}
+def _member(
+    role: str,
+    model: dict,
+    detector: BaseDetector,
+    recorder: Recorder,
+    image: tuple[int, int] = IMAGE,
+) -> Member:
+    levels = measured(detector, recorder, role, image)
     return Member(role, model, measured=levels, tensors=shapes(detector))
 
 
-def _channels(convolution: nn.Module) -> int:
-    channels: Any = convolution.out_channels  # torch declares any attribute a tensor or a module
+def _channels(member: Member, level: int) -> int:
+    channels = (member.measured or {})[level].channels
+    assert channels is not None  # of a level that was measured
     return channels
 
 

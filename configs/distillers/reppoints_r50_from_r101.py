@@ -2,5 +2,9 @@ _base_ = ['_base_/anchor_free.py', '_base_/schedule_2x.py']
 
 student = 'reppoints_moment_r50_fpn_gn-neck+head_2x_coco'
 teacher = 'reppoints_moment_r101_fpn_gn-neck+head_2x_coco'
-distill = dict(levels=[0, 1, 2, 3, 4], inherit=True)
+# As published: before the neck's norms.
+distill = dict(
+    levels=[0, 1, 2, 3, 4],
+    taps='neck.fpn_convs.{level}.conv',
+    inherit=True)
 optimizer = dict(lr=0.01)

@@ -47,6 +47,8 @@ def _levels(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     help="Also those without objects that group others or are called background are classes.",
 )
 @click.option("--levels", callback=_levels, help="FPN levels: 0,1,2. By default all that fit.")
+@click.option("--taps", default="neck", help="Modules to take features from: distill.taps.")
+@click.option("--renormalise", is_flag=True, help="Give the teacher the pixels as it knows them.")
 @click.option("--inherit/--no-inherit", default=None, help="By default where it is possible.")
 @click.option("--epochs", type=click.IntRange(1), help="By default the student's own.")
 @click.option(

@@ -19,9 +19,9 @@ def zoo() -> None:
 def zoo_search(words: tuple[str, ...], as_json: bool) -> None:
     """List the models whose name holds all WORDS, the best box AP first.
 
-    The AP is the published one on COCO val2017.
+    The AP is the published one on COCO val2017; models of other data come after, with theirs.
     """
-    from fgd.zoo import models
+    from fgd.zoo.index import COCO, models
 
     found = models(" ".join(words))
     if as_json:
@@ -29,16 +29,76 @@ def zoo_search(words: tuple[str, ...], as_json: bool) -> None:
         return
     if not found:
         raise click.UsageError(f"no model has {' and '.join(words)} in its name")
-    click.echo(f"{'name':<{_WIDTH}}{'box AP':>9}{'mask AP':>9}")
+    dataset = None
     for model in found:
+        if model.dataset != dataset:
+            title = "name" if model.dataset == COCO else f"\non {model.dataset or 'other data'}"
+            click.echo(f"{title:<{_WIDTH}}{'box AP':>9}{'mask AP':>9}")
+            dataset = model.dataset
         name = model.name if len(model.name) < _WIDTH else f"{model.name[: _WIDTH - 2]}~"
         click.echo(f"{name:<{_WIDTH}}{_points(model.box_ap):>9}{_points(model.mask_ap):>9}")
 
 
+@zoo.command("match")
+@click.argument("student")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Of teachers.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def zoo_match(student: str, limit: int, as_json: bool) -> None:
+    """List the models that STUDENT can learn from, the best AP first.
+
+    It goes by their configs: classes, pixels, and levels of the same stride; `fgd new-row` builds
+    both. The first call reads all configs.
+    """
+    from fgd.teachers import all_facts, match, parameters
+
+    matches = match(student, all_facts(_say))
+    shown = matches.teachers[:limit]
+    sizes = parameters([each.facts for each in shown], _say)
+    if as_json:
+        found = [_teacher(each) | {"parameters": sizes[each.facts.name]} for each in shown]
+        content = {"student": student, "teachers": found, "others": dict(matches.others)}
+        click.echo(json.dumps(content, indent=2))
+        return
+    click.echo(f"{'teacher':<46}{'box AP':>7}{'mask':>6}{'params':>8}  {'strides':<7}{'head':>4}")
+    for each in shown:
+        facts, name = each.facts, each.facts.name
+        size = sizes[name]
+        click.echo(
+            f"{name if len(name) < 46 else f'{name[:44]}~':<46}{_points(facts.box_ap):>7}"
+            f"{_points(facts.mask_ap):>6}{'-' if size is None else f'{size / 1e6:.1f}M':>8}  "
+            f"{f'{min(each.strides):g}-{max(each.strides):g}':<7}{'no' if each.own else 'yes':>4}"
+        )
+    if len(shown) < len(matches.teachers):
+        click.echo(f"and {len(matches.teachers) - len(shown)} more (--limit)")
+    click.echo(
+        "\nhead: whether the student can start with the teacher's neck and head; why not:\n"
+        f"    fgd zoo show TEACHER --student {student}\n\nOthers do not fit:"
+    )
+    for reason, number in matches.others.most_common():
+        click.echo(f"{number:>5} {reason}")
+
+
+def _teacher(teacher: Any) -> dict[str, Any]:
+    return {
+        "name": teacher.facts.name,
+        "box_ap": teacher.facts.box_ap,
+        "mask_ap": teacher.facts.mask_ap,
+        "levels": teacher.levels,
+        "strides": list(teacher.strides),
+        "inherit": not teacher.own,
+        "inherit_obstacle": teacher.own or None,
+    }
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
 @zoo.command("show")
 @click.argument("name")
+@click.option("--student", help="Also tell whether NAME can teach this model.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def zoo_show(name: str, as_json: bool) -> None:
+def zoo_show(name: str, student: str | None, as_json: bool) -> None:
     """Tell what a student or teacher called NAME is: AP, parameters, FPN, checkpoint.
 
     Builds the model to count its parameters.
@@ -47,6 +107,7 @@ def zoo_show(name: str, as_json: bool) -> None:
     from fgd.heads import number_of_classes
     from fgd.pair import Member
     from fgd.recipe import known_config
+    from fgd.recipe.building import count_parameters
     from fgd.zoo import find
 
     model = find(name)
@@ -58,12 +119,14 @@ def zoo_show(name: str, as_json: bool) -> None:
     entry = _entry(model) | {
         "detector": config.type,
         "backbone": config.backbone.type,
-        "parameters": _parameters(name, config),
+        "parameters": count_parameters(name, config),
         "classes": number_of_classes(config),
         "fpn_strides": [level.stride for level in levels] or None,
         "fpn_channels": channels.pop() if len(channels) == 1 else None,
         "cached": str(cached) if cached.exists() else None,
     }
+    if student is not None:
+        entry |= _as_teacher(name, student)
     if as_json:
         click.echo(json.dumps(entry, indent=2))
         return
@@ -74,35 +137,32 @@ def zoo_show(name: str, as_json: bool) -> None:
             click.echo(f"{key.replace('_', ' '):<14}{text}")
 
 
+def _as_teacher(name: str, student: str) -> dict[str, Any]:
+    """What `zoo match` says of one teacher."""
+    from fgd.teachers import all_facts, judged, match
+
+    known = all_facts(_say)
+    match(student, {student: known[student]} if student in known else known)  # refuses a wrong name
+    teacher = judged(known[student], known[name])
+    if teacher.reason:
+        return {"teaches": f"not {student}: {teacher.reason}"}
+    levels = ", ".join(f"{mine} from {its}" for mine, its in (teacher.levels or {}).items())
+    return {
+        "teaches": f"{student}, its levels {levels}",
+        "neck and head": teacher.own or "can be inherited",
+    }
+
+
 def _entry(model: Any) -> dict[str, Any]:
     return {
         "name": model.name,
         "box_ap": model.box_ap,
         "mask_ap": model.mask_ap,
+        "dataset": model.dataset,
         "config": None if model.config is None else str(model.config),
         "address": model.address,
         "sha256": model.hash8,
     }
-
-
-def _parameters(name: str, model: Any) -> int:
-    """Of the whole detector; nothing is downloaded for it, and no memory taken."""
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    from fgd.recipe.building import build
-
-    class RealLinspace(TorchFunctionMode):
-        """Transformers of mmdet read the rates of their dropped paths off a linspace."""
-
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
-            device = {"device": "cpu"} if func is torch.linspace else {}
-            return func(*args, **device | (kwargs or {}))
-
-    with torch.device("meta"), RealLinspace():
-        return sum(parameter.numel() for parameter in build(name, model).parameters())
 
 
 def _points(value: float | None) -> str:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import sys
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fgd import zoo
 from fgd.checkout import root
+from fgd.checkout import source_hash as _source
 from fgd.experiment.experiment import Experiment
 from fgd.files import cache_root, sha256, write_text
 from fgd.suite import Suite
@@ -83,15 +83,6 @@ def _made_from(suite: Suite) -> dict[str, Any]:
 
 def _settings(suite: Suite) -> dict[str, Any]:
     return json.loads(json.dumps(suite.said()))
-
-
-@cache
-def _source() -> str:
-    """A hash of our own code."""
-    digest = hashlib.sha256()
-    for path in sorted((root() / "fgd").rglob("*.py")):
-        digest.update(str(path).encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -1,5 +1,6 @@
 """Whether student and teacher go together: both are built and run on a small image."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,14 @@ from torch import nn
 from fgd import compat, recipe
 from fgd.checkpoint import read_checkpoint
 from fgd.classes import checkpoint_classes, compare
+from fgd.errors import FGDError
 from fgd.new_row.request import RowRequest
-from fgd.pair import Pair
+from fgd.pair import Level, Pair, an_image
 from fgd.pair.taps import built
 from fgd.recipe import own
-from fgd.recipe.building import build
+from fgd.recipe.building import build, check_pipeline
 from fgd.recipe.own import OwnDetector
+from fgd.recipe.schedules import counts_iterations, detectors_schedule
 from fgd.recipe.supported import check_supported, repeats, without_teacher
 from fgd.weights import load_strictly
 
@@ -62,25 +65,70 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     notes = []
     if (times := repeats(config.data.train)) > 1:
         notes.append(f"epochs    the student's config repeats its data {times} times; each counts")
+    if counts_iterations(config):
+        epochs = detectors_schedule(names[0], config)["runner"]["max_epochs"]
+        notes.append(
+            f"epochs    the student's config counts {config.runner.max_iters} iterations; on COCO "
+            f"they are {epochs}"
+        )
+    check_pipeline(names[0], config)
     if request.checkpoint is not None:
         notes += _load(request, teacher, classes)
+    image = an_image(config.data.train)
     pair = Pair(
-        built("student", names[0], model=config.model, detector=student),
-        built("teacher", names[1], model=theirs.model, detector=teacher),
+        built(
+            "student",
+            names[0],
+            model=config.model,
+            detector=student,
+            taps=request.taps,
+            image=image,
+        ),
+        built(
+            "teacher",
+            names[1],
+            model=theirs.model,
+            detector=teacher,
+            taps=request.taps,
+            image=image,
+        ),
     )
+    pair.check_classes(None, "")
     levels = list(pair.common_levels() if request.levels is None else request.levels)
-    pair.check_levels(levels)
-    ours, maps = pair.student.measured, pair.teacher.measured
-    assert ours is not None and maps is not None  # of built detectors
-    strides = ", ".join(f"{ours[level].stride:g}" for level in levels)
-    notes.append(
-        f"levels    {', '.join(map(str, levels))} with strides {strides}; "
-        f"{ours[levels[0]].channels} channels in the student, {maps[levels[0]].channels} in the "
-        "teacher"
-    )
+    notes += _levels(pair, levels)
+    pair.check_sizes(pair.match_levels(levels), image)
     inherits, others, reason = _inherits(request, pair)
     notes.append(f"inherit   {reason}")
     return Fit(config, levels, inherits, others, notes)
+
+
+def _levels(pair: Pair, levels: list[int]) -> list[str]:
+    """Which levels are distilled, in words.
+
+    Raises:
+        FGDError: student and teacher have none that go together, or not these.
+    """
+    ours, theirs = pair.student.measured, pair.teacher.measured
+    assert ours is not None and theirs is not None  # of built detectors
+    if not levels:
+        raise FGDError(
+            f"{pair.student} has features of the strides {_strides(ours.values())}, {pair.teacher} "
+            f"of {_strides(theirs.values())}: none of the same size. Choose a teacher that has them"
+        )
+    matched = pair.match_levels(levels)
+    strides = _strides(ours[level] for level in levels)
+    channels = ours[levels[0]].channels, theirs[matched[levels[0]]].channels
+    others = ""
+    if levels != list(matched.values()):
+        others = f"; from the teacher's {', '.join(map(str, matched.values()))}"
+    return [
+        f"levels    {', '.join(map(str, levels))} with strides {strides}{others}; "
+        f"{channels[0]} channels in the student, {channels[1]} in the teacher"
+    ]
+
+
+def _strides(levels: Iterable[Level]) -> str:
+    return ", ".join(f"{level.stride:g}" for level in levels)
 
 
 def _config(detector: str, *, learns: bool) -> Config:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgd.pair.taps import NECK
+
 
 @dataclass(frozen=True)
 class Split:
@@ -27,7 +29,9 @@ class RowRequest:
         train, val: the data; None where the folder's suite has them already.
         clean: whether the annotation files are mended, into the folder.
         all_categories: whether categories that evidently are no classes are classes.
-        levels: FPN levels to distil.
+        levels: to distil, of the student.
+        taps: where features are taken, as `distill.taps` has it.
+        renormalise: whether the teacher gets the student's images normalised as its own.
         inherit: whether the student starts with the teacher's neck and head.
         epochs: of the student's training.
         lr: learning rate, for as many images a step as the student's config says, or 16.
@@ -48,6 +52,8 @@ class RowRequest:
     clean: bool = False
     all_categories: bool = False
     levels: tuple[int, ...] | None = None
+    taps: str = NECK
+    renormalise: bool = False
     inherit: bool | None = None
     epochs: int | None = None
     lr: float | None = None

@@ -10,6 +10,7 @@ from fgd.errors import FGDError
 from fgd.new_row.data import Data
 from fgd.new_row.fit import Fit
 from fgd.new_row.request import RowRequest
+from fgd.pair.taps import NECK
 from fgd.recipe import own
 from fgd.recipe.schedules import detectors_schedule
 from fgd.suite import load_suite
@@ -31,7 +32,9 @@ def row_text(request: RowRequest, fit: Fit) -> str:
     base = config.get("auto_scale_lr", {}).get("base_batch_size", BASE_BATCH)
     scratch = "from_scratch = True\n" if request.from_scratch else ""
     others = {"inherit_except": fit.inherit_except} if fit.inherit_except else {}
-    distill = {"levels": fit.levels, "inherit": fit.inherit} | others | weights
+    taps = {} if request.taps == NECK else {"taps": request.taps}
+    pixels = {"renormalise": True} if request.renormalise else {}
+    distill = {"levels": fit.levels} | taps | pixels | {"inherit": fit.inherit} | others | weights
     return f"""\
 # The row {request.name}, written by `fgd new-row`. docs/reference.md has all keys.
 student = {_detector(request.student)!r}
@@ -43,7 +46,7 @@ optimizer = {_call({"lr": lr})}
 base_batch = {base}
 optimizer_config = {_call(clip)}
 lr_config = {_call(lr_config)}
-runner = {_call({"type": config.runner.type, "max_epochs": epochs})}
+runner = {_call({"type": "EpochBasedRunner", "max_epochs": epochs})}
 {scratch}"""
 
 

@@ -2,12 +2,13 @@
 
 `pair` answers, of what is known: from two configs alone, of which `strides` reads the levels and
 `meaning` what the weights stand for, or of built detectors, measured at their `taps`.
-`normalisation`: what the two see in an image. Only `taps` needs torch.
+`normalisation` and `padding`: what the two see of an image. Only `taps` needs torch.
 """
 
 from fgd.pair.normalisation import Normalisation, alike, normalisation_of
+from fgd.pair.padding import an_image
 from fgd.pair.pair import Level, Member, Pair, Shape
-from fgd.pair.strides import level_strides
+from fgd.pair.strides import convolved_levels, level_strides
 
 __all__ = [
     "Level",
@@ -16,6 +17,8 @@ __all__ = [
     "Pair",
     "Shape",
     "alike",
+    "an_image",
+    "convolved_levels",
     "level_strides",
     "normalisation_of",
 ]

@@ -11,6 +11,7 @@ published FCOS row inherits across it.
 import inspect
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 from fgd.heads import number_of_classes
@@ -104,9 +105,11 @@ def _parts(path: str, ours: Any, theirs: Any, exceptions: list[str]) -> Iterator
             yield from _parts(f"{path}.{key}", ours[key], theirs[key], exceptions)
 
 
-def _has_sigmoid(loss: dict | None) -> bool | None:
-    """Whether a class's score is its own, not a share of all; None for a loss that is not there."""
-    return None if loss is None else loss.get("use_sigmoid", loss["type"] not in _SOFTMAX)
+def _has_sigmoid(loss: Any) -> bool | None:
+    """Whether a class's score is its own, not a share of all; None for what is no loss."""
+    if not isinstance(loss, dict):  # none there, or a number that weights one
+        return None
+    return loss.get("use_sigmoid", loss["type"] not in _SOFTMAX)
 
 
 def _values(path: str, ours: Any, theirs: Any) -> Iterator[str]:
@@ -140,22 +143,49 @@ def _given(key: str, ours: dict, theirs: dict, default: Any) -> list[Any]:
     ]
 
 
+def with_defaults(node: Any) -> Any:
+    """A model config that says the defaults that `differences` would look up in mmdet's classes."""
+    if isinstance(node, list | tuple):
+        return [with_defaults(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    said = {key: with_defaults(value) for key, value in node.items()}
+    for key, default in _COMPARED.items():
+        if default is _OF_CLASS and "type" in node and key not in said:
+            said[key] = _default(node, key)
+        if key in said:
+            said[key] = _with_arguments(said[key])
+    return said
+
+
+def _with_arguments(value: Any) -> Any:
+    """A value that is compared as a whole, with all that its class has by default."""
+    if not isinstance(value, dict) or "type" not in value:
+        return value
+    return _defaults(value["type"]) | value
+
+
 def _default(part: dict, key: str) -> Any:
     """The default of an argument of mmdet's class that a config's `type` names; None without."""
+    return _defaults(part.get("type", "")).get(key)
+
+
+@cache
+def _defaults(kind: str) -> dict[str, Any]:
+    """The defaults of a class of mmdet's arguments; of its bases' where it has none."""
     # Here, for it imports every model; few pairs leave to the class what the other one says.
     from mmdet.core.anchor.builder import PRIOR_GENERATORS
     from mmdet.core.bbox.builder import BBOX_CODERS
     from mmdet.models.builder import MODELS
 
-    found = (
-        registry.get(part.get("type", "")) for registry in (MODELS, BBOX_CODERS, PRIOR_GENERATORS)
-    )
+    found = (registry.get(kind) for registry in (MODELS, BBOX_CODERS, PRIOR_GENERATORS))
     kinds: tuple[Any, ...] = next(filter(None, found), object).__mro__
-    for kind in kinds:
-        parameter = inspect.signature(kind.__init__).parameters.get(key)
-        if parameter is not None and parameter.default is not parameter.empty:
-            return parameter.default
-    return None
+    defaults: dict[str, Any] = {}
+    for each in kinds:
+        for name, parameter in inspect.signature(each.__init__).parameters.items():
+            if parameter.default is not parameter.empty:
+                defaults.setdefault(name, parameter.default)
+    return defaults
 
 
 def _line(what: str, ours: Any, theirs: Any) -> str:

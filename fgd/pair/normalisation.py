@@ -1,8 +1,8 @@
 """How a detector's pipelines turn pixels into numbers: mmdet's `Normalize`."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from fgd.pair.steps import steps
 
 # Caffe's backbones come with the mean 102.98 or 103.53, and are the same otherwise.
 _SAME_MEAN = 1.0  # levels of 255
@@ -45,7 +45,7 @@ def normalisation_of(data: dict) -> Normalisation | None:
     Args:
         data: a split of an mmdet config's `data`.
     """
-    step = next(_normalize_steps(data), None)
+    step = next(steps(data, "Normalize"), None)
     if step is None:
         return None
     mean, std = (tuple(float(value) for value in step[key]) for key in ("mean", "std"))
@@ -57,16 +57,3 @@ def alike(ours: Normalisation | None, theirs: Normalisation | None) -> bool:
     if ours is None or theirs is None:
         return ours is theirs
     return ours.is_like(theirs)
-
-
-def _normalize_steps(node: Any) -> Iterator[dict]:
-    """Every `Normalize` of a config, however deep: test pipelines have it in an augmentation."""
-    if isinstance(node, dict):
-        if node.get("type") == "Normalize":
-            yield node
-        else:
-            for value in node.values():
-                yield from _normalize_steps(value)
-    elif isinstance(node, list | tuple):
-        for item in node:
-            yield from _normalize_steps(item)

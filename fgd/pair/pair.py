@@ -1,7 +1,7 @@
 """The one class that answers whether a student and a teacher go together."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -9,7 +9,7 @@ from fgd.errors import FGDError, listing
 from fgd.heads import number_of_classes
 from fgd.pair.meaning import differences
 from fgd.pair.normalisation import Normalisation, alike
-from fgd.pair.strides import level_channels, level_strides
+from fgd.pair.strides import copied_levels, level_channels, level_strides
 
 Shape = tuple[int, ...]
 
@@ -19,12 +19,16 @@ class Level:
     """A level of a detector's pyramid.
 
     Attributes:
-        stride: pixels of the image between two positions of its feature map; None if nobody ran it.
+        stride: pixels of the image between two positions of its feature map.
         channels: of its feature map; None if the config does not say.
+        size: height and width of its feature map, of the image that it was measured on.
+        copied: whether it holds nothing that the level before does not have.
     """
 
-    stride: float | None = None
+    stride: float
     channels: int | None = None
+    size: tuple[int, ...] | None = field(default=None, compare=False)
+    copied: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,9 @@ class Member:
         strides = level_strides(self.model)
         if strides is None:
             return None
-        channels = level_channels(self.model, len(strides))
-        return dict(enumerate(map(Level, strides, channels)))
+        channels, copied = level_channels(self.model, len(strides)), copied_levels(self.model)
+        levels = enumerate(zip(strides, channels, strict=True))
+        return {number: Level(*both, copied=number in copied) for number, both in levels}
 
     @property
     def inheritable(self) -> dict[str, Shape]:
@@ -123,62 +128,112 @@ class Pair:
             raise self._refused(
                 f"{self.student} gets its images as {_or_raw(ours)}, {self.teacher} as "
                 f"{_or_raw(theirs)}. In distillation the teacher sees the student's images, which "
-                "would be noise to it: choose detectors whose pipelines have the same Normalize, "
-                "or give the student the teacher's together with a backbone that was pretrained "
-                "with it"
+                "would be noise to it: let them be normalised anew for it (distill.renormalise = "
+                "True, `fgd new-row --renormalise`), or choose detectors whose pipelines have the "
+                "same Normalize"
             )
 
-    def with_levels(self, student: Mapping[int, Level], teacher: Mapping[int, Level]) -> "Pair":
-        """The same pair with the levels that were measured of each."""
-        return replace(
-            self,
-            student=replace(self.student, measured=student),
-            teacher=replace(self.teacher, measured=teacher),
+    def common_levels(self) -> list[int]:
+        """The student's levels that the teacher is known to have, too.
+
+        Not those that an FPN only pools: they hold nothing that the level before does not.
+        """
+        ours, theirs = (member.levels or {} for member in self._members)
+        matched = {level: self._teachers_level(level) for level in sorted(ours)}
+        return [
+            level
+            for level, other in matched.items()
+            if other is not None and not ours[level].copied and not theirs[other].copied
+        ]
+
+    def _teachers_level(self, level: int) -> int | None:
+        """The teacher's level that goes with one of the student's: the same, or of its stride."""
+        ours, theirs = (member.levels or {} for member in self._members)
+        stride = ours[level].stride
+        fitting = [number for number in sorted(theirs) if theirs[number].stride == stride]
+        return level if level in fitting else next(iter(fitting), None)
+
+    def match_levels(self, levels: Iterable[int]) -> dict[int, int]:
+        """The teacher's level that each of the student's learns from.
+
+        It is the one of the same number if its stride is the same. Otherwise it is the one of the
+        same stride: a two-stage detector's levels begin at stride 4, a one-stage one's at 8.
+
+        Args:
+            levels: of the student.
+
+        Raises:
+            FGDError: the student has no such level, or the teacher none that goes with it.
+        """
+        students, teachers = self.student.levels, self.teacher.levels
+        found = {}
+        for level in levels:
+            if students is not None and level not in students:
+                raise self._refused(
+                    f"distill.levels has {level}, but {self.student} has the FPN levels "
+                    f"{min(students)} to {max(students)}"
+                )
+            if students is None or teachers is None:
+                found[level] = level  # the distiller measures both before it trains
+                continue
+            match = self._teachers_level(level)
+            if match is None:
+                raise self._refused(self._no_match(level, students[level], teachers))
+            found[level] = match
+        return found
+
+    def _no_match(self, level: int, ours: Level, teachers: Mapping[int, Level]) -> str:
+        strides = ", ".join(f"{each.stride:g}" for each in teachers.values())
+        return (
+            f"FPN level {level} has stride {ours.stride:g} in {self.student}, and {self.teacher} "
+            f"has {strides}: there is no level with features of the same size. Leave the level out "
+            "of distill.levels, or choose a teacher that has it"
         )
 
-    def common_levels(self) -> list[int]:
-        """The levels that both are known to have, however large their feature maps are."""
-        ours, theirs = (member.levels or {} for member in self._members)
-        return sorted(ours.keys() & theirs.keys())
-
     def check_levels(self, levels: Iterable[int]) -> None:
-        """Whether both have these levels, and feature maps of the same size there."""
-        levels = list(levels)
-        for member in self._members:
-            known = member.levels
-            if known is None:
-                continue
-            absent = [level for level in levels if level not in known]
-            if absent:
+        """Whether the teacher has a level for each of these; as `match_levels`."""
+        self.match_levels(levels)
+
+    def check_sizes(self, matched: Mapping[int, int], image: tuple[int, int]) -> None:
+        """Whether both have feature maps of one size on an image that strides do not divide.
+
+        NAS-FPN drops what is left over, an FPN does not.
+
+        Args:
+            matched: the teacher's level by the student's.
+            image: height and width of the one that both were measured on.
+        """
+        ours, theirs = self.student.measured, self.teacher.measured
+        assert ours is not None and theirs is not None
+        for level, other in matched.items():
+            sizes = [_shape(each.size or ()) for each in (ours[level], theirs[other])]
+            if sizes[0] != sizes[1]:
                 raise self._refused(
-                    f"distill.levels has {absent[0]}, but {member} has the FPN levels "
-                    f"{min(known)} to {max(known)}"
-                )
-        students, teachers = self.student.levels, self.teacher.levels
-        if students is None or teachers is None:
-            return  # the distiller measures both before it trains
-        for level in levels:
-            ours, theirs = students[level].stride, teachers[level].stride
-            if ours is not None and theirs is not None and ours != theirs:
-                raise self._refused(
-                    f"FPN level {level} has stride {ours:g} in {self.student} and {theirs:g} in "
-                    f"{self.teacher}: their features differ in height and width. Choose detectors "
-                    "whose necks start alike (one-stage ones at stride 8, two-stage ones at 4), or "
-                    "leave the level out of distill.levels"
+                    f"of an image of {_shape(image)} pixels level {level} of {self.student} has "
+                    f"features of {sizes[0]}, level {other} of {self.teacher} of {sizes[1]}. Pad "
+                    "images in the student's pipeline to a multiple of the coarsest stride (Pad, "
+                    "size_divisor), or leave the level out of distill.levels"
                 )
 
-    def check_features(self, shapes: Mapping[int, tuple[Shape, Shape]], size: int) -> None:
+    def check_features(
+        self,
+        shapes: Mapping[int, tuple[Shape, Shape]],
+        size: int,
+        matched: Mapping[int, int] | None = None,
+    ) -> None:
         """Whether the features that are distilled are those that the configs tell, if they do.
 
         Args:
             shapes: (channels, height, width) in the student and in the teacher, by level.
             size: of the square image that they are of, in pixels; a multiple of every stride.
+            matched: the teacher's level by the student's; the same by default.
         """
         for level, pair in shapes.items():
-            for member, shape in zip(self._members, pair, strict=True):
+            numbers = (level, (matched or {}).get(level, level))
+            for member, number, shape in zip(self._members, numbers, pair, strict=True):
                 if member.levels is None:
                     continue
-                known = member.levels[level]
+                known = member.levels[number]
                 side = None if known.stride is None else int(size / known.stride)
                 expected = (known.channels or shape[0], side or shape[1], side or shape[2])
                 if shape != expected:

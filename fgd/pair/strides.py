@@ -61,6 +61,31 @@ def level_channels(model: dict, levels: int) -> list[int | None]:
     return list(channels) if isinstance(channels, list | tuple) else [channels] * levels
 
 
+def convolved_levels(model: dict) -> set[int]:
+    """The levels of a neck that are the output of `neck.fpn_convs.<level>.conv`, as it is."""
+    necks = _necks(model)
+    neck = necks[-1] if len(necks) == 1 else {}
+    if neck.get("norm_cfg") or neck.get("act_cfg"):
+        return set()
+    if neck.get("type") == "HRFPN":
+        return set(range(neck.get("num_outs", 5)))
+    if neck.get("type") != "FPN":
+        return set()
+    return set(range(neck["num_outs"])) - copied_levels(model)
+
+
+def copied_levels(model: dict) -> set[int]:
+    """The levels of an FPN that are every other pixel of the one before, as far as is known."""
+    necks = _necks(model)
+    neck = necks[-1] if necks else {}
+    if neck.get("type") not in ("FPN", "PAFPN", "RFP") or neck.get("add_extra_convs"):
+        return set()
+    inputs = len(neck["in_channels"])
+    first, last = neck.get("start_level", 0), neck.get("end_level", -1)
+    levels = len(range(inputs)[first : last % inputs + 1])
+    return set(range(levels, neck["num_outs"]))
+
+
 def _necks(model: dict) -> list[dict]:
     """One after the other; none for a detector without."""
     neck = model.get("neck") or []

@@ -1,8 +1,14 @@
-"""A detector built from its config alone: no weights are read, nothing is downloaded."""
+"""A detector, and its pipeline, built from the config alone: nothing is read or downloaded."""
 
-from mmcv import ConfigDict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmcv import Config, ConfigDict
+from mmdet.datasets.pipelines import Compose
 from mmdet.models import build_detector
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from fgd.errors import FGDError
 from fgd.recipe.supported import without_teacher
@@ -29,3 +35,53 @@ def build(name: str, model: dict) -> nn.Module:
             f"{name}: mmdet cannot build what the config describes ({type(error).__name__}: "
             f"{error}). Correct the config, or choose another detector"
         ) from error
+
+
+def count_parameters(name: str, model: dict) -> int:
+    """Of a whole detector; no memory is taken for them.
+
+    Raises:
+        FGDError: as `build`.
+    """
+    with torch.device("meta"), _RealLinspace():
+        return sum(parameter.numel() for parameter in build(name, model).parameters())
+
+
+class _RealLinspace(TorchFunctionMode):
+    """Transformers of mmdet read the rates of their dropped paths off a linspace."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        device = {"device": "cpu"} if func is torch.linspace else {}
+        return func(*args, **device | (kwargs or {}))
+
+
+def check_pipeline(name: str, config: Config) -> None:
+    """Whether the steps that a detector reads its training images by can be built.
+
+    Raises:
+        FGDError: one is unknown, or needs a package that is not installed.
+    """
+    for pipeline in _pipelines(config.data.train):
+        try:
+            Compose(pipeline)
+        except Exception as error:
+            raise FGDError(
+                f"{name}: a step of its data.train.pipeline cannot be built "
+                f"({type(error).__name__}: {error}). Install what it needs, or take the step out "
+                "of a copy of the config"
+            ) from error
+
+
+def _pipelines(data: Any) -> Iterator[list]:
+    """Of a data set, and of those inside of it."""
+    if isinstance(data, list):
+        for each in data:
+            yield from _pipelines(each)
+        return
+    if "pipeline" in data:
+        yield data["pipeline"]
+    for inner in ("dataset", "datasets"):
+        if inner in data:
+            yield from _pipelines(data[inner])

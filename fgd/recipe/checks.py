@@ -14,22 +14,28 @@ from fgd.suite import Suite, rate
 from fgd.zoo import find
 
 
+def pair_of(suite: Suite, row: Row, student: Config, teacher: Config) -> Pair:
+    """A row's detectors, as their configs tell."""
+    return Pair(
+        _member("student", row.student, student.model, split_of(suite, student, "train")),
+        _member("teacher", row.teacher, teacher.model, split_of(suite, teacher, "test")),
+        origin=f"row {row.name}",
+    )
+
+
 def check_fit(suite: Suite, row: Row, student: Config, teacher: Config) -> None:
     """Whether a row's detectors fit each other and the data, as far as their configs tell.
 
     The distiller looks again at what it has built.
     """
-    pair = Pair(
-        _member("student", row.student, student.model, split_of(suite, student, "train")),
-        _member("teacher", row.teacher, teacher.model, split_of(suite, teacher, "test")),
-        origin=f"row {row.name}",
-    )
+    pair = pair_of(suite, row, student, teacher)
     classes = data_classes(suite)
     pair.check_classes(len(classes) if classes else None, suite.dataset)
     pair.check_levels(row.distill["levels"])
     if row.distill["inherit"]:
         pair.check_inheritance(row.distill.get("inherit_except", ()))
-    pair.check_normalisation()
+    if not row.distill.get("renormalise"):
+        pair.check_normalisation()
 
 
 def _member(role: str, name: str, model: dict, data: dict) -> Member:

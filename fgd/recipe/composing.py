@@ -9,7 +9,7 @@ from mmcv import Config
 from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
-from fgd.recipe.checks import check_fit, check_stated_rates
+from fgd.recipe.checks import check_fit, check_stated_rates, pair_of
 from fgd.recipe.config_text import config_text
 from fgd.recipe.data import data_of
 from fgd.recipe.detectors import (
@@ -19,6 +19,7 @@ from fgd.recipe.detectors import (
     load_teacher,
     own_detectors,
 )
+from fgd.recipe.distilling import distill_of
 from fgd.recipe.hooks import moving_average
 from fgd.recipe.rows import Row, load_row
 from fgd.recipe.schedules import (
@@ -72,7 +73,7 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
             student=detector.model,
             teacher=teacher.model,
             teacher_checkpoint=suite.layout.teacher(row.teacher).checkpoint,
-            distill=row.distill,
+            distill=distill_of(row, pair_of(suite, row, student, teacher)),
         )
     return Composed(training, detector)
 

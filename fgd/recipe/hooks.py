@@ -8,6 +8,7 @@ from fgd.errors import FGDError
 _DONE_OTHERWISE = {
     "NumClassCheckHook": "plans and trainings compare the classes of heads and data",
     "CheckInvalidLossHook": "fgd.training.watch looks at every loss",
+    "SetEpochInfoHook": "fgd.training.epochs tells every detector that asks",
     "YOLOXModeSwitchHook": "fgd.training.yolox ends with plain images",
     "SyncNormHook": "DistributedDataParallel hands out the first process's statistics",
 }

@@ -9,6 +9,7 @@ from fgd.recipe.supported import repeats
 from fgd.suite import Suite, rate
 
 SCHEDULE = ("optimizer", "optimizer_config", "lr_config", "runner")
+_COCO_IMAGES = 117_266  # of train2017 that have objects
 # Policies whose curve is the same over more, shorter epochs, once its steps are counted in these.
 _STRETCHED = ("step", "fixed", "poly", "cosineannealing", "flatcosineannealing", "onecycle")
 
@@ -36,15 +37,19 @@ def own_schedule(suite: Suite, name: str, role: str) -> dict | None:
 def detectors_schedule(name: str, config: Config) -> dict:
     """The schedule of a detector's own config, in epochs that take every image once.
 
-    mmdet's 3x schedules have 12 epochs of data that are repeated 3 times: here they have 36.
+    mmdet's 3x schedules have 12 epochs of data that are repeated 3 times: here they have 36. Its
+    schedules in iterations are of COCO: 90,000 of 16 images are 12 epochs.
 
     Args:
         name: of the detector, for an error.
 
     Raises:
-        FGDError: data are repeated, and the learning rate does not follow from that.
+        FGDError: data are repeated or iterations counted, and the learning rate does not follow
+            from that.
     """
     schedule = {key: config[key] for key in SCHEDULE}
+    if counts_iterations(config):
+        return _in_epochs(name, config, schedule)
     times = repeats(config.data.train)
     if times == 1:
         return schedule
@@ -61,6 +66,31 @@ def detectors_schedule(name: str, config: Config) -> dict:
         lr_config["step"] = step * times if isinstance(step, int) else [s * times for s in step]
     if lr_config.get("warmup_by_epoch", False):
         lr_config["warmup_iters"] *= times
+    return schedule | dict(lr_config=lr_config, runner=runner)
+
+
+def counts_iterations(config: Config) -> bool:
+    """Whether a config says how many iterations a training has, and not how many epochs."""
+    return config.runner.type == "IterBasedRunner"
+
+
+def _in_epochs(name: str, config: Config, schedule: dict) -> dict:
+    lr_config = dict(schedule["lr_config"])
+    if lr_config["policy"] not in ("step", "fixed"):
+        raise FGDError(
+            f"{name}: its runner counts iterations, and the learning rate's policy "
+            f"{lr_config['policy']} cannot be told in epochs. Give a copy of the config with "
+            "runner = dict(type='EpochBasedRunner', max_epochs=...)"
+        )
+    batch = config.get("auto_scale_lr", {}).get("base_batch_size", rate.BASE_BATCH)
+    epoch = _COCO_IMAGES / batch
+    if "step" in lr_config:
+        step = lr_config["step"]
+        steps = [step] if isinstance(step, int) else step
+        lr_config["step"] = [max(1, round(each / epoch)) for each in steps]
+    lr_config.pop("by_epoch", None)
+    epochs = max(1, round(config.runner.max_iters / epoch))
+    runner = dict(type="EpochBasedRunner", max_epochs=epochs)
     return schedule | dict(lr_config=lr_config, runner=runner)
 
 

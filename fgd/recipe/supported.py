@@ -43,7 +43,12 @@ def check_supported(name: str, config: Config) -> None:
             "and a student here learns from its row's teacher. Choose the detector without it"
         )
     moving_average(name, config)
-    if config.runner.type != "EpochBasedRunner":
+    if config.model.backbone.type == "TridentResNet":
+        raise FGDError(
+            f"{name}: its backbone is a TridentResNet, which has three feature maps of every image "
+            "in training, and its teacher one. Choose another student; it can be a teacher"
+        )
+    if config.runner.type not in ("EpochBasedRunner", "IterBasedRunner"):
         raise FGDError(
             f"{name}: its runner is {config.runner.type}, and trainings here have epochs; "
             "give epochs: runner = dict(type='EpochBasedRunner', max_epochs=...) and an lr_config "

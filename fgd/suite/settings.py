@@ -374,10 +374,13 @@ class Distill(Section):
     """Where and how strongly FGD acts."""
 
     levels: Annotated[list[Natural], Field(min_length=1), *_ONCE]
-    """FPN outputs whose features are distilled, counted from 0, the finest one."""
-    taps: Annotated[str, Field(pattern=r"\{level\}")] = "neck.fpn_convs.{level}.conv"
-    """Name of the modules whose outputs are a level's features, `{level}` in place of its number,
-    in student and teacher."""
+    """The neck's outputs in the student whose features are distilled, counted from 0. Each learns
+    from the teacher's of the same number, or where strides differ from the one of its stride."""
+    taps: str = "neck"
+    """Where features are taken in student and teacher: the neck's output, which the head gets (the
+    backbone's in a detector without a neck); or the name of modules whose outputs are a level each,
+    `{level}` in place of its number. The published rows have neck.fpn_convs.{level}.conv, which is
+    the neck's output of an FPN without norms."""
     inherit: bool
     """Whether the student's neck and head start from the teacher's."""
     inherit_except: list[str] = []
@@ -385,6 +388,9 @@ class Distill(Section):
     they keep their own initialisation. Any other difference of neck and head is an error. For a
     student whose backbone has other channels than the teacher's,
     neck.lateral_convs.*.conv.weight."""
+    renormalise: bool = False
+    """Whether the teacher gets the student's images as its own pipeline would normalise them. By
+    default detectors of other Normalize are refused."""
     temperature: Positive
     """Softens the attention maps; T of the paper's equations 7 and 8."""
     alpha: NonNegative

@@ -24,6 +24,7 @@ from fgd.data.batches import Collate, WatchedLoader
 from fgd.errors import FGDError
 from fgd.files import link_or_copy, write_json
 from fgd.fingerprint import fingerprint, starting_weights, training_annotations
+from fgd.pair import an_image
 from fgd.precision import AUTO, Precision, usual
 from fgd.provenance import of_training
 from fgd.starting_weights import check_start, own_values, summary
@@ -32,6 +33,7 @@ from fgd.training import curves, ranks
 from fgd.training.background import Background
 from fgd.training.dataset import training_set
 from fgd.training.ema import MovingAverage
+from fgd.training.epochs import epoch_hooks
 from fgd.training.log import Log
 from fgd.training.loop import Loop
 from fgd.training.runner import Runner
@@ -114,6 +116,10 @@ def _run(
     seed_everything(derive_seed(cfg.seed))
     dataset = training_set(cfg.data.train, logger)
     detector = _build(cfg, dataset.CLASSES)
+    if isinstance(detector, fgd.distiller.FGDDistiller):
+        detector.check_sizes(an_image(cfg.data.train))
+    for line in _levels(detector):
+        logger.info("%s", line)
     if state is None:
         detector.init_weights()
         _check_start(detector, cfg, work_dir, rank, logger)
@@ -143,6 +149,7 @@ def _run(
     )
     runner.register_lr_hook(dict(cfg.lr_config))
     for hook in (
+        *epoch_hooks(detector),
         *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)),
         *curves.hooks(cfg.log.get("curves", []), work_dir, identity, _name(cfg)),
     ):
@@ -211,9 +218,17 @@ def _build(cfg: Config, classes: tuple[str, ...]) -> BaseDetector:
     seed_everything(derive_seed(cfg.seed))
     detector = build_detector(cfg.model)
     detector.CLASSES = classes
-    if isinstance(detector, fgd.distiller.FGDDistiller):
-        detector.check_levels()
     return detector
+
+
+def _levels(detector: BaseDetector) -> Iterator[str]:
+    """A line for each level that learns from one of another number."""
+    if isinstance(detector, fgd.distiller.FGDDistiller):
+        ours = detector.pair.student.levels or {}
+        for level, other in detector.teachers_level.items():
+            if level != other:
+                stride = ours[level].stride
+                yield f"level {level} learns from the teacher's level {other}, of stride {stride:g}"
 
 
 def _check_start(

@@ -5,6 +5,7 @@ measures whether a teacher is the published one.
 """
 
 from fgd.zoo.index import (
+    COCO,
     ZooModel,
     backbone_address,
     find,
@@ -16,6 +17,7 @@ from fgd.zoo.index import (
 )
 
 __all__ = [
+    "COCO",
     "ZooModel",
     "backbone_address",
     "find",

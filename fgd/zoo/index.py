@@ -19,6 +19,11 @@ from fgd.errors import FGDError, suggestion
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 
 
+COCO = "COCO"
+# The tasks whose AP is of boxes and masks; of a panoptic one some metafiles call PQ "box AP".
+_TASKS = ("Object Detection", "Instance Segmentation")
+
+
 @dataclass(frozen=True)
 class ZooModel:
     """A trained model that can be downloaded.
@@ -28,8 +33,11 @@ class ZooModel:
         config: mmdet config of the model; None for a backbone.
         address: of the checkpoint, http(s) or file.
         hash8: hex digits with which the checkpoint's SHA-256 begins.
-        box_ap: published box AP on COCO val2017, in points (36.5), if there is one.
+        box_ap: published box AP on the validation images of `dataset`, in points (36.5), if there
+            is one.
         mask_ap: the same for masks.
+        dataset: as the metafile calls what it was trained and measured on, "COCO" for most; ""
+            where it does not say.
     """
 
     name: str
@@ -38,6 +46,7 @@ class ZooModel:
     hash8: str
     box_ap: float | None
     mask_ap: float | None
+    dataset: str = ""
 
 
 def find(name: str, index: Path | None = None) -> ZooModel:
@@ -64,14 +73,17 @@ def search(text: str) -> list[str]:
 
 
 def models(text: str) -> list[ZooModel]:
-    """The models that `search` finds and that can be downloaded, the best box AP first."""
+    """The models that `search` finds and that can be downloaded.
+
+    The best box AP first; those of other data than COCO, whose AP is another figure, come after.
+    """
     found = []
     for name in search(text):
         try:
             found.append(find(name))
         except FGDError:
             continue  # an entry without a checkpoint, or without its hash
-    return sorted(found, key=lambda model: (-(model.box_ap or 0), model.name))
+    return sorted(found, key=lambda m: (m.dataset != COCO, m.dataset, -(m.box_ap or 0), m.name))
 
 
 def zoo_config(name: str) -> str:
@@ -148,19 +160,30 @@ def _read(metafiles: list[Path], root: Path) -> dict[str, tuple[dict, Path]]:
 
 
 def _model(entry: dict, root: Path) -> ZooModel:
+    results = [result for result in entry.get("Results", ()) if result["Task"] in _TASKS]
     metrics: dict[str, float | str] = {}
-    for result in entry.get("Results", ()):
+    for result in results:
         metrics |= result["Metrics"]
     if "Weights" not in entry:
         raise FGDError(f"model {entry['Name']!r} has no checkpoint (`Weights`) in its metafile")
     return ZooModel(
         name=entry["Name"],
-        config=root / entry["Config"] if "Config" in entry else None,
+        config=_config(root, entry["Config"]) if "Config" in entry else None,
         address=entry["Weights"],
         hash8=hash_of(entry["Weights"]),
         box_ap=_points(metrics.get("box AP")),
         mask_ap=_points(metrics.get("mask AP")),
+        dataset=next((result.get("Dataset", "") for result in entry.get("Results", ())), ""),
     )
+
+
+def _config(root: Path, said: str) -> Path:
+    """A config's path; a few metafiles name a folder that is called otherwise."""
+    path = root / said
+    if path.exists():
+        return path
+    found = list(root.glob(f"configs/*/{path.name}"))
+    return found[0] if len(found) == 1 else path
 
 
 def _points(value: float | str | None) -> float | None:

@@ -5,6 +5,7 @@ a sweep that was cut short goes on; remove the file to ask anew.
 """
 
 import json
+import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -77,31 +78,96 @@ def _measured(key: str, name: str) -> list[float]:
 
 def fit(name: str) -> tuple[str, str]:
     """What `fgd new-row` says of a model as the teacher of itself."""
+    from fgd.recipe import known_config
+
+    config = known_config(name)
+    config.model.backbone.pop("init_cfg", None)
+    decides = {key: value for key, value in config.items() if key not in ("optimizer", "work_dir")}
+    answer = _fits(json.dumps(decides, default=str, sort_keys=True), name)
+    if isinstance(answer, FGDError):
+        raise answer
+    return answer
+
+
+_answers: dict[str, tuple[str, str] | FGDError] = {}
+
+
+def _fits(key: str, name: str) -> tuple[str, str] | FGDError:
+    """The answer of a model, and of those that are only trained from other weights."""
     from fgd.new_row.fit import fit as fit_of
     from fgd.new_row.request import RowRequest
 
-    fitting = fit_of(RowRequest(name="row", folder=Path("row"), student=name, teacher=name), ())
-    return "inherits" if fitting.inherit else "fits", ""
+    if key not in _answers:
+        request = RowRequest(name="row", folder=Path("row"), student=name, teacher=name)
+        try:
+            found = fit_of(request, ())
+        except FGDError as error:
+            _answers[key] = FGDError(str(error).replace(name, "NAME"))
+        else:
+            levels = next(note for note in found.notes if note.startswith("levels"))
+            _answers[key] = "inherits" if found.inherit else "fits", levels.partition(";")[0]
+    return _answers[key]
 
 
-PARTS: dict[str, Callable[[str], tuple[str, str]]] = {"show": show, "strides": strides, "fit": fit}
+def prove(name: str) -> tuple[str, str]:
+    """What one training step at full size shows of a model as the teacher of itself."""
+    from fgd import proof
+    from fgd.checkout import root
+    from fgd.new_row.fit import fit as fit_of
+    from fgd.new_row.request import RowRequest
+    from fgd.new_row.texts import row_text
+    from fgd.recipe import known_config
+    from fgd.recipe.detectors import backbone_checkpoint
+    from fgd.suite import load_suite
+
+    scratch = backbone_checkpoint(known_config(name).model) is None
+    with tempfile.TemporaryDirectory() as folder:
+        request = RowRequest(
+            name="row", folder=Path(folder), student=name, teacher=name, from_scratch=scratch
+        )
+        fitting = fit_of(request, ())
+        request.row.write_text(row_text(request, fitting))
+        suite = Path(folder) / "zoo.yaml"
+        suite.write_text(
+            f"base: {root()}/configs/suites/coco.yaml\nname: zoo\nrows: [row.py]\n"
+            "validation: null\ncluster: null\n"
+        )
+        shown = proof.prove(load_suite(suite), "row", _IMAGE, (_IMAGE, _IMAGE))
+    strides = " ".join(str(level.stride) for level in shown.levels)
+    starts = "neck and head" if fitting.inherit else "nothing"
+    return "works", f"strides {strides}; inherits {starts}; {shown.with_gradient} gradients"
+
+
+PARTS: dict[str, Callable[[str], tuple[str, str]]] = {
+    "show": show,
+    "strides": strides,
+    "fit": fit,
+    "prove": prove,
+}
 
 
 @click.command()
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 @click.option("--words", default="", help="Ask the models alone whose name holds all of them.")
-def main(parts: tuple[str, ...], words: str) -> None:
-    """Ask every model each of PARTS, all of them by default, and print the totals."""
+@click.option("--page", type=click.Path(path_type=Path), help="Write the answers as a table here.")
+@click.option("--families", is_flag=True, help="Ask one model of each folder of configs alone.")
+def main(parts: tuple[str, ...], words: str, page: Path | None, families: bool) -> None:
+    """Ask every model each of PARTS, all but `prove` by default, and print the totals."""
     from fgd import compat
     from fgd.zoo import models
 
     compat.quiet()
-    names = [model.name for model in models(words)]
+    found = sorted(models(words), key=lambda model: model.name)  # alike ones beside each other
+    if families:
+        found = list({m.config.parent.name: m for m in reversed(found) if m.config}.values())[::-1]
+    names = [model.name for model in found]
     faults = 0
-    for part in parts or PARTS:
+    for part in parts or ("show", "strides", "fit"):  # `prove` takes a minute a model
         answers = sweep(part, names)
         faults += sum(answer["outcome"] in (TRACEBACK, FAULT) for answer in answers)
         click.echo("\n".join(totals(part, answers)))
+        if page is not None:
+            page.write_text(_page(part, answers), encoding="utf-8")
     if faults:
         raise SystemExit(1)
 
@@ -134,7 +200,7 @@ def _ask(question: Callable[[str], tuple[str, str]], name: str) -> tuple[str, st
     try:
         return question(name)
     except FGDError as error:
-        return "refused", str(error)
+        return "refused", str(error).replace(name, "NAME")
     except Exception as error:
         if "implementation for device cpu not found" in str(error):
             return "needs a GPU", ""
@@ -152,6 +218,15 @@ def totals(part: str, answers: list[dict[str, str]]) -> Iterator[str]:
         for message, number in messages.most_common():
             if message:
                 yield f"  {outcome} {number}: {message}"
+
+
+def _page(part: str, answers: list[dict[str, str]]) -> str:
+    question = (PARTS[part].__doc__ or "").strip()
+    counted, *_ = totals(part, answers)
+    rows = [f"| {a['name']} | {a['outcome']} | {a['message']} |" for a in answers]
+    table = "\n".join(["| Model | Outcome | What was found |", "|---|---|---|", *rows])
+    title = f"# The zoo's detectors\n\nWritten by `make zoo-sweep`. {question}"
+    return f"{title}\n\n{counted}.\n\n{table}\n"
 
 
 if __name__ == "__main__":

@@ -149,10 +149,9 @@ def test_levels_that_do_not_exist_or_do_not_match_are_refused(tiny_suite):
         build_detector(model)
 
     model.distill.levels = [0, 1]
-    distiller = build_detector(model)
-    distiller.check_levels()
-    distiller.student.backbone.conv1.stride = (4, 4)
+    build_detector(copy.deepcopy(model))
+    model.student.backbone.strides = (4, 4, 4, 4)
     with pytest.raises(
-        FGDError, match=r"FPN level 0 has stride 16 in the student and 8 in the teacher"
+        FGDError, match=r"FPN level 1 has stride 256 in the student, and the teacher has 8, 16, 32"
     ):
-        distiller.check_levels()
+        build_detector(model)

@@ -26,7 +26,7 @@ def test_the_published_rows_have_none(tiny_suite):
 @pytest.mark.parametrize(
     ("hook", "refusal"),
     [
-        (dict(type="SetEpochInfoHook"), "mine: custom_hooks has SetEpochInfoHook, which"),
+        (dict(type="MemoryProfilerHook"), "mine: custom_hooks has MemoryProfilerHook, which"),
         (dict(type="ExpMomentumEMAHook", interval=4), "mine: .*unknown setting interval"),
     ],
 )
@@ -41,9 +41,9 @@ def test_an_unknown_hook_is_refused_before_anything_runs(tiny_suite, monkeypatch
     def with_hook(name):
         config = known(name)
         if name == "retinanet_r50_fpn_2x_coco":
-            config.custom_hooks = [dict(type="SetEpochInfoHook")]
+            config.custom_hooks = [dict(type="MemoryProfilerHook")]
         return config
 
     monkeypatch.setattr("fgd.recipe.detectors.known_config", with_hook)
-    with pytest.raises(FGDError, match="retinanet_r50_fpn_2x_coco: custom_hooks has SetEpoch"):
+    with pytest.raises(FGDError, match="retinanet_r50_fpn_2x_coco: custom_hooks has MemoryP"):
         recipe.plan(tiny_suite)

@@ -230,24 +230,41 @@ def test_repeated_data_are_epochs_of_the_row(run, brought):
     assert row.lr_config["step"] == [27, 33]
 
 
-def test_a_student_trained_by_iterations_is_refused(run, brought):
+def test_the_epochs_of_a_student_that_counts_iterations_are_computed(run, brought):
     path = brought / "iterations.py"
     config = Config.fromfile(str(brought / "student.py"))
     config.runner = dict(type="IterBasedRunner", max_iters=90_000)
+    config.lr_config = dict(policy="step", step=[60_000, 80_000], by_epoch=False)
+    config.dump(str(path))
+    status, said = run(f"--student={path}", without=("--student", "--epochs"))
+    assert status == 0, said
+    assert "counts 90000 iterations; on COCO they are 12" in said
+    row = recipe.load_row("mine", load_suite("own/own.yaml"))
+    assert (row.runner["max_epochs"], row.lr_config["step"]) == (12, [8, 11])
+
+
+def test_steps_of_a_pipeline_that_are_not_there_are_told(run, brought):
+    path = brought / "step.py"
+    config = Config.fromfile(str(brought / "student.py"))
+    config.data.train.pipeline.insert(2, dict(type="NoSuchStep"))
     config.dump(str(path))
     status, said = run(f"--student={path}")
     assert status == 2
-    assert "iterations: its runner is IterBasedRunner" in said
+    assert "step: a step of its data.train.pipeline cannot be built (KeyError: " in said
 
 
-def test_a_pyramid_of_another_kind_is_sent_to_its_example(run):
+def test_a_pyramid_of_another_kind_is_distilled_at_its_output(run):
     teacher = ["--teacher=yolox_l_8x8_300e_coco", "--train-teacher"]
     status, said = run(
         "--student=yolox_s_8x8_300e_coco", "--from-scratch", *teacher,
         without=("--student", "--teacher", "--teacher-checkpoint"),
     )  # fmt: skip
-    assert status == 2
-    assert "with distill.taps: configs/distillers/yolox_m.py is one" in said
+    assert status == 0, said
+    assert "levels    0, 1, 2 with strides 8, 16, 32; 128 channels in the student, 256" in said
+    suite = load_suite("own/own.yaml")
+    row = recipe.load_row("mine", suite)
+    assert "taps" not in row.distill
+    assert recipe.compose(suite, row, "fgd").training.model.distill.taps == "neck"
 
 
 def test_a_teacher_of_other_pixels_is_refused(run, brought):
@@ -268,12 +285,29 @@ def test_a_teacher_of_the_zoo_brings_its_own_ap(run):
     assert "is a name of the model zoo, which says its AP" in said
 
 
-def test_strides_are_compared_on_the_built_detectors(run, brought):
+def test_levels_are_matched_by_stride(run, brought):
     path = brought / "two_stage.py"
     own_data.write_detector(path, "faster_rcnn_r50_fpn_1x_coco", 16, backbone="resnet18x8.pth")
     status, said = run(f"--student={path}")
+    assert status == 0, said
+    # Its last level is the one before, pooled.
+    assert "1, 2, 3 with strides 8, 16, 32; from the teacher's 0, 1, 2; 16 channels in the" in said
+    assert recipe.load_row("mine", load_suite("own/own.yaml")).distill["levels"] == [1, 2, 3]
+    status, said = run(f"--student={path}", "--levels=0", "--name=finest", "--out=finest")
     assert status == 2
-    assert "level 0 has stride 4 in the student" in said
+    assert "level 0 has stride 4 in the student two_stage, and the teacher" in said
+
+
+def test_other_places_to_tap_are_written_into_the_row(run):
+    status, said = run("--taps=neck.lateral_convs.{level}")
+    assert status == 0, said
+    assert "levels    0, 1, 2 with strides 8, 16, 32" in said
+    suite = load_suite("own/own.yaml")
+    composed = recipe.compose(suite, recipe.load_row("mine", suite), "fgd").training
+    assert composed.model.distill.taps == "neck.lateral_convs.{level}"
+    status, said = run("--taps=neck.nothing", "--name=other", "--out=other")
+    assert status == 2
+    assert "the student student has no module neck.nothing, which distill.taps names" in said
 
 
 def test_a_student_from_random_weights_has_to_be_meant(run, brought):

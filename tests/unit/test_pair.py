@@ -49,13 +49,21 @@ def test_a_reason_has_one_wording_however_it_was_found(both, known):
         "row mine: distill.levels has 7, but the student student has the FPN levels 0 to 4"
     )
     finer = {index: Level(4 * 2**index, 32) for index in range(5)}
-    pair = pair.with_levels(pair.student.levels, finer)
+    teacher = dataclasses.replace(pair.teacher, measured=finer)
     with pytest.raises(FGDError) as raised:
-        pair.check_levels([1])
+        dataclasses.replace(pair, teacher=teacher).check_levels([3, 4])
     assert str(raised.value).startswith(
-        "row mine: FPN level 1 has stride 16 in the student student and 8 in the teacher teacher: "
-        "their features differ in height and width"
+        "row mine: FPN level 4 has stride 128 in the student student, and the teacher teacher has "
+        "4, 8, 16, 32, 64: there is no level with features of the same size"
     )
+
+
+def test_levels_that_begin_at_other_strides_are_matched_by_stride(both):
+    pair, _ = both
+    finer = {index: Level(4 * 2**index, 32) for index in range(5)}
+    pair = dataclasses.replace(pair, teacher=dataclasses.replace(pair.teacher, measured=finer))
+    assert pair.common_levels() == [0, 1, 2, 3]
+    assert pair.match_levels([0, 3]) == {0: 1, 3: 4}
 
 
 def test_what_is_inherited_is_what_both_have(both):
@@ -106,7 +114,34 @@ def test_a_detector_without_the_tapped_modules_is_refused(tiny_suite):
     detector = build_detector(model).eval()
     with pytest.raises(FGDError, match=r"the student has no module neck\.out_convs\.0"):
         built("student", "", model=model, detector=detector, taps="neck.out_convs.{level}")
+    with pytest.raises(FGDError, match=r"the student has no module neck\.out, which distill\.taps"):
+        built("student", "", model=model, detector=detector, taps="neck.out")
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("taps", "reason"),
+    [
+        ("bbox_head", "bbox_head takes no part in its backbone and neck"),
+        ("neck.fpn_convs.{level}.norm", "has no module neck.fpn_convs.0.norm"),
+        ("backbone.layer{level}.0.bn1", None),  # a module without out_channels
+    ],
+)
+def test_any_module_that_gives_feature_maps_can_be_tapped(tiny_suite, taps, reason):
+    model = training_config(tiny_suite, "retinanet_r50", "fgd").model.student
+    detector = build_detector(model)
+    if reason is None:
+        levels = built("student", "", model=model, detector=detector, taps=taps).levels
+        assert {n: (level.stride, level.channels) for n, level in levels.items()} == {
+            1: (4, 16),
+            2: (8, 32),
+            3: (16, 64),
+            4: (32, 128),
+        }
+        assert detector.training
+    else:
+        with pytest.raises(FGDError, match=reason):
+            built("student", "", model=model, detector=detector, taps=taps)
 
 
 def test_an_operator_that_a_cpu_lacks_is_told(tiny_suite, monkeypatch):
@@ -117,7 +152,7 @@ def test_an_operator_that_a_cpu_lacks_is_told(tiny_suite, monkeypatch):
         raise RuntimeError("carafe_forward_impl: implementation for device cpu not found.\n")
 
     monkeypatch.setattr(detector, "extract_feat", carafe)
-    with pytest.raises(FGDError, match=r"the student mine: .* for GPUs alone \(carafe_forward"):
+    with pytest.raises(FGDError, match=r"the student mine .* for GPUs alone \(carafe_forward"):
         built("student", "mine", model=model, detector=detector)
 
 

@@ -99,9 +99,17 @@ def known(monkeypatch):
         (lambda c: c.optimizer_config.update(type="Fp16OptimizerHook"), "has the type Fp16Opt"),
         (lambda c: c.data.train.update(proposal_file="p.pkl"), "has a proposal_file"),
         (
-            lambda c: c.update(runner=dict(type="IterBasedRunner", max_iters=90_000)),
-            "its runner is IterBasedRunner, .* give epochs",
+            lambda c: c.update(runner=dict(type="OtherRunner", max_iters=90_000)),
+            "its runner is OtherRunner, .* give epochs",
         ),
+        (
+            lambda c: (
+                c.update(runner=dict(type="IterBasedRunner", max_iters=90_000)),
+                c.lr_config.update(policy="poly"),
+            ),
+            "counts iterations, and the learning rate's policy poly cannot be told in epochs",
+        ),
+        (lambda c: c.model.backbone.update(type="TridentResNet"), "three feature maps of every"),
     ],
 )
 def test_what_is_not_done_here_is_refused(known, by, message):
@@ -120,6 +128,18 @@ def test_a_teacher_that_is_downloaded_may_have_been_trained_in_any_way():
         "tood_r101_fpn_mstrain_2x_coco",  # with a hook that trainings here do not know
     ):
         recipe.compose_teacher(COCO, name)
+
+
+def test_iterations_are_told_as_epochs_of_coco(known):
+    def by_iterations(config):
+        config.runner = dict(type="IterBasedRunner", max_iters=90_000)
+        config.lr_config.update(step=[60_000, 80_000], by_epoch=False)
+
+    known(by_iterations)
+    row = dataclasses.replace(recipe.load_row("retinanet_r50"), lr_config={})
+    training = recipe.compose(COCO, row, "baseline").training
+    assert training.lr_config.step == [8, 11]
+    assert "by_epoch" not in training.lr_config
 
 
 def test_a_student_with_a_teacher_of_its_own_is_refused():
