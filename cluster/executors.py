@@ -11,7 +11,7 @@ from typing import Protocol
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 
-from cluster import devices, slurm
+from cluster import devices, environment, slurm
 from cluster.settings import ClusterSettings, submitit_parameters
 from cluster.slurm import JobState
 from cluster.task import TrainingTask
@@ -23,6 +23,9 @@ _NAME = "FGD_JOB_NAME"  # of a job on this machine, in its processes' environmen
 
 class Executor(Protocol):
     """What the launcher needs to run jobs somewhere: Slurm, this machine."""
+
+    def notes(self, settings: ClusterSettings) -> list[str]:
+        """What a job will be given other than this shell and the suite together ask for."""
 
     def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
         """Submit a job and return its id."""
@@ -43,6 +46,10 @@ class Executor(Protocol):
 class Slurm:
     """Jobs through sbatch."""
 
+    def notes(self, settings: ClusterSettings) -> list[str]:
+        """What becomes of the shell's variables for Slurm."""
+        return environment.notes(settings)
+
     def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
         """Submit a job.
 
@@ -60,9 +67,9 @@ class Slurm:
                 "on one machine with --profile cluster/profiles/local"
             ) from None
         executor.update_parameters(**submitit_parameters(settings, name))
-        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it to the script's
         try:
-            return executor.submit(task).job_id
+            with environment.submitting(settings):
+                return executor.submit(task).job_id
         except (FailedJobError, FailedSubmissionError) as error:
             if slurm.is_silence(str(error)):
                 raise slurm.NoAnswer(_said(str(error))) from None
@@ -101,6 +108,10 @@ class Local:
 
     def __init__(self, gpus: Callable[[], Sequence[str]] = devices.visible) -> None:
         self._gpus = gpus
+
+    def notes(self, settings: ClusterSettings) -> list[str]:
+        """None."""
+        return []
 
     def submit(self, task: TrainingTask, settings: ClusterSettings, name: str, folder: Path) -> str:
         """Start the processes, once there are GPUs for them.

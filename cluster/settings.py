@@ -14,6 +14,7 @@ _DECIDED_BY = {
     "gpus-per-node": "gpus_per_node",
     "gpus-per-socket": "gpus_per_node",
     "gpus-per-task": "gpus_per_node",
+    "tres-per-task": "gpus_per_node",
     "ntasks": "gpus_per_node",
     "ntasks-per-core": "gpus_per_node",
     "ntasks-per-gpu": "gpus_per_node",
@@ -34,8 +35,8 @@ _DECIDED_BY = {
 }
 # What the launcher needs for itself.
 _LAUNCHERS = (
-    *("array", "chdir", "error", "job-name", "open-mode", "output", "parsable", "test-only"),
-    *("wait", "wrap"),
+    *("array", "chdir", "clusters", "error", "job-name", "open-mode", "output"),
+    *("parsable", "test-only", "wait", "wrap"),
 )
 
 
@@ -126,7 +127,7 @@ def _check_option(origin: str, option: str, value: Any, settings: ClusterSetting
     typed = f"For a type of GPU say `gpus-per-node: <type>:{settings.gpus_per_node}`"
     if key == "gpus-per-node" and _is_typed(value, settings.gpus_per_node):
         return
-    if key == "gres" and any(part.split(":")[0] == "gpu" for part in str(value).split(",")):
+    if key == "gres" and _asks_for_gpus(str(value)):
         raise FGDError(f"{origin}: GPUs are asked for by cluster.gpus_per_node. {typed}")
     if key in _DECIDED_BY:
         more = f". {typed}" if key.startswith("gpus") else ""
@@ -135,10 +136,32 @@ def _check_option(origin: str, option: str, value: Any, settings: ClusterSetting
         raise FGDError(f"{origin}: the launcher needs this option for itself; leave it out")
 
 
+def _asks_for_gpus(gres: str) -> bool:
+    """Whether `gpu:2,lustre` has GPUs in it; Slurm also writes `gres/gpu:2`."""
+    names = (part.removeprefix("gres/").split(":")[0] for part in gres.split(","))
+    return "gpu" in names
+
+
 def _is_typed(value: Any, count: int) -> bool:
     """Whether `a100:4`, for a count of 4."""
     kind, _, number = str(value).partition(":")
     return bool(kind) and number == str(count)
+
+
+def decided_by(settings: ClusterSettings, option: str, value: str) -> str:
+    """What of the settings decides an option of sbatch, in words; empty if nothing does.
+
+    Keys that have a default decide whether the suite says them or not.
+    """
+    said = {key.replace("_", "-") for key in settings.sbatch} | {"requeue"}
+    if option in said:
+        return f"cluster.sbatch.{option} decides"
+    key = _DECIDED_BY.get(option)
+    if option == "gres" and _asks_for_gpus(value):
+        key = "gpus_per_node"
+    if key and (decision := getattr(settings, key)) is not None:
+        return f"cluster.{key} ({decision}) decides"
+    return "the launcher needs this option for itself" if option in _LAUNCHERS else ""
 
 
 def submitit_parameters(settings: ClusterSettings, name: str) -> dict[str, Any]:
