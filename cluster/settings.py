@@ -1,5 +1,6 @@
 """What a suite asks of a cluster: its `cluster:` section, with a row's own wishes over it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,7 @@ def for_training(suite: Suite, name: str, path: str | Path) -> ClusterSettings:
     """
     # A suite that says nothing is trained on one node, by as many processes as on one machine.
     settings = ClusterSettings(**{"gpus_per_node": suite.gpus} | _wishes(suite, name))
-    for option, value in settings.sbatch.items():
-        _check_option(f"{path}: cluster.sbatch.{option} ({name})", option, value, settings)
+    check_options(settings, lambda option: f"{path}: cluster.sbatch.{option} ({name})")
     if suite.total_batch % settings.tasks:
         raise FGDError(
             f"{path}: cluster: {settings.shape} are {settings.tasks} processes, and they cannot "
@@ -110,6 +110,19 @@ def check(suite: Suite, path: str | Path) -> None:
             )
     for name in suite.rows:
         for_training(suite, name, path)
+
+
+def check_options(settings: ClusterSettings, origin: Callable[[str], str]) -> None:
+    """Refuse options of sbatch that another key decides, or that the launcher needs for itself.
+
+    Args:
+        origin: where an option is said, for the error.
+
+    Raises:
+        FGDError: there is such an option.
+    """
+    for option, value in settings.sbatch.items():
+        _check_option(origin(option), option, value, settings)
 
 
 def single_job(suite: Suite, key: str) -> str:
