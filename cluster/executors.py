@@ -205,6 +205,15 @@ _REFUSALS = (
     ("unrecognized option", "sbatch", "its keys are sbatch's long options"),
 )
 
+# The last words of many refusals: of nodes, processors, memory and GPUs alike. Which of them Slurm
+# uses for too many nodes depends on its version.
+_NO_SUCH_NODES = (
+    "node configuration",
+    "partition configuration",
+    "processors requested than permitted",
+    "nodes requested than permitted",
+)
+
 
 def refusal(words: str, settings: ClusterSettings) -> str:
     """sbatch's refusal with the setting that it is about."""
@@ -217,8 +226,11 @@ def refusal(words: str, settings: ClusterSettings) -> str:
     for pattern, key, hint in _REFUSALS:
         if pattern in said.lower():
             return f"Slurm refuses cluster.{key} ({getattr(settings, key)}): {said}; {hint}"
-    if "node configuration" in said.lower():  # the last words of many refusals
-        return f"Slurm has no such nodes: {said}. {nodes_asked_for(settings)}"
+    if any(words in said.lower() for words in _NO_SUCH_NODES):
+        return (
+            f"Slurm has no such nodes, or fewer than cluster.nodes ({settings.nodes}): {said}. "
+            f"{nodes_asked_for(settings)}"
+        )
     return f"Slurm refuses the job: {said}. Its settings are in the suite's `cluster:` section"
 
 
