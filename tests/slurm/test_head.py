@@ -15,10 +15,11 @@ from slurm_project import BIN, ROOT, Project, Run, difference, queue, scontrol, 
 from test_snakemake import Workflow
 
 ROW = "retinanet_r50"
+TRAINING = f"results/mini/{ROW}/baseline"
 
 
 class HeadJob:
-    """The head job of a small suite of one row."""
+    """The head job of a suite's one training."""
 
     def __init__(self, workflow: Workflow) -> None:
         self.workflow = workflow
@@ -28,7 +29,7 @@ class HeadJob:
     def submit(self, *options: str) -> "HeadJob":
         """What a user types."""
         command = [BIN / "fgd-cluster", "head", *options, "mini.yaml"]
-        command += ["--", "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--", f"{TRAINING}/trained.pth", "--snakefile", str(ROOT / "Snakefile")]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         self.job_id = re.search(r"submitted head job (\d+)", done.stdout)[1]
@@ -45,30 +46,30 @@ class HeadJob:
         """What Slurm says of it."""
         return dict(item.partition("=")[::2] for item in show(self.job_id).split())
 
-    def attempts(self, training: str) -> list[dict]:
-        """The jobs of a training."""
-        file = self.folder / "results/mini" / training / "jobs/job.json"
+    @property
+    def attempts(self) -> list[dict]:
+        """The jobs of the training."""
+        file = self.folder / TRAINING / "jobs/job.json"
         return json.loads(file.read_text())["attempts"] if file.exists() else []
 
     def until(self, condition) -> None:
         """Wait until something holds, and let the job start at once whenever it was requeued."""
+        before = ""
         while not condition():
             state = self.shown["JobState"]
-            assert state in ("PENDING", "RUNNING", "COMPLETING"), f"{state}:\n{self.text}"
+            # One that is being requeued shows its end for a moment.
+            assert not before == state == "FAILED", self.text
             if state == "PENDING":  # it may have started in the meantime
                 command = ["scontrol", "update", f"jobid={self.job_id}", "StartTime=now"]
                 subprocess.run(command, capture_output=True)
-            time.sleep(0.5)
+            before = state
+            time.sleep(1)
 
     def finish(self) -> None:
-        """Wait for its end, which has to be a success with one job a training."""
-        while (state := self.shown["JobState"]) != "COMPLETED":
-            self.until(lambda: self.shown["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"))
-            assert state != "FAILED", self.text
-        assert "Unfinished" not in (self.folder / "results/mini/table.md").read_text()
-        records = sorted(self.folder.glob("results/mini/**/jobs/job.json"))
-        assert len(records) == 3
-        assert [len(json.loads(record.read_text())["attempts"]) for record in records] == [1] * 3
+        """Wait for its end, which has to be a success, after a single job that trained."""
+        self.until(lambda: self.shown["JobState"] == "COMPLETED")
+        assert (self.folder / TRAINING / "trained.pth").exists()
+        assert len(self.attempts) == 1
         assert queue() == ""
 
     def processes(self) -> list[int]:
@@ -88,14 +89,14 @@ class HeadJob:
 def head(tmp_path) -> HeadJob:
     """A head job that is not yet submitted, of trainings that last a while."""
     workflow = Workflow(tmp_path)
-    suite = shrunken(rows=[ROW], samples_per_gpu=4, epochs=20)
+    suite = shrunken(rows=[ROW], samples_per_gpu=4, epochs=60)
     suite["cluster"] |= {"poll_s": 1, "cpus_per_task": 1, "mem_gb": 4, "signal_delay_s": 20}
     (tmp_path / "mini.yaml").write_text(yaml.safe_dump(suite))
     return HeadJob(workflow)
 
 
 def test_a_head_job_that_reaches_its_time_limit_goes_on_by_itself(head: HeadJob):
-    head.submit("--timeout-min=1")
+    head.submit("--timeout-min=2")  # in less, a busy machine gets to no training
     head.finish()
     assert int(head.shown["Restarts"]) >= 1
     assert "launchers end, their trainings go on" in head.text
@@ -103,7 +104,7 @@ def test_a_head_job_that_reaches_its_time_limit_goes_on_by_itself(head: HeadJob)
 
 def test_a_head_job_that_is_preempted_goes_on_by_itself(head: HeadJob):
     head.submit()
-    head.until(lambda: head.attempts(f"{ROW}/baseline") and queue().count("\n") > 1)
+    head.until(lambda: head.attempts and queue().count("\n") > 1)
     scontrol("requeue", head.job_id)
     head.finish()
     assert int(head.shown["Restarts"]) == 1
@@ -111,7 +112,7 @@ def test_a_head_job_that_is_preempted_goes_on_by_itself(head: HeadJob):
 
 def test_a_head_job_that_was_killed_is_submitted_again_and_finds_its_trainings(head: HeadJob):
     head.submit()
-    head.until(lambda: head.attempts(f"{ROW}/baseline") and queue().count("\n") > 1)
+    head.until(lambda: head.attempts and queue().count("\n") > 1)
     for pid in head.processes():
         os.kill(pid, signal.SIGKILL)
     while head.shown["JobState"] in ("RUNNING", "COMPLETING"):
