@@ -425,7 +425,7 @@ def _pid(daemon: str) -> int | None:
 def _running(name: str) -> set[int]:
     """All processes of a name, ours or not."""
     found = subprocess.run(["pgrep", "-x", name], capture_output=True, text=True)
-    return {int(pid) for pid in found.stdout.split()}
+    return {int(pid) for pid in found.stdout.split() if _runs(int(pid))}
 
 
 def _alive(daemon: str) -> bool:

@@ -54,6 +54,7 @@ exec unshare --net --pid --fork --mount --ipc --kill-child bash -euc '
     mount --rbind /sys "$root/sys"
     export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
     folder=$PWD
-    exec chroot "$root" bash -c "cd $folder; exec .venv/bin/pytest -p no:cacheprovider \"\$@\"" \
-        bash "$@"
+    # Not by exec: this shell is process 1, and reaps what daemons leave.
+    chroot "$root" bash -c "cd $folder; exec .venv/bin/pytest -p no:cacheprovider \"\$@\"" \
+        bash "$@" || exit $?
 ' bash "${@:-tests/slurm}"
