@@ -75,13 +75,16 @@ class HeadJob:
     def processes(self) -> list[int]:
         """Of the job on this machine: its supervisor, Snakemake and the launchers."""
         found = []
-        for file in Path("/proc").glob("[0-9]*/environ"):
+        for folder in Path("/proc").glob("[0-9]*"):
             try:
-                variables = file.read_text(errors="replace").split("\0")
+                text = (folder / "environ").read_text(errors="replace")
+                here = (folder / "cwd").resolve() == self.folder.resolve()
             except OSError:  # it has just ended
                 continue
-            if f"SLURM_JOB_ID={self.job_id}" in variables:
-                found.append(int(file.parent.name))
+            # Snakemake's own have no number, and trainings start in this folder, too.
+            number = dict(item.partition("=")[::2] for item in text.split("\0")).get("SLURM_JOB_ID")
+            if here and number in (None, self.job_id):
+                found.append(int(folder.name))
         return found
 
 
