@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -141,8 +141,18 @@ def _gpus() -> list[Check]:
         ]
     checks = [counted]
     for device in range(number):
-        name, compile_it = f"operators, GPU {device}", "make setup CUDA=1, with nvcc of CUDA 13"
+        name, compile_it = (
+            f"operators, GPU {device}",
+            "make setup CUDA=1, with torch's own nvcc version",
+        )
         checks.append(_probe(name, f"operators cuda:{device}", compile_it))
+        room = _probe(
+            f"memory, GPU {device}",
+            f"memory cuda:{device}",
+            "fewer images a GPU (samples_per_gpu) on more GPUs (gpus), or precision: bf16 or fp16",
+        )
+        # Nothing is wrong with the machine: other rows run on it.
+        checks.append(replace(room, status=WARN) if room.status == FAIL else room)
     return [*checks, _probe("NCCL", "nccl", "see NCCL_DEBUG=INFO fgd doctor")]
 
 

@@ -173,7 +173,8 @@ _REQUEST += ("MinMemoryCPU", "TresPerNode", "TresPerTask", "TimeLimit", "Partiti
 
 
 def test_a_training_gets_from_a_job_what_it_gets_from_a_login_node(project: Project):
-    login, asked = _of_the_rank(project.run("from_login", 1).start())
+    alone = project.run("from_login", 1).start()
+    login, asked = _of_the_rank(alone)
     run = project.run("from_job", 1)
     within = RunInAJob(run.folder, run.suite, run.config, False).start()
     in_a_job, asked_in_a_job = _of_the_rank(within)
@@ -181,4 +182,4 @@ def test_a_training_gets_from_a_job_what_it_gets_from_a_login_node(project: Proj
         k: v for k, v in login.items() if not _OWN.fullmatch(k)
     }
     assert {k: asked_in_a_job.get(k) for k in _REQUEST} == {k: asked.get(k) for k in _REQUEST}
-    assert difference(within.student(), project.undisturbed(1)) == 0
+    assert difference(within.student(), alone.student()) == 0
