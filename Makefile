@@ -16,16 +16,26 @@ OPERATORS := $(if $(filter 0,$(CUDA)),cpu,cuda)
 $(INSTALLED): always
 endif
 
+# So do TORCH=cu12, GPU=v100 DRIVER=535 (of the nodes, on a login node) and VENV=/scratch/me/fgd.
+WISHES := $(foreach name,TORCH GPU DRIVER VENV,$(if $(filter command,$(origin $(name))),$(name)))
+WISHES := $(strip $(WISHES))
+ifneq ($(WISHES),)
+$(INSTALLED): always
+endif
+
 .PHONY: help setup demo mini study full test test-slurm test-full lint docs tutorial bench reliability
 .PHONY: audit lock wheelhouse gpu-kit zoo-sweep always
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup: $(INSTALLED) ## make .venv, compile mmcv (CUDA=, PYTHON=, WHEELS=wheelhouse)
+setup: $(INSTALLED) ## make .venv, compile mmcv (CUDA= TORCH= GPU= DRIVER= PYTHON= VENV= WHEELS=)
 
-$(INSTALLED): setup/install.sh setup/build_mmcv.py setup/requirements.txt setup/mmcv.txt pyproject.toml
-	PYTHON=$(PYTHON) WHEELS='$(WHEELS)' setup/install.sh $(OPERATORS)
+LOCKS := setup/requirements.txt setup/requirements-cu12.txt
+
+$(INSTALLED): setup/install.sh setup/build_mmcv.py $(LOCKS) setup/mmcv.txt pyproject.toml
+	$(foreach name,TORCH GPU DRIVER VENV,$(name)='$(if $(filter $(name),$(WISHES)),$($(name)))') \
+		PYTHON=$(PYTHON) WHEELS='$(WHEELS)' setup/install.sh $(OPERATORS)
 	touch $@
 
 demo: setup ## two rows of the table on the mini set, with baselines
@@ -48,8 +58,8 @@ test: lint ## lint, unit tests, small trainings, the workflow tests
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto tests/training
 	.venv/bin/pytest tests/workflow
 
-test-slurm: setup ## tests on a real Slurm of two nodes (root, Debian)
-	.venv/bin/pytest tests/slurm
+test-slurm: setup ## tests on a real Slurm of two nodes (root; DEBIAN=trixie: its Slurm)
+	$(if $(DEBIAN),tests/slurm/in_debian.sh $(DEBIAN),.venv/bin/pytest) tests/slurm
 
 test-full: setup ## tests of all rows at full size and what they inherit
 	.venv/bin/pytest tests/full
@@ -76,7 +86,8 @@ gpu-kit: setup ## pack benchmarks for a GPU machine without a network
 	.venv/bin/python benchmarks/make_kit.py --out results/gpu-kit $(KIT)
 
 wheelhouse: .tools/bin/pip ## all that setup installs, in a folder (PYTHON_VERSION=3.12)
-	.tools/bin/python setup/make_wheelhouse.py --out '$(or $(WHEELS),wheelhouse)' \
+	TORCH='$(if $(filter TORCH,$(WISHES)),$(TORCH))' \
+		.tools/bin/python setup/make_wheelhouse.py --out '$(or $(WHEELS),wheelhouse)' \
 		$(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) $(if $(TORCH_IS_THERE),--torch-is-there)
 
 .tools/bin/pip: setup/requirements.txt
@@ -93,7 +104,10 @@ zoo-sweep: setup ## ask all of the zoo's models, count answers (hours; WHAT=show
 audit: setup ## licences, known vulnerabilities (offline: DATABASE=clone)
 	.venv/bin/python setup/audit.py $(DATABASE)
 
+COMPILE := ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--no-emit-index-url --custom-compile-command "make lock"
+
 lock: setup ## resolve setup/requirements.in anew
-	cd setup && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
-		--no-emit-index-url --custom-compile-command "make lock" \
-		--upgrade requirements.in -o requirements.txt
+	cd setup && $(COMPILE) --upgrade requirements.in -o requirements.txt
+	cd setup && cp requirements.txt requirements-cu12.txt && \
+		$(COMPILE) requirements.in --override requirements-cu12.in -o requirements-cu12.txt

@@ -31,6 +31,8 @@ onstart:
             SUITE_FILES[SUITE],
             lambda account: test_account(account, logger),
         )
+        if note := environment.note_on_single_jobs():
+            logger.warning(note)
 
 
 # On a cluster these run on the login node: they wait for a job of their own (the launcher's), need

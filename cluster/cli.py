@@ -85,6 +85,56 @@ def train(
 
 @main.command()
 @click.argument("suite")
+@click.argument("arguments", nargs=-1, metavar="[-- SNAKEMAKE'S ARGUMENTS]")
+@click.option("--partition", help="As the suite's cluster.partition, which counts otherwise.")
+@click.option("--account", help="The same for the account,")
+@click.option("--qos", help="the QOS")
+@click.option("--timeout-min", type=click.IntRange(1), help="and the time limit in minutes.")
+@click.option(
+    "--mem-gb", type=click.FloatRange(0, min_open=True), help="Memory, in GB.  [default: 8]"
+)
+@click.option(
+    "--sbatch",
+    multiple=True,
+    metavar="OPTION[=VALUE]",
+    help="A further option of sbatch, by its long name without the dashes; can be repeated.",
+)
+def head(suite: str, arguments: tuple[str, ...], sbatch: tuple[str, ...], **wishes: object) -> None:
+    """Submit a job that runs Snakemake for SUITE, a suite's name or file.
+
+    For sites where nothing may run for days on a login node. The job is requeued at its time limit
+    and goes on by itself; trainings run on meanwhile.
+    """
+    from cluster import head as job
+    from fgd.suite import load_suite
+
+    log_to(sys.stdout)
+    loaded = load_suite(_suite_file(suite))
+    options = [option.partition("=") for option in sbatch]
+    wishes["sbatch"] = {name: value if equals else True for name, equals, value in options}
+    job_id = job.submit(suite, loaded, job.settings_of(loaded, wishes), arguments)
+    folder = Path(loaded.layout.head)
+    click.echo(f"submitted head job {job_id}: {folder / 'head.sh'}. What Snakemake says:")
+    click.echo(f"    tail -f {folder / f'{job_id}.log'}")
+
+
+@main.command()
+@click.argument("suite")
+@click.argument("arguments", nargs=-1, metavar="[-- SNAKEMAKE'S ARGUMENTS]")
+def supervise(suite: str, arguments: tuple[str, ...]) -> None:
+    """Run Snakemake for SUITE in a Slurm job: what the script of `head` does.
+
+    A script of your own ends in `exec .venv/bin/fgd-cluster supervise SUITE` and asks for
+    `--signal=B:USR1@120 --requeue --open-mode=append`.
+    """
+    from cluster import head as job
+
+    log_to(sys.stdout)
+    sys.exit(job.supervise(suite, arguments))
+
+
+@main.command()
+@click.argument("suite")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--watch", type=float, metavar="SECONDS", help="Repeat until Ctrl-C.")
 def status(suite: str, as_json: bool, watch: float | None) -> None:
@@ -92,10 +142,7 @@ def status(suite: str, as_json: bool, watch: float | None) -> None:
     from cluster import status as run
     from fgd.suite import load_suite
 
-    path = Path(suite)
-    if path.suffix not in (".yaml", ".yml"):
-        path = Path("configs") / "suites" / f"{suite}.yaml"
-    loaded = load_suite(path)
+    loaded = load_suite(_suite_file(suite))
     while True:
         found = run.lines(loaded)
         width = shutil.get_terminal_size().columns
@@ -106,3 +153,9 @@ def status(suite: str, as_json: bool, watch: float | None) -> None:
         click.clear()
         click.echo(text)
         time.sleep(watch)
+
+
+def _suite_file(suite: str) -> Path:
+    """The file of a suite that is given by its name or its file."""
+    path = Path(suite)
+    return path if path.suffix in (".yaml", ".yml") else Path("configs/suites") / f"{suite}.yaml"

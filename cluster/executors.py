@@ -11,7 +11,7 @@ from typing import Protocol
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 
-from cluster import devices, slurm
+from cluster import devices, environment, slurm
 from cluster.settings import ClusterSettings, submitit_parameters
 from cluster.slurm import JobState
 from cluster.task import TrainingTask
@@ -23,6 +23,9 @@ _NAME = "FGD_JOB_NAME"  # of a job on this machine, in its processes' environmen
 
 class Executor(Protocol):
     """What the launcher needs to run jobs somewhere: Slurm, this machine."""
+
+    def notes(self, settings: ClusterSettings) -> list[str]:
+        """What a job will be given other than this shell and the suite together ask for."""
 
     def submit(
         self, task: TrainingTask, *, settings: ClusterSettings, name: str, folder: Path
@@ -45,6 +48,10 @@ class Executor(Protocol):
 class Slurm:
     """Jobs through sbatch."""
 
+    def notes(self, settings: ClusterSettings) -> list[str]:
+        """What becomes of the shell's variables for Slurm."""
+        return environment.notes(settings)
+
     def submit(
         self, task: TrainingTask, *, settings: ClusterSettings, name: str, folder: Path
     ) -> str:
@@ -64,9 +71,9 @@ class Slurm:
                 "on one machine with --profile cluster/profiles/local"
             ) from None
         executor.update_parameters(**submitit_parameters(settings, name))
-        os.environ.pop("SBATCH_JOB_NAME", None)  # sbatch would prefer it to the script's
         try:
-            return executor.submit(task).job_id
+            with environment.submitting(settings):
+                return executor.submit(task).job_id
         except (FailedJobError, FailedSubmissionError) as error:
             if slurm.is_silence(str(error)):
                 raise slurm.NoAnswer(_said(str(error))) from None
@@ -105,6 +112,10 @@ class Local:
 
     def __init__(self, gpus: Callable[[], Sequence[str]] = devices.visible) -> None:
         self._gpus = gpus
+
+    def notes(self, settings: ClusterSettings) -> list[str]:
+        """None."""
+        return []
 
     def submit(
         self, task: TrainingTask, *, settings: ClusterSettings, name: str, folder: Path
@@ -200,6 +211,15 @@ _REFUSALS = (
     ("unrecognized option", "sbatch", "its keys are sbatch's long options"),
 )
 
+# The last words of many refusals: of nodes, processors, memory and GPUs alike. Which of them Slurm
+# uses for too many nodes depends on its version.
+_NO_SUCH_NODES = (
+    "node configuration",
+    "partition configuration",
+    "processors requested than permitted",
+    "nodes requested than permitted",
+)
+
 
 def refusal(words: str, settings: ClusterSettings) -> str:
     """sbatch's refusal with the setting that it is about."""
@@ -212,8 +232,11 @@ def refusal(words: str, settings: ClusterSettings) -> str:
     for pattern, key, hint in _REFUSALS:
         if pattern in said.lower():
             return f"Slurm refuses cluster.{key} ({getattr(settings, key)}): {said}; {hint}"
-    if "node configuration" in said.lower():  # the last words of many refusals
-        return f"Slurm has no such nodes: {said}. {nodes_asked_for(settings)}"
+    if any(words in said.lower() for words in _NO_SUCH_NODES):
+        return (
+            f"Slurm has no such nodes, or fewer than cluster.nodes ({settings.nodes}): {said}. "
+            f"{nodes_asked_for(settings)}"
+        )
     return f"Slurm refuses the job: {said}. Its settings are in the suite's `cluster:` section"
 
 

@@ -35,7 +35,8 @@ def judge(folder: Path, job_id: str, state: JobState, settings: ClusterSettings)
     """Find out what happened to a job that ended without a result."""
     errors = sorted(_errors(folder, job_id, state, settings.tasks))
     killed = _killed(folder, job_id, state, settings.tasks)
-    advice, again = _explain(folder, job_id, state, settings=settings, errors=errors, killed=killed)
+    cause = _cause(folder, job_id, state)
+    advice, again = _explain(folder, job_id, cause, settings=settings, errors=errors, killed=killed)
     words = [f"job {job_id} ended as {state.state}" + (f": {advice}" if advice else "")]
     if again or not errors:
         rank = killed[0] if killed else 0
@@ -45,7 +46,7 @@ def judge(folder: Path, job_id: str, state: JobState, settings: ClusterSettings)
         words += _last_lines(errors[0].rank, errors[0].words)
     words.append(f"whole logs: {folder}/{job_id.split('@')[0]}_<rank>_log.out and .err")
     return Verdict(
-        summary=f"{state.state.lower()}" + (f", exit {state.exit_code}" if state.exit_code else ""),
+        summary=f"{cause.lower()}" + (f", exit {state.exit_code}" if state.exit_code else ""),
         text="\n".join(words),
         worth_another_try=again,
     )
@@ -212,21 +213,25 @@ def _was_cut_short(paths: JobPaths, state: JobState) -> bool:
     return _STARTED in paths.stdout.read_text(errors="replace")
 
 
+def _cause(folder: Path, job_id: str, state: JobState) -> str:
+    """Slurm's state, or OUT_OF_MEMORY where that alone does not tell."""
+    # A step that needs too much memory is killed. Its job has then just failed, or (26.05) been
+    # cancelled, which nobody did. If it was a worker, its rank tells of it in an exception.
+    if state.state in ("FAILED", "CANCELLED") and _ran_out_of_memory(folder, job_id):
+        return "OUT_OF_MEMORY"
+    return state.state
+
+
 def _explain(
     folder: Path,
     job_id: str,
-    state: JobState,
+    cause: str,
     *,
     settings: ClusterSettings,
     errors: list[_Error],
     killed: list[int],
 ) -> tuple[str, bool]:
     """What ended a job and what to change, and whether to try again."""
-    cause = state.state
-    # A step that needs too much memory is killed; its job has then just failed. If it was a worker
-    # that was killed, its rank tells of that in an exception.
-    if cause == "FAILED" and _ran_out_of_memory(folder, job_id):
-        cause = "OUT_OF_MEMORY"
     if cause == "FAILED":
         if not errors and _says(folder, job_id, _NOT_STARTED):
             return "Slurm's controller did not answer when its ranks were to start", True
@@ -255,7 +260,7 @@ def _explain(
 
 def _ran_out_of_memory(folder: Path, job_id: str) -> bool:
     """Accounting tells with cgroups, the step manager's own words without."""
-    signs = ("exceeded memory limit", "oom_kill", "oom-kill")
+    signs = ("exceeded memory limit", "exceeded job memory limit", "oom_kill", "oom-kill")
     of_slurm = "@" not in job_id  # not of this machine
     return (of_slurm and slurm.ran_out_of_memory(job_id)) or _says(folder, job_id, signs)
 

@@ -158,6 +158,8 @@ def _submit(
 ) -> Attempt:
     attempt = log.begin(training.name, settings)
     log.save(training.jobs)
+    for note in executor.notes(settings):
+        logger.info("%s", note)
     # A job that starts again in a week reads the same.
     copy = training.jobs.absolute() / f"{attempt.name}.py"
     copy.write_bytes(config)

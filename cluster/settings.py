@@ -1,5 +1,6 @@
 """What a suite asks of a cluster: its `cluster:` section, with a row's own wishes over it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ _DECIDED_BY = {
     "gpus-per-node": "gpus_per_node",
     "gpus-per-socket": "gpus_per_node",
     "gpus-per-task": "gpus_per_node",
+    "tres-per-task": "gpus_per_node",
     "ntasks": "gpus_per_node",
     "ntasks-per-core": "gpus_per_node",
     "ntasks-per-gpu": "gpus_per_node",
@@ -34,8 +36,8 @@ _DECIDED_BY = {
 }
 # What the launcher needs for itself.
 _LAUNCHERS = (
-    *("array", "chdir", "error", "job-name", "open-mode", "output", "parsable", "test-only"),
-    *("wait", "wrap"),
+    *("array", "chdir", "clusters", "error", "job-name", "open-mode", "output"),
+    *("parsable", "test-only", "wait", "wrap"),
 )
 
 
@@ -75,8 +77,7 @@ def for_training(suite: Suite, name: str, path: str | Path) -> ClusterSettings:
     """
     # A suite that says nothing is trained on one node, by as many processes as on one machine.
     settings = ClusterSettings(**{"gpus_per_node": suite.gpus} | _wishes(suite, name))
-    for option, value in settings.sbatch.items():
-        _check_option(f"{path}: cluster.sbatch.{option} ({name})", option, value, settings)
+    check_options(settings, lambda option: f"{path}: cluster.sbatch.{option} ({name})")
     if suite.total_batch % settings.tasks:
         raise FGDError(
             f"{path}: cluster: {settings.shape} are {settings.tasks} processes, and they cannot "
@@ -111,6 +112,19 @@ def check(suite: Suite, path: str | Path) -> None:
         for_training(suite, name, path)
 
 
+def check_options(settings: ClusterSettings, origin: Callable[[str], str]) -> None:
+    """Refuse options of sbatch that another key decides, or that the launcher needs for itself.
+
+    Args:
+        origin: where an option is said, for the error.
+
+    Raises:
+        FGDError: there is such an option.
+    """
+    for option, value in settings.sbatch.items():
+        _check_option(origin(option), option, value, settings)
+
+
 def single_job(suite: Suite, key: str) -> str:
     """What a single job, no training, asks of Slurm by a key of the section; "" for nothing."""
     return getattr(suite.cluster, key, None) or ""
@@ -126,7 +140,7 @@ def _check_option(origin: str, option: str, value: Any, settings: ClusterSetting
     typed = f"For a type of GPU say `gpus-per-node: <type>:{settings.gpus_per_node}`"
     if key == "gpus-per-node" and _is_typed(value, settings.gpus_per_node):
         return
-    if key == "gres" and any(part.split(":")[0] == "gpu" for part in str(value).split(",")):
+    if key == "gres" and _asks_for_gpus(str(value)):
         raise FGDError(f"{origin}: GPUs are asked for by cluster.gpus_per_node. {typed}")
     if key in _DECIDED_BY:
         more = f". {typed}" if key.startswith("gpus") else ""
@@ -135,10 +149,32 @@ def _check_option(origin: str, option: str, value: Any, settings: ClusterSetting
         raise FGDError(f"{origin}: the launcher needs this option for itself; leave it out")
 
 
+def _asks_for_gpus(gres: str) -> bool:
+    """Whether `gpu:2,lustre` has GPUs in it; Slurm also writes `gres/gpu:2`."""
+    names = (part.removeprefix("gres/").split(":")[0] for part in gres.split(","))
+    return "gpu" in names
+
+
 def _is_typed(value: Any, count: int) -> bool:
     """Whether `a100:4`, for a count of 4."""
     kind, _, number = str(value).partition(":")
     return bool(kind) and number == str(count)
+
+
+def decided_by(settings: ClusterSettings, option: str, value: str) -> str:
+    """What of the settings decides an option of sbatch, in words; empty if nothing does.
+
+    Keys that have a default decide whether the suite says them or not.
+    """
+    said = {key.replace("_", "-") for key in settings.sbatch} | {"requeue"}
+    if option in said:
+        return f"cluster.sbatch.{option} decides"
+    key = _DECIDED_BY.get(option)
+    if option == "gres" and _asks_for_gpus(value):
+        key = "gpus_per_node"
+    if key and (decision := getattr(settings, key)) is not None:
+        return f"cluster.{key} ({decision}) decides"
+    return "the launcher needs this option for itself" if option in _LAUNCHERS else ""
 
 
 def submitit_parameters(settings: ClusterSettings, name: str) -> dict[str, Any]:

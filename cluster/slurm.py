@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from cluster.environment import for_questions
 from fgd.errors import FGDError
 
 UNKNOWN = "UNKNOWN"  # Slurm does not answer
@@ -206,6 +207,8 @@ def _call(command: list[str]) -> str | None:
 def _run(command: list[str]) -> subprocess.CompletedProcess[str] | None:
     """Run a command; None if it is not there or does not end."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_S)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=_PATIENCE_S, env=for_questions()
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -11,6 +11,7 @@ import hashlib
 import re
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from fgd.stand_ins import NAMES, StandIn, make_plain
 _HASH = "content_sha256"  # its key in `meta`
 _MOST_ITEMS = 1_000_000  # in one checkpoint; a detector's has a few thousand
 _ZIP, _LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_RECORD = re.compile(r"/data/\d+$")  # where an archive has a storage
 _ONE_READER = threading.Lock()
 
 
@@ -148,13 +150,37 @@ def _load(path: Path) -> Any:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(NAMES)
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             # torch raises many types here: RuntimeError, UnpicklingError, EOFError, KeyError ...
             raise _Refused(_explain(error)) from error
         finally:
             torch.serialization.clear_safe_globals()
             torch.serialization.add_safe_globals(registered)
+    _check_storages(path, content)
+    return content
+
+
+def _check_storages(path: Path, content: Any) -> None:
+    """Refuse storages that are larger than what the archive has of them.
+
+    torch 2.10 and newer see to it; older ones take the size that the file declares, and whoever
+    reads the tensor then reads other memory of the process.
+    """
+    if not zipfile.is_zipfile(path):  # the older format: torch reads as many bytes as it declares
+        return
+    with zipfile.ZipFile(path) as archive:
+        stored = Counter(e.file_size for e in archive.infolist() if _RECORD.search(e.filename))
+    tensors = (item for item in _walk(content) if isinstance(item, Tensor))
+    storages = [t.untyped_storage() for t in tensors if t.layout == torch.strided]
+    declared = Counter(
+        {s.data_ptr(): s.nbytes() for s in storages if s.device.type == "cpu"}.values()
+    )
+    if excess := {size for size in declared - stored if size}:
+        raise _Refused(
+            f"declares {max(excess)} bytes of a tensor and stores fewer; a checkpoint stores whole "
+            "tensors. It is damaged, or made to do harm: do not use it"
+        )
 
 
 def _explain(error: Exception) -> str:

@@ -26,10 +26,11 @@ from filelock import FileLock, Timeout
 from mmcv_operators import keep_operators
 
 SDIST = Path(__file__).with_name("mmcv.txt")
-# Machine code for A100 and, upwards compatible, every 8.x card; for H100; and PTX, which newer
-# cards' drivers translate. Fixed, not read off the card: one wheel serves a cluster's login node
-# and all its GPU nodes.
-CUDA_ARCHITECTURES = os.environ.get("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+SHIMS = Path(__file__).with_name("build_shims")
+# Machine code for V100 (toolkits before 13 alone know it), T4 and RTX 20, A100 and, upwards
+# compatible, every 8.x card, and H100; and PTX, which newer cards' drivers translate. Fixed, not
+# read off the card: one wheel serves a cluster's login node and all its GPU nodes.
+ARCHITECTURES = {12: "7.0;7.5;8.0;9.0+PTX", 13: "7.5;8.0;9.0+PTX"}
 # These two of csrc/pytorch/cpu define macros and templates that their neighbours define too.
 COMPILED_ALONE = {"psamask.cpp", "rotated_feature_align.cpp"}
 JOINED_UNITS = 4
@@ -73,7 +74,13 @@ def variant(choice: str) -> str:
             f"needs one of version {torch.version.cuda.split('.')[0]}.x: load or set CUDA_HOME to "
             "such a one, or say `make setup CUDA=0` for CPU only"
         )
-    return f"cuda{version}-{CUDA_ARCHITECTURES.replace(';', '-').replace(' ', '-')}"
+    return f"cuda{version}-{architectures(version).replace(';', '-').replace(' ', '-')}"
+
+
+def architectures(toolkit: str) -> str:
+    """The cards to compile for, by a toolkit's version, in the words of TORCH_CUDA_ARCH_LIST."""
+    known = ARCHITECTURES[min(max(ARCHITECTURES), int(toolkit.split(".")[0]))]
+    return os.environ.get("TORCH_CUDA_ARCH_LIST", known)
 
 
 def find_toolkit() -> Path | None:
@@ -122,15 +129,40 @@ def download_source(folder: Path) -> Path:
     # Without isolation, because mmcv's setup.py asks the installed torch what to build.
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     pip += ["--no-binary", ":all:", "--no-build-isolation", "-d", folder, "-r", SDIST]
-    if subprocess.run(pip, stdout=sys.stderr).returncode:
+    if subprocess.run(pip, stdout=sys.stderr, env=build_environment()).returncode:
         raise SetupError(
-            "mmcv-full's source could not be downloaded (pip's words are above): is there a "
-            "network here, or a package mirror (`pip config set global.index-url …`)?"
+            "mmcv-full's source could not be fetched; pip's words above say why. Without a network "
+            "or a package mirror (`pip config set global.index-url …`) see `make wheelhouse`"
         )
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     return folder / archive.name.removesuffix(".tar.gz")
+
+
+def build_environment() -> dict[str, str]:
+    """The environment in which pip runs mmcv's setup.py."""
+    environment = dict(os.environ)
+    # That asks for the command `ninja`, without which it compiles one file after the other. Ours is
+    # beside this interpreter, which need not be on the PATH; a system's may be an old one.
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    environment["PATH"] = os.pathsep.join(folders)
+    if sys.version_info >= (3, 13):
+        before = os.environ.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SHIMS), before]))
+    return environment
+
+
+def use_torchs_standard(source: Path) -> None:
+    """Let mmcv's setup.py ask for the C++ standard that torch's headers want, if they want a newer.
+
+    It names C++14 and C++17; newer torch wants C++20.
+    """
+    header = Path(torch.__file__).parent / "include/ATen/ATen.h"
+    wanted = re.search(r"C\+\+(\d+) or later", header.read_text())
+    if wanted and int(wanted[1]) > 17:
+        setup = source / "setup.py"
+        setup.write_text(re.sub(r"std=c\+\+1[47]", f"std=c++{wanted[1]}", setup.read_text()))
 
 
 def join_sources(folder: Path, but: Collection[str] = ()) -> None:
@@ -152,14 +184,15 @@ def join_sources(folder: Path, but: Collection[str] = ()) -> None:
 
 def compile_wheel(source: Path, folder: Path, operators: str, log: Path) -> Path:
     """Compile into `folder`, everything that is said into `log`."""
-    environment = os.environ | {"CFLAGS": "-O2 -g0", "FORCE_CUDA": "0"}
+    environment = build_environment() | {"CFLAGS": "-O2 -g0", "FORCE_CUDA": "0"}
     if operators == "cpu":
         # mmcv's setup.py compiles for CUDA where it sees a GPU.
         environment["CUDA_VISIBLE_DEVICES"] = ""
     else:
         environment["FORCE_CUDA"] = "1"
-        environment["CUDA_HOME"] = str(find_toolkit())
-        environment["TORCH_CUDA_ARCH_LIST"] = CUDA_ARCHITECTURES
+        toolkit = find_toolkit()
+        environment["CUDA_HOME"] = str(toolkit)
+        environment["TORCH_CUDA_ARCH_LIST"] = architectures(toolkit_version(toolkit))
         environment["CPATH"] = os.pathsep.join(filter(None, [os.environ.get("CPATH"), *headers()]))
     pip = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-cache-dir"]
     pip += ["--no-build-isolation", "--wheel-dir", folder, source]
@@ -213,6 +246,7 @@ def cached_wheel(operators: str, only: Collection[str] = ()) -> Path:
             tempfile.TemporaryDirectory(prefix="part-", dir=cache) as part,
         ):
             source = download_source(Path(folder))
+            use_torchs_standard(source)
             if only:
                 _keep(source, only)
             join_sources(source / "mmcv/ops/csrc/pytorch")

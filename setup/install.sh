@@ -3,6 +3,9 @@
 #   setup/install.sh [auto | cpu | cuda]     which of mmcv's operators to compile
 #   PYTHON=python3.11 setup/install.sh       with another interpreter than python3
 #   WHEELS=folder setup/install.sh           from a wheelhouse (setup/make_wheelhouse.py), offline
+#   TORCH=cu12 setup/install.sh              with the other torch (setup/which_lock.py)
+#   GPU=v100 DRIVER=535 setup/install.sh     on a login node, which has neither: what the nodes have
+#   VENV=/scratch/me/fgd setup/install.sh    .venv becomes a link to a folder there
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -16,8 +19,8 @@ fail() {
 # --- what has to be on the machine -----------------------------------------------------------
 
 # The locked numpy and torch have wheels for these versions.
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || fail \
-    "Python 3.11 or 3.12 is needed, and $python is" \
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || fail \
+    "Python 3.11, 3.12 or 3.13 is needed, and $python is" \
     "$("$python" --version 2>/dev/null || echo "not there"). Name one: make setup PYTHON=python3.11"
 
 missing=()
@@ -44,9 +47,29 @@ if [[ $macros != *__clang__* && ${version%%.*} -lt 9 ]]; then
         "(or gcc-toolset), or name another: CXX=/path/to/g++ make setup"
 fi
 
+# --- Which torch -----------------------------------------------------------------------------
+
+# Without a word, the one that is there.
+TORCH=${TORCH:-$(cat .venv/.torch 2>/dev/null || true)}
+export TORCH
+lock=$("$python" setup/which_lock.py --torch "$TORCH" --operators "${1:-auto}" \
+    --gpu "${GPU:-}" --driver "${DRIVER:-}") || exit 1
+
+# --- Where -----------------------------------------------------------------------------------
+
+if [ -n "${VENV:-}" ]; then
+    [[ $VENV = /* ]] || fail "VENV=$VENV: give a whole path, from / on"
+    if [ -e .venv ] && [ "$(realpath .venv)" != "$(realpath -m "$VENV")" ]; then
+        fail ".venv is there, and is not $VENV: remove it, and run this again"
+    fi
+    [ -e .venv ] || rm -f .venv # a link to nowhere
+    mkdir -p "$VENV" || fail "VENV=$VENV: this folder cannot be made"
+    [ -L .venv ] || ln -s "$VENV" .venv
+fi
+
 # --- Python packages -------------------------------------------------------------------------
 
-requirements=$(<setup/requirements.txt)
+requirements=$(<"$lock")
 source=() # uv's options: where packages come from
 venv=()
 if [ -n "$wheels" ]; then
@@ -70,8 +93,8 @@ fi
 
 if [ ! -x .venv/bin/uv ]; then
     echo "Making .venv ..."
-    "$python" -m venv "${venv[@]}" .venv
-    .venv/bin/pip install --quiet "$(grep '^uv==' setup/requirements.txt)" || fail \
+    "$python" -m venv "${venv[@]}" "$(realpath -m .venv)" # which may be a link
+    .venv/bin/pip install --quiet "$(grep '^uv==' "$lock")" || fail \
         "pip could not install uv. Offline? Set a mirror: pip config set global.index-url ..."
 fi
 
@@ -88,8 +111,9 @@ install() {
 }
 
 # Nothing is resolved here: the lock has named everything.
-echo "Installing the packages of setup/requirements.txt ..."
+echo "Installing the packages of $lock ..."
 install --no-deps --requirement - <<<"$requirements"
+[ -z "$TORCH" ] || echo "$TORCH" >.venv/.torch
 wheel=$(.venv/bin/python setup/build_mmcv.py "${1:-auto}")
 # The project itself is installed as a link to the checkout.
 install --no-deps --no-build-isolation "$wheel" --editable .

@@ -10,6 +10,7 @@ Python lacks.
 import argparse
 import hashlib
 import json
+import os
 import platform
 import re
 import sys
@@ -18,9 +19,12 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from which_lock import named
+
 HERE = Path(__file__).parent
 MANIFEST = "wheelhouse.json"
-LOCK = HERE / "requirements.txt"
+TORCH_IS = os.environ.get("TORCH")  # as set-up is given it
+LOCK = named(TORCH_IS).path
 MMCV = HERE / "mmcv.txt"
 # torch's wheels ask for this one. A wheelhouse serves every Linux that has it or a newer one.
 GLIBC = (2, 28)
@@ -101,7 +105,7 @@ def check(folder: Path) -> Manifest:
         WheelhouseError: with the command that makes the right one.
     """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    right = f"make wheelhouse PYTHON_VERSION={python}"
+    right = f"make wheelhouse PYTHON_VERSION={python}{f' TORCH={TORCH_IS}' if TORCH_IS else ''}"
     try:
         manifest = Manifest.read(folder)
     except (OSError, ValueError):
@@ -122,7 +126,7 @@ def check(folder: Path) -> Manifest:
     _check_glibc(folder)
     if manifest.lock != lock_hash():
         raise WheelhouseError(
-            f"{folder} was made for another version of setup/requirements.txt: make it anew with "
+            f"{folder} was made for another version of setup/{LOCK.name}: make it anew with "
             f"`{again}` in this version"
         )
     if damaged := next(manifest.damaged(folder), None):

@@ -12,6 +12,7 @@ MACHINE_LACKS = 3
 ROOT = Path("/var/lib/fgd-testbed")
 STATE = ROOT / "state.json"
 MUNGE_SOCKET = ROOT / "run" / "munge.socket"
+DATABASE = "slurm_acct_db"
 DATABASE_PORT = 13306
 DBD_PORT = 16819
 _CONTROLLER_PORT = 16817
@@ -124,5 +125,5 @@ StorageType=accounting_storage/mysql
 StorageHost=127.0.0.1
 StoragePort={DATABASE_PORT}
 StorageUser=root
-StorageLoc=slurm_acct_db
+StorageLoc={DATABASE}
 """

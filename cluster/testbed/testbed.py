@@ -35,7 +35,7 @@ PACKAGES = (
     "slurm-client",
     "munge",
     "mariadb-server-core",
-    "mariadb-client-core",  # mariadb-install-db reads its settings with a program of this one
+    "mariadb-client-core",  # also for mariadb-install-db, which reads its settings with it
     "procps",
 )
 HOSTS = Path("/etc/hosts")
@@ -209,7 +209,7 @@ def _foreign(daemon: str) -> set[int]:
 
 def _install() -> None:
     binaries = ["slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd"]
-    binaries += ["my_print_defaults", "pgrep"]
+    binaries += ["mariadb", "my_print_defaults", "pgrep"]
     if all(shutil.which(binary, path=_PATH) for binary in binaries):
         return
     if shutil.which("apt-get") is None:
@@ -313,6 +313,10 @@ def _start_mariadbd() -> None:
 
 def _start_slurmdbd() -> None:
     if not _alive("slurmdbd"):
+        # It would create its database itself, but with MariaDB 11.8 it dies when it has.
+        create = f"CREATE DATABASE IF NOT EXISTS {settings.DATABASE}"
+        socket_option = f"--socket={settings.ROOT / 'mysql.socket'}"
+        _run(["mariadb", "--no-defaults", socket_option, "--user=root", "--execute", create])
         _run(["slurmdbd"])
     _wait_for("slurmdbd to answer", lambda: _answers(settings.DBD_PORT), 60)
     _wait_for("the accounting database", _has_accounting, 60)
@@ -421,7 +425,7 @@ def _pid(daemon: str) -> int | None:
 def _running(name: str) -> set[int]:
     """All processes of a name, ours or not."""
     found = subprocess.run(["pgrep", "-x", name], capture_output=True, text=True)
-    return {int(pid) for pid in found.stdout.split()}
+    return {int(pid) for pid in found.stdout.split() if _runs(int(pid))}
 
 
 def _alive(daemon: str) -> bool:

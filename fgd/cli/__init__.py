@@ -43,6 +43,7 @@ for command in (
     prepare.download,
     prepare.check_teacher,
     proof.prove,
+    proof.memory,
     training.train,
     training.fingerprint,
     training.transfer,

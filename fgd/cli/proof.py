@@ -59,3 +59,32 @@ def prove(
     if markdown is not None:
         write_text(markdown, page)
     click.echo(page)
+
+
+@click.command()
+@click.argument("suites", type=SUITE, nargs=-1, required=True)
+@click.option("--row", "rows", multiple=True, help="Only this row; can be given several times.")
+@click.option("--json", "json_file", type=OUT, help="Write the figures here, beside other rows'.")
+def memory(suites: tuple[Path, ...], rows: tuple[str, ...], json_file: Path | None) -> None:
+    """Say what the rows of SUITES need of a GPU's memory, counted on a CPU.
+
+    Every row is built at full size, and what a step keeps is counted on two small images: a minute
+    a row, and up to 6 GB. Half as much again is added for what a CPU does not show. `fgd doctor`
+    compares the figures in configs/memory.json with the GPUs that it sees.
+    """
+    from fgd import proof
+    from fgd.doctor.memory import keep
+    from fgd.suite import load_suite
+
+    found = {}
+    for suite in map(load_suite, suites):
+        for name in (name for name in suite.rows if not rows or name in rows):
+            with contextlib.redirect_stdout(sys.stderr):  # pycocotools prints
+                needed = found[name] = proof.memory(suite, name)
+            click.echo(
+                f"{name} needs about {needed.of(suite.samples_per_gpu):.1f} GB with "
+                f"{suite.samples_per_gpu} images a GPU: {needed.fixed} GB and {needed.image} GB an "
+                "image, half as much again for what is not counted, and the driver's"
+            )
+    if json_file is not None:
+        keep(json_file, found)

@@ -7,6 +7,7 @@ own: `fgd.compat.deform` replaces one, `fgd.compat.layout` mends what all of the
 
 import functools
 import logging
+import types
 import warnings
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ def apply() -> None:
 
     reppoints_valid_flags_on_the_features_device()
     checkpoints_are_data()
+    numpy_has_its_old_names()
     deform.use_on_cpu()
     layout.read_any()
 
@@ -55,6 +57,31 @@ def reppoints_valid_flags_on_the_features_device() -> None:
         return [[level.clone() for level in points] for _ in img_metas], flags
 
     RepPointsHead.get_points = get_points
+
+
+def numpy_has_its_old_names() -> None:
+    """Libra R-CNN's sampler says np.int, which numpy 1.24 removed: it was Python's int.
+
+    mmdet 2.28.2, core/bbox/samplers/iou_balanced_neg_sampler.py. Only that module gets it back:
+    others ask numpy for it to learn its version. Where mmdet and mmcv say it elsewhere (data sets
+    that are not COCO's, text detection), no training here comes by.
+    """
+    from mmdet.core.bbox.samplers import iou_balanced_neg_sampler as module
+
+    vars(module)["np"] = _OldNumpy(vars(module)["np"])
+
+
+class _OldNumpy(types.ModuleType):
+    """numpy, with the names of Python's types that it had before 1.24."""
+
+    int, float, bool, object = int, float, bool, object
+
+    def __init__(self, numpy: types.ModuleType) -> None:
+        super().__init__("numpy")
+        self._numpy = numpy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._numpy, name)
 
 
 def checkpoints_are_data() -> None:

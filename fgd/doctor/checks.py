@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -67,17 +67,18 @@ def examine(
 
 def _python() -> list[Check]:
     found = ".".join(map(str, sys.version_info[:3]))
-    if (3, 11) <= sys.version_info < (3, 13):
+    if (3, 11) <= sys.version_info < (3, 14):
         return [Check("python", OK, found)]
     return [
-        Check("python", FAIL, f"{found}, expected 3.11 or 3.12", "make setup PYTHON=python3.11")
+        Check("python", FAIL, f"{found}, expected 3.11 to 3.13", "make setup PYTHON=python3.11")
     ]
 
 
 def _packages() -> list[Check]:
     """Every installed version against the one that is locked."""
     others: dict[bool, list[str]] = {True: [], False: []}
-    locked = _locked()
+    file = _lock_file()
+    locked = _locked(file)
     for name, wanted in locked.items():
         try:
             found = version(name)
@@ -89,13 +90,23 @@ def _packages() -> list[Check]:
         Check("packages", status, "; ".join(which), _REINSTALL)
         for status, which in ((FAIL, others[True]), (WARN, others[False]))
         if which
-    ] or [Check("packages", OK, f"all {len(locked)} as setup/requirements.txt has them")]
+    ] or [Check("packages", OK, f"all {len(locked)} as setup/{file} has them")]
 
 
-def _locked() -> dict[str, str]:
+def _lock_file() -> str:
+    """The lock whose torch this is; where it is neither's, that of CUDA 13."""
+    other = "requirements-cu12.txt"
+    try:
+        ours = version("torch").split("+")[0] == _locked(other)["torch"]
+    except PackageNotFoundError:
+        ours = False
+    return other if ours else "requirements.txt"
+
+
+def _locked(lock: str) -> dict[str, str]:
     """The locked version of every package that this machine needs."""
     lines = []
-    for file in ("requirements.txt", "mmcv.txt"):
+    for file in (lock, "mmcv.txt"):
         lines += (root() / "setup" / file).read_text(encoding="utf-8").splitlines()
     stated = [re.split(r"\s+#|\s+--hash|\s*\\$", line)[0] for line in lines]
     wanted = [Requirement(line) for line in stated if re.match(r"[A-Za-z].*==", line)]
@@ -130,8 +141,18 @@ def _gpus() -> list[Check]:
         ]
     checks = [counted]
     for device in range(number):
-        name, compile_it = f"operators, GPU {device}", "make setup CUDA=1, with nvcc of CUDA 13"
+        name, compile_it = (
+            f"operators, GPU {device}",
+            "make setup CUDA=1, with torch's own nvcc version",
+        )
         checks.append(_probe(name, f"operators cuda:{device}", compile_it))
+        room = _probe(
+            f"memory, GPU {device}",
+            f"memory cuda:{device}",
+            "fewer images a GPU (samples_per_gpu) on more GPUs (gpus), or precision: bf16 or fp16",
+        )
+        # Nothing is wrong with the machine: other rows run on it.
+        checks.append(replace(room, status=WARN) if room.status == FAIL else room)
     return [*checks, _probe("NCCL", "nccl", "see NCCL_DEBUG=INFO fgd doctor")]
 
 

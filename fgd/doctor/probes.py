@@ -33,6 +33,20 @@ def gpus() -> None:
     print(f"{number} {', '.join(names)}")
 
 
+def memory(device: str) -> None:
+    """A GPU's memory, and which rows fit into it."""
+    import torch
+
+    from fgd.doctor.memory import verdict
+
+    gigabytes = torch.cuda.get_device_properties(device).total_memory / 1e9
+    fitting, others = verdict(gigabytes)
+    found = f"{gigabytes:.0f} GB; needed in GB with 2 images: {', '.join(fitting)}"
+    if others:
+        raise RuntimeError(f"{found}; too much: {', '.join(others)}")
+    print(found)
+
+
 def operators(device: str) -> None:
     """Those of mmcv's compiled operators that the rows use, run on a device."""
     import torch
@@ -86,6 +100,6 @@ def _expect(name: str, found: list, expected: list) -> None:
 
 if __name__ == "__main__":
     compat.quiet()
-    {probe.__name__: probe for probe in (torchvision, gpus, operators, nccl)}[sys.argv[1]](
+    {probe.__name__: probe for probe in (torchvision, gpus, memory, operators, nccl)}[sys.argv[1]](
         *sys.argv[2:]
     )

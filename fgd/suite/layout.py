@@ -176,6 +176,11 @@ class Layout:
         """The page of all rows, or the "demo"."""
         return f"{self.results}/{name}.html"
 
+    @property
+    def head(self) -> str:
+        """The folder of the head job's script and logs, which Snakemake knows nothing of."""
+        return f"{self.results}/head"
+
     def log(self, rule: str, name: str) -> str:
         """What a rule's job prints."""
         return f"{self.results}/logs/{rule}/{name}.log"

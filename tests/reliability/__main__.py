@@ -56,7 +56,8 @@ def main(
     head = (
         "# Reliability, counted\n\n"
         "`make reliability` wrote this page; every figure is what that run did. It is to be read\n"
-        "with [security.md](security.md), which says what is not promised.\n\n"
+        "with [security.md](security.md), which says what is not promised, and with\n"
+        "[platforms.md](platforms.md): Slurm's versions, and what differs between them.\n\n"
         f"{os.cpu_count()} processors, {sum(part['seconds'] for part in there):.0f} s.\n"
     )
     write_text(out, "\n".join([head, *(part["text"] for part in there)]))

@@ -112,7 +112,7 @@ def test_a_node_dies(project, survives, nodes):
         operate("kill-node", node)
         job_id = run.job_id
         run.go_on()
-        run.wait_for(lambda: "Restarts=0" not in show(job_id), 120)
+        run.wait_for(lambda: "Restarts=0" not in show(job_id))
         operate("start-node", node)
         # As Slurm would, which lets the job wait for two minutes: its controller (22.05) can crash
         # when the job starts before its old start on the node is forgotten.
@@ -182,7 +182,7 @@ def test_the_time_limit_is_reached_twice(project, survives):
 def test_a_time_limit_reached_too_often_ends_the_training(project):
     run = project.run("too_often", 1, 250, timeout_min=1, signal_delay_s=10, max_timeouts=0)
     run.start()
-    assert run.process.wait(200) == 2
+    assert run.end() == 2
     assert "cluster.max_timeouts (0)" in run.text
     assert queue() == ""
 

@@ -20,7 +20,7 @@ def test_an_impossible_request_names_its_setting(project: Project, cluster, word
     # 100 processes can share 100 images: it is Slurm that refuses.
     run = project.run(f"impossible_{tmp_path.name}", samples=100, **cluster)
     run.start()
-    assert run.process.wait(60) == 2
+    assert run.end() == 2
     assert words in run.text
     assert queue() == ""
 
@@ -31,7 +31,18 @@ def test_an_error_of_the_training_is_shown_with_its_rank(project: Project):
     run.config = project.folder / "config_broken.py"
     run.config.write_text(text.replace("/data/train/", "/data/nowhere/"))
     run.start()
-    assert run.process.wait(60) == 2
+    assert run.end() == 2
     assert "rank" in run.text
     assert "/data/nowhere/" in run.text
     assert len(run.attempts) == 1
+
+
+def test_too_little_memory_is_told_as_that(project: Project):
+    # Which state Slurm gives it depends on its version and on what watches over memory.
+    run = project.run("memory", mem_gb=0.2)
+    run.start()
+    assert run.end() == 2
+    assert "it needed more than cluster.mem_gb (0.2 GB a node" in run.text
+    assert "somebody cancelled it" not in run.text
+    assert len(run.attempts) == 1
+    assert queue() == ""

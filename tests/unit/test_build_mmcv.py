@@ -1,5 +1,9 @@
 """setup/build_mmcv.py: what is compiled, and when. The compiler itself is not run."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import build_mmcv
@@ -67,3 +71,71 @@ def test_cached_wheel_is_taken_as_it_is(build, monkeypatch):
     wheel.touch()
     monkeypatch.setattr(build, "download_source", pytest.fail)
     assert build.cached_wheel("cpu") == wheel
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("12.8", "7.0;7.5;8.0;9.0+PTX"), ("13.0", "7.5;8.0;9.0+PTX"), ("14.1", "7.5;8.0;9.0+PTX")],
+)
+def test_the_cards_are_those_that_the_toolkit_knows(build, monkeypatch, version, expected):
+    assert build.architectures(version) == expected
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.6")
+    assert build.architectures(version) == "8.6"
+
+
+def test_the_environments_own_ninja_is_found_before_the_systems(build, monkeypatch, tmp_path):
+    for folder in ("own", "system"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ninja").write_text("#!/bin/sh")
+        (tmp_path / folder / "ninja").chmod(0o755)
+    monkeypatch.setattr(build.sys, "executable", str(tmp_path / "own" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "system"))
+    found = shutil.which("ninja", path=build.build_environment()["PATH"])
+    assert found == str(tmp_path / "own" / "ninja")
+
+
+# As mmcv's setup.py reads its version, and other ways to call exec().
+READS_ITS_VERSION = """
+def version():
+    exec(compile("__version__ = '1.7.2'", "version.py", "exec"))
+    return locals()["__version__"]
+
+def in_a_dictionary():
+    names = {}
+    exec("x = 2", names)
+    return names["x"]
+
+exec("y = 3")
+print(version(), in_a_dictionary(), y)
+"""
+
+
+@pytest.mark.parametrize("python", [sys.executable, "python3.13", "python3.14"])
+def test_a_setup_that_runs_its_version_file_finds_the_version(build, python):
+    # A name on the PATH may be of a version manager, which has no such version.
+    if (
+        not shutil.which(python)
+        or subprocess.run([python, "-c", ""], capture_output=True).returncode
+    ):
+        pytest.skip(f"this machine has no {python}")
+    done = subprocess.run(
+        [python, "-c", READS_ITS_VERSION],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(build.SHIMS)},
+    )
+    assert done.stdout == "1.7.2 2 3\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("C++17 or later", "c++14 c++17"), ("C++20 or later", "c++20 c++20"), ("", "c++14 c++17")],
+)
+def test_torch_decides_on_the_standard(build, monkeypatch, tmp_path, header, expected):
+    (tmp_path / "torch/include/ATen").mkdir(parents=True)
+    (tmp_path / "torch/include/ATen/ATen.h").write_text(f"#error {header} compatible compiler")
+    monkeypatch.setattr(build.torch, "__file__", str(tmp_path / "torch/__init__.py"))
+    (tmp_path / "setup.py").write_text("['-std=c++14'] ['-std=c++17']")
+    build.use_torchs_standard(tmp_path)
+    first, second = expected.split()
+    assert (tmp_path / "setup.py").read_text() == f"['-std={first}'] ['-std={second}']"

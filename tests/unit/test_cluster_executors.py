@@ -149,13 +149,19 @@ def test_an_unknown_option_of_sbatch_is_found_in_the_settings():
     assert "--reservtion" in said
 
 
-def test_nodes_that_do_not_exist_are_described_as_they_were_asked_for():
-    words = (
-        "sbatch: error: Batch job submission failed: Requested node configuration is not available"
-    )
-    settings = ClusterSettings(nodes=2, gpus_per_node=4, mem_gb=900, constraint="a100")
-    said = refusal(words, settings)
-    for part in ("cluster.nodes 2", "gpus_per_node 4", "mem_gb 900", "constraint a100", "sinfo"):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Requested node configuration is not available",
+        "Requested partition configuration not available now",
+        "More processors requested than permitted",
+    ],
+)
+def test_nodes_that_do_not_exist_are_described_as_they_were_asked_for(words):
+    settings = ClusterSettings(nodes=100, gpus_per_node=4, mem_gb=900, constraint="a100")
+    said = refusal(f"sbatch: error: Batch job submission failed: {words}", settings)
+    assert said.startswith("Slurm has no such nodes, or fewer than cluster.nodes (100): Batch job")
+    for part in (words, "gpus_per_node 4", "mem_gb 900", "constraint a100", "sinfo"):
         assert part in said
 
 

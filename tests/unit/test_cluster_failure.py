@@ -237,6 +237,36 @@ def test_a_worker_that_needed_too_much_memory_is_told_by_the_step_manager(tmp_pa
     assert not verdict.worth_another_try
 
 
+# What slurmstepd says in the job's log when a job is over its memory, with and without cgroups.
+OVER_MEMORY = (
+    "slurmstepd: error: StepId=17.0 exceeded memory limit (5368709120 > 4294967296), being killed",
+    "slurmstepd: error: Exceeded job memory limit",
+    "slurmstepd: error: *** STEP 17.0 ON n1 CANCELLED AT 2026-11-27T20:00:00 ***\n"
+    "slurmstepd: error: Detected 1 oom_kill event in StepId=17.0. Some of the step tasks ...",
+)
+
+
+@pytest.mark.parametrize("said", OVER_MEMORY)
+@pytest.mark.parametrize("state", ["CANCELLED", "FAILED"])
+def test_a_job_that_its_memory_ended_was_cancelled_by_nobody(tmp_path, said, state):
+    # Slurm 26.05 can call it CANCELLED.
+    leave(tmp_path, 0, err=said)
+    verdict = judge(tmp_path, JOB, JobState(state, exit_code="0:15"), ClusterSettings(mem_gb=4))
+    assert verdict.text.startswith(
+        f"job 17 ended as {state}: it needed more than cluster.mem_gb (4 GB a node; the most seen "
+        "of one of a node's 1 tasks was unknown). Raise that, or lower the suite's workers_per_gpu"
+    )
+    assert "somebody" not in verdict.text
+    assert verdict.summary == "out_of_memory, exit 0:15"
+    assert not verdict.worth_another_try
+
+
+def test_accounting_tells_of_memory_where_no_log_does(tmp_path, command):
+    command("sacct", "printf 'CANCELLED by 0\\nOUT_OF_MEMORY\\n'")
+    verdict = judge(tmp_path, JOB, JobState("CANCELLED"), ClusterSettings(mem_gb=4))
+    assert "cluster.mem_gb (4 GB a node" in verdict.text
+
+
 def test_accounting_is_not_asked_for_a_job_of_this_machine(tmp_path, command):
     command("sacct", f"/bin/touch {tmp_path}/asked; echo OUT_OF_MEMORY")
     verdict = judge(tmp_path, "17@4711", KILLED, ClusterSettings())

@@ -49,6 +49,10 @@ class RecordedExecutor:
         self.deaf = 0  # to so many orders to cancel
         self.lost_ids = []
         self.asked_for_lost = []
+        self.told = []
+
+    def notes(self, settings):
+        return self.told
 
     def submit(self, task, settings, name, folder):
         self.submitted.append((task, settings, name))
@@ -681,6 +685,14 @@ def test_ctrl_c_while_submitting_cancels_what_was_submitted(training, executor, 
         launch(training, ClusterSettings(poll_s=1e-9, cancel_on_interrupt=cancel), "slurm")
     assert executor.cancelled == ["7"]
     assert ends(training) == ["cancelled by Ctrl-C"]
+
+
+def test_what_a_job_gets_of_the_shell_is_told_before_it_is_submitted(training, executor, messages):
+    executor.told = ["SBATCH_QOS=short is left out"]
+    executor.coming = [[COMPLETED]]
+    launch(training, ClusterSettings(poll_s=1e-9), "slurm")
+    assert messages.index("SBATCH_QOS=short is left out") == 0
+    assert messages[1].startswith("submitted job 101")
 
 
 @pytest.mark.parametrize("cancel", [True, False])

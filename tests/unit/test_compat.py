@@ -3,10 +3,12 @@
 import inspect
 from types import SimpleNamespace
 
+import numpy
 import pytest
 import torch
 from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack, roi_align
 from mmcv.ops.roi_align import RoIAlignFunction
+from mmdet.core.bbox.samplers import IoUBalancedNegSampler, iou_balanced_neg_sampler
 from mmdet.models.dense_heads import RepPointsHead
 
 from fgd import compat
@@ -33,6 +35,36 @@ def test_reppoints_flags_need_their_patch_on_the_cpu():
     points, flags = points_and_flags(RepPointsHead.get_points)
     assert [tuple(level.shape) for level in points[0]] == [(16, 4), (4, 4), (1, 4), (1, 4), (1, 4)]
     assert all(flag.all() for flag in flags[0])
+
+
+# --- numpy's old names ---
+
+
+def negatives(sampler):
+    """What Libra R-CNN's sampler takes of ten boxes without an object, three of them far off."""
+    overlaps = torch.tensor([0, 0, 0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
+    assigned = SimpleNamespace(gt_inds=torch.zeros(10, dtype=torch.long), max_overlaps=overlaps)
+    return sampler._sample_neg(assigned, 6)
+
+
+def test_libra_rcnns_sampler_needs_numpys_old_names(monkeypatch):
+    compat.apply()
+    torch.manual_seed(0)
+    settings = dict(num=8, pos_fraction=0.25, floor_thr=0, floor_fraction=0.5, num_bins=3)
+    sampler = IoUBalancedNegSampler(**settings, neg_pos_ub=-1)
+    taken = negatives(sampler)
+    assert taken.dtype == torch.long
+    assert len(taken) == len(taken.unique()) == 6
+    assert (taken < 3).sum() == 3  # half of them of those that overlap with nothing
+    monkeypatch.setattr(iou_balanced_neg_sampler, "np", numpy)
+    with pytest.raises(AttributeError, match=r"np\.int"):
+        negatives(sampler)
+
+
+def test_numpy_itself_stays_what_it_is():
+    compat.apply()
+    assert not hasattr(numpy, "int")
+    assert iou_balanced_neg_sampler.np.float32 is numpy.float32
 
 
 # --- The memory layout of what operators read ---

@@ -38,6 +38,29 @@ def test_none_is_read_and_no_code_runs(corpus):
     assert len(files) > 150
 
 
+@pytest.mark.parametrize("declared", [3001, 4000])
+def test_a_size_that_torch_takes_from_the_file_is_compared_with_what_is_stored(
+    tmp_path, monkeypatch, declared
+):
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": {"a": torch.zeros(3000), "b": torch.zeros(5)}}, path)
+    read_checkpoint(path)
+    # As a torch before 2.10 reads a file whose pickle says another number.
+    content = {"state_dict": {"a": torch.zeros(declared), "b": torch.zeros(5)}}
+    monkeypatch.setattr(torch, "load", lambda *_, **__: content)
+    with pytest.raises(FGDError, match=rf"a\.pth: declares {4 * declared} bytes of a tensor"):
+        read_checkpoint(path)
+
+
+def test_what_is_shared_in_part_empty_or_in_other_types_is_whole(tmp_path):
+    path = tmp_path / "a.pth"
+    whole = torch.arange(12.0)
+    state = {"a": whole[:4], "b": whole.view(3, 4)[1:].t(), "none": torch.zeros(0)}
+    state |= {"half": torch.zeros(3, dtype=torch.bfloat16), "flags": torch.zeros(3) > 0}
+    torch.save({"state_dict": state, "optimizer": {"state": {0: whole.double()}}}, path)
+    assert torch.equal(read_checkpoint(path)["state_dict"]["a"], torch.arange(4.0))
+
+
 def test_every_command_refuses_in_a_line(corpus, tiny_suite, tmp_path):
     marker, files = corpus
     for command, arguments in hostile.Commands(tmp_path, tiny_suite).of(files["exec in meta"]):

@@ -91,7 +91,7 @@ class Touch:
 
 def test_code_in_a_checkpoint_does_not_run(tmp_path):
     source = save(tmp_path / "evil.pth", STUDENT, meta=Touch(tmp_path / "ran"))
-    with pytest.raises(FGDError, match=r"evil\.pth: holds the Python object io\.open"):
+    with pytest.raises(FGDError, match=r"evil\.pth: holds the Python object _?io\.open"):
         transfer(source, tmp_path / "student.pth", "x")
     assert not (tmp_path / "ran").exists()
 

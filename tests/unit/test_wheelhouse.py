@@ -62,7 +62,7 @@ def change(folder: Path, **values: object) -> None:
 
 
 def test_a_bare_python_lists_the_packages(folder):
-    script = [sys.executable, "-I", "-S", wheelhouse.HERE / "wheelhouse.py", folder]
+    script = [sys.executable, "-E", "-s", "-S", wheelhouse.HERE / "wheelhouse.py", folder]
     done = subprocess.run(script, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["six==1.17.0", "torch==2.11.0"]
 

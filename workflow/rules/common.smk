@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from cluster import accounts, settings as cluster_settings
+from cluster import accounts, environment, settings as cluster_settings
 from fgd import compat
 from fgd.errors import FGDError
 from fgd.experiment import Experiment, jobs, load_experiment
@@ -18,6 +18,11 @@ from fgd.suite import ARMS
 from fgd.suite.layout import FIGURES, default_results
 
 compat.quiet()  # before anything imports mmcv, which it silences
+
+# Of a job around Snakemake nothing goes to the jobs that it submits. Those run a Snakemake, too,
+# and to that one their Slurm's variables belong.
+if workflow.is_main_process:
+    environment.leave_job(os.environ)
 
 # Named for Snakemake's linter; the file says why it holds nothing.
 ENVIRONMENT = "../envs/fgd.yaml"
