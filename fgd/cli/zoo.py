@@ -5,8 +5,6 @@ from typing import Any
 
 import click
 
-_WIDTH = 62  # of a name, so that a line has 80 letters
-
 
 @click.group()
 def zoo() -> None:
@@ -32,11 +30,12 @@ def zoo_search(words: tuple[str, ...], as_json: bool) -> None:
     dataset = None
     for model in found:
         if model.dataset != dataset:
-            title = "name" if model.dataset == COCO else f"\non {model.dataset or 'other data'}"
-            click.echo(f"{title:<{_WIDTH}}{'box AP':>9}{'mask AP':>9}")
+            if model.dataset != COCO:
+                click.echo(f"\non {model.dataset or 'other data'}")
+            click.echo("box AP  mask AP  name")
             dataset = model.dataset
-        name = model.name if len(model.name) < _WIDTH else f"{model.name[: _WIDTH - 2]}~"
-        click.echo(f"{name:<{_WIDTH}}{_points(model.box_ap):>9}{_points(model.mask_ap):>9}")
+        # Names come last, for some are long and all are to be copied.
+        click.echo(f"{_points(model.box_ap):>6}{_points(model.mask_ap):>9}  {model.name}")
 
 
 @zoo.command("match")
@@ -59,14 +58,15 @@ def zoo_match(student: str, limit: int, as_json: bool) -> None:
         content = {"student": student, "teachers": found, "others": dict(matches.others)}
         click.echo(json.dumps(content, indent=2))
         return
-    click.echo(f"{'teacher':<46}{'box AP':>7}{'mask':>6}{'params':>8}  {'strides':<7}{'head':>4}")
+    click.echo("box AP  mask  params  strides  head  teacher")
     for each in shown:
-        facts, name = each.facts, each.facts.name
-        size = sizes[name]
+        facts = each.facts
+        size = sizes[facts.name]
         click.echo(
-            f"{name if len(name) < 46 else f'{name[:44]}~':<46}{_points(facts.box_ap):>7}"
-            f"{_points(facts.mask_ap):>6}{'-' if size is None else f'{size / 1e6:.1f}M':>8}  "
-            f"{f'{min(each.strides):g}-{max(each.strides):g}':<7}{'no' if each.own else 'yes':>4}"
+            f"{_points(facts.box_ap):>6}{_points(facts.mask_ap):>6}"
+            f"{'-' if size is None else f'{size / 1e6:.1f}M':>8}"
+            f"{f'{min(each.strides):g}-{max(each.strides):g}':>9}"
+            f"{'no' if each.own else 'yes':>6}  {facts.name}"
         )
     if len(shown) < len(matches.teachers):
         click.echo(f"and {len(matches.teachers) - len(shown)} more (--limit)")

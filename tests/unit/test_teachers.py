@@ -106,6 +106,9 @@ def test_the_list_fits_a_terminal(known, monkeypatch):
     result = CliRunner().invoke(main, ["zoo", "match", STUDENT])
     lines = result.stdout.splitlines()
     assert [line for line in lines if len(line) > 80] == []
+    assert lines[0] == "box AP  mask  params  strides  head  teacher"
+    names = [each.facts.name for each in match(STUDENT, known).teachers]
+    assert [line.split()[-1] for line in lines[1 : len(names) + 1]] == names
     assert "    1 has no higher AP than the student" in lines
     shown = json.loads(CliRunner().invoke(main, ["zoo", "match", STUDENT, "--json"]).stdout)
     assert shown["teachers"][0]["parameters"] == 37_000_000
