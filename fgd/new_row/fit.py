@@ -75,24 +75,14 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     if request.checkpoint is not None:
         notes += _load(request, teacher, classes)
     image = an_image(config.data.train)
-    pair = Pair(
-        built(
-            "student",
-            names[0],
-            model=config.model,
-            detector=student,
-            taps=request.taps,
-            image=image,
-        ),
-        built(
-            "teacher",
-            names[1],
-            model=theirs.model,
-            detector=teacher,
-            taps=request.taps,
-            image=image,
-        ),
-    )
+    members = [
+        built(role, name, model=model, detector=detector, taps=request.taps, image=image)
+        for role, name, model, detector in (
+            ("student", names[0], config.model, student),
+            ("teacher", names[1], theirs.model, teacher),
+        )
+    ]
+    pair = Pair(members[0], members[1])
     pair.check_classes(None, "")
     levels = list(pair.common_levels() if request.levels is None else request.levels)
     notes += _levels(pair, levels)

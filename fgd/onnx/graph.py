@@ -56,12 +56,16 @@ def read_input(pipeline: list[ConfigDict]) -> Input:
         raise FGDError("its test pipeline has no img_scale, or no Pad with a size_divisor")
     normalise = steps["Normalize"]
     order = slice(None) if normalise["to_rgb"] else slice(None, None, -1)
-    mean, std = (tuple(map(float, normalise[key][order])) for key in ("mean", "std"))
+    red, green, blue = range(3)[order]
+    mean, std = (
+        (float(each[red]), float(each[green]), float(each[blue]))
+        for each in (normalise["mean"], normalise["std"])
+    )
     return Input(
         scale,
         bool(steps["Resize"].get("keep_ratio", False)),
-        mean,  # type: ignore[arg-type]  # three of them, as mmcv wants
-        std,  # type: ignore[arg-type]
+        mean,
+        std,
         normalise["to_rgb"],
         pad["size_divisor"],
     )

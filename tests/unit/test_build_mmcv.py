@@ -117,7 +117,7 @@ def test_a_setup_that_runs_its_version_file_finds_the_version(build, python):
         not shutil.which(python)
         or subprocess.run([python, "-c", ""], capture_output=True).returncode
     ):
-        pytest.skip(f"this machine has no {python}")
+        pytest.skip(f"needs a {python} on the PATH that starts")
     done = subprocess.run(
         [python, "-c", READS_ITS_VERSION],
         capture_output=True,
