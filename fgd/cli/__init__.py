@@ -55,6 +55,7 @@ for command in (
     results.plot,
     results.report,
     results.study,
+    results.compare,
     results.verify,
     zoo.zoo,
     new_row.new_row,

@@ -25,6 +25,18 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SUITE = _Suite(exists=True, dir_okay=False, path_type=Path)
 OUT = click.Path(path_type=Path)
 
+# Options of what detects on a test set.
+BATCH = click.option(
+    "--batch", type=click.IntRange(min=1), help="Images at a time; else the config's."
+)
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="bf16 and fp16: mixed precision.",
+)
+
 
 def scale(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """The callback of an option of width and height."""

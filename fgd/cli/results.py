@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import OUT, SUITE
+from fgd.cli.group import BATCH, OUT, PRECISION, SUITE
 
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _RESULTS = click.option(
     "--results",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=_FOLDER,
     required=True,
     help="Suite's results.",
 )
@@ -73,6 +74,53 @@ def study(suite: Path, results: Path, out: Path, command: str) -> None:
 
     write_study(load_suite(suite), results, out, command)
     click.echo(out)
+
+
+@click.command()
+@click.argument("ours", type=_FOLDER)
+@click.argument("others", type=_FOLDER)
+@click.option(
+    "--draws",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Of the images, with replacement.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@BATCH
+@PRECISION
+@click.option("--out", type=OUT, help="Figures, JSON.")
+def compare(
+    ours: Path,
+    others: Path,
+    draws: int,
+    seed: int,
+    batch: int | None,
+    precision: str,
+    out: Path | None,
+) -> None:
+    """Tell whether two models' AP differs by more than the choice of the test images explains.
+
+    OURS and OTHERS are folders of results, such as results/coco/fcos_r50/fgd and .../baseline. Both
+    detect on their test set; the images are then drawn anew, again and again, and the middle 95 %
+    of the differences of AP are printed. What another seed would change is not in it.
+    """
+    from fgd.evaluation.comparing import compare_models as run
+    from fgd.files import write_json
+
+    report = run(ours, others, draws=draws, seed=seed, batch=batch, precision=precision)
+    if out is not None:
+        write_json(out, report)
+    for kind in report.keys() & {"box", "mask"}:
+        found = report[kind]
+        low, high = (100 * end for end in found["interval"])
+        verdict = "yes" if low > 0 else "yes, it is less" if high < 0 else "not shown"
+        click.echo(
+            f"{kind} AP {100 * found['ours']:.1f} - {100 * found['others']:.1f} = "
+            f"{100 * found['difference']:+.1f}, 95 % interval {low:+.1f} to {high:+.1f} "
+            f"({report['draws']} draws of {report['images']} images)\n"
+            f"  more than the choice of images explains: {verdict}"
+        )
 
 
 @click.command()

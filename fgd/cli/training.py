@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.group import BATCH, FILE, OUT, PRECISION
 
 
 @click.command()
@@ -82,14 +82,8 @@ def export(config: Path, checkpoint: Path, out: Path, pixels: str, opset: int) -
 @click.argument("checkpoint", type=FILE)
 @click.option("--out", type=OUT, required=True, help="Figures, JSON.")
 @click.option("--pycocotools", is_flag=True, help="Use the reference implementation (slower).")
-@click.option("--batch", type=click.IntRange(min=1), help="Images at a time; else the config's.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="bf16 and fp16: mixed precision.",
-)
+@BATCH
+@PRECISION
 @click.option("--provenance", type=OUT, help="From what it was made, JSON.")
 @click.option("--per-class", is_flag=True, help="Add the AP of every class.")
 def evaluate(

@@ -9,24 +9,22 @@ from typing import Any
 import mmcv
 import torch
 from mmcv import Config
-from mmdet.models import build_detector
 from torch import nn
 from tqdm import tqdm
 
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
-from fgd.classes import checkpoint_classes, compare
+from fgd.classes import compare
 from fgd.configs import read_detector
 from fgd.data.dataset import build
 from fgd.evaluation import measured
-from fgd.evaluation.scores import coco_metrics, detect, encoded, test_data
+from fgd.evaluation.scores import coco_metrics, detect_in, encoded, test_data
 from fgd.evaluation.test_set import check_test_set, located
 from fgd.files import sha256, write_json
 from fgd.heads import heads
 from fgd.onnx.runtime import OnnxDetector
-from fgd.precision import Precision
 from fgd.provenance import write as write_provenance
-from fgd.weights import load_strictly
+from fgd.trained import trained_detector
 
 compat.apply()
 logger = logging.getLogger("fgd")
@@ -97,13 +95,7 @@ def measure(
     classes = check_test_set(cfg, config)
     if Path(checkpoint).suffix == ".onnx":
         return _measure_onnx(cfg, Path(checkpoint), classes, pycocotools=pycocotools)
-    stored = read_checkpoint(checkpoint)
-    known = checkpoint_classes(stored["meta"], str(checkpoint))
-    if known is not None and (note := compare(known, classes, str(checkpoint))):
-        logger.warning("%s: %s", checkpoint, note)
-    cfg.model.train_cfg = None
-    model = build_detector(cfg.model)
-    load_strictly(model, stored["state_dict"], str(checkpoint))
+    model = trained_detector(cfg, checkpoint, classes)
     settings = {"batch": batch, "precision": precision}
     key = measured.key(cfg, model.state_dict(), settings)
     metrics = None if again else measured.find(key)
@@ -146,13 +138,9 @@ def _measure_onnx(
 def _metrics(
     cfg: Config, model: nn.Module, *, pycocotools: bool, batch: int | None, precision: str
 ) -> dict[str, Any]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dataset, loader = test_data(cfg, batch)
-    computing = Precision(precision, device)
-    computing.prepare(model)
     started = time.monotonic()
-    with computing.autocast():
-        results = detect(model.to(device).eval(), loader, device)
+    results = detect_in(precision, model, loader)
     metrics = coco_metrics(dataset, results, pycocotools=pycocotools, per_class=True)
     return {
         "images": len(dataset),

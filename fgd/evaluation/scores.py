@@ -18,12 +18,17 @@ from tqdm import tqdm
 from fgd.data.batches import Collate, WatchedLoader, on_device
 from fgd.data.dataset import build
 from fgd.evaluation.truth import Truth
+from fgd.precision import Precision
 
 # The order in which COCO evaluation returns its statistics.
 METRICS = (
     "AP", "AP50", "AP75", "APs", "APm", "APl",
     "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
 )  # fmt: skip
+
+
+# What pycocotools and mmdet call the kinds of AP.
+_KINDS = {"box": "bbox", "mask": "segm"}
 
 
 @torch.no_grad()
@@ -39,6 +44,19 @@ def detect(model: nn.Module, loader: DataLoader, device: torch.device) -> list:
     return results
 
 
+def detect_in(precision: str, model: nn.Module, loader: DataLoader) -> list:
+    """`detect` on the GPU, or on the CPU where there is none.
+
+    Args:
+        precision: "fp32", or "bf16" or "fp16" for mixed precision.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    computing = Precision(precision, device)
+    computing.prepare(model)
+    with computing.autocast():
+        return detect(model.to(device).eval(), loader, device)
+
+
 def coco_metrics(
     dataset: CocoDataset, results: list, *, pycocotools: bool, per_class: bool = False
 ) -> dict[str, dict]:
@@ -52,20 +70,37 @@ def coco_metrics(
     """
     truth = Truth(dataset)
     metrics: dict[str, dict] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        files, _ = dataset.format_results(results, jsonfile_prefix=f"{folder}/results")
-        for key, kind in (("bbox", "box"), ("segm", "mask")):
-            if key in files:
-                found = truth.numbered(json.loads(Path(files[key]).read_text()))
-                evaluation = _evaluated(truth, found, key, pycocotools=pycocotools)
-                metrics[kind] = dict(zip(METRICS, map(float, evaluation.stats), strict=False))
-                if per_class:
-                    metrics[kind]["per_class"] = _per_class(evaluation, truth.classes)
+    for kind, found in scored(dataset, results, truth).items():
+        evaluation = prepared(truth, found, kind, pycocotools=pycocotools)
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        metrics[kind] = dict(zip(METRICS, map(float, evaluation.stats), strict=False))
+        if per_class:
+            metrics[kind]["per_class"] = _per_class(evaluation, truth.classes)
     return metrics
 
 
-def _evaluated(truth: Truth, found: list[dict], kind: str, *, pycocotools: bool) -> Any:
-    """A COCOeval of the detections, summarized."""
+def scored(dataset: CocoDataset, results: list, truth: Truth) -> dict[str, list[dict]]:
+    """mmdet's results as detections in COCO's format, by kind, with the truth's numbers."""
+    with tempfile.TemporaryDirectory() as folder:
+        files, _ = dataset.format_results(results, jsonfile_prefix=f"{folder}/results")
+        return {
+            kind: truth.numbered(json.loads(Path(files[key]).read_text()))
+            for kind, key in _KINDS.items()
+            if key in files
+        }
+
+
+def prepared(truth: Truth, found: list[dict], kind: str, *, pycocotools: bool) -> Any:
+    """A COCOeval of detections, yet to evaluate them.
+
+    Args:
+        found: the detections; those of masks lose their boxes.
+        kind: "box" or "mask".
+        pycocotools: the reference implementation instead of faster-coco-eval.
+    """
     if pycocotools:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -73,22 +108,19 @@ def _evaluated(truth: Truth, found: list[dict], kind: str, *, pycocotools: bool)
         from faster_coco_eval import COCO
         from faster_coco_eval import COCOeval_faster as COCOeval
 
-    if kind == "segm":
+    if kind == "mask":
         for detection in found:
             # With a box the size of an object would be its box's, not its mask's; mmdet drops it,
             # too. SOLO has no boxes: mmdet fills in zeros.
             del detection["bbox"]
-    content = truth.content(masks=kind == "segm")
+    content = truth.content(masks=kind == "mask")
     with contextlib.redirect_stdout(io.StringIO()):
         there = _loaded(COCO, content)
         # pycocotools loads no empty list of results.
         results = there.loadRes(found) if found else _loaded(COCO, content | {"annotations": []})
-        evaluation = COCOeval(there, results, kind)
-        evaluation.params.catIds = list(truth.classes)
-        evaluation.params.imgIds = truth.images
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+        evaluation = COCOeval(there, results, _KINDS[kind])
+    evaluation.params.catIds = list(truth.classes)
+    evaluation.params.imgIds = truth.images
     return evaluation
 
 

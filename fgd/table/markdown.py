@@ -49,7 +49,8 @@ def _significance(table: Table) -> list[str]:
     if len(table.seeds) == 1:
         return [
             "With one seed a row nothing can be said about whether a gain is more than another "
-            "seed\nwould change; `seeds: [0, 1, 2]` in the suite tells."
+            "seed\nwould change; `seeds: [0, 1, 2]` in the suite tells. `fgd compare` tells of two "
+            "models what the\nchoice of the test images explains."
         ]
     lines = []
     for row in table.rows:

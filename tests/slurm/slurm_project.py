@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import torch
 import yaml
@@ -24,6 +25,8 @@ TESTBED = ROOT / "cluster" / "testbed" / "testbed.py"
 ROW = "retinanet_r50"
 # A busy machine is slow, and nothing is timed here: what nothing happens in for so long is stuck.
 _PATIENCE_S = 300
+_IMAGES = 40  # of an epoch
+_SIDE = 64  # pixels of the images: a step is short, and what surrounds it is what is tested
 
 
 class Run:
@@ -195,7 +198,12 @@ class Project:
     def __init__(self, folder: Path, during_write: bool) -> None:
         self.folder = folder
         self._during_write = during_write
-        digits.write(folder / "data", train=40, val=4, size=64)
+        digits.write(folder / "data", train=_IMAGES, val=4, size=_SIDE)
+        mini = (ROOT / "configs/datasets/mini.py").read_text()
+        self._dataset = folder / "dataset.py"
+        self._dataset.write_text(
+            mini.replace("img_scale=(128, 128)", f"img_scale=({_SIDE}, {_SIDE})")
+        )
         self._undisturbed: dict[tuple[int, int], dict] = {}
         self._count = 0
 
@@ -204,6 +212,7 @@ class Project:
         content = yaml.safe_load((ROOT / "configs/suites/mini.yaml").read_text())
         content |= dict(
             results=str(self.folder / "results"),
+            dataset=str(self._dataset),
             data_root=str(self.folder / "data"),
             samples_per_gpu=samples,
             checkpoint_interval=10,
@@ -257,6 +266,12 @@ class Project:
             run = self.run(f"undisturbed{epochs}", nodes, epochs).start().finish()
             self._undisturbed[nodes, epochs] = run.student()
         return self._undisturbed[nodes, epochs]
+
+    def epochs_of(self, seconds: float) -> int:
+        """So many that one process, which nothing happens to, trains about so long here."""
+        self.undisturbed(1)
+        log = progress.read(self.folder / "undisturbed20_1" / "fgd" / "run")
+        return round(seconds * median(entry["images_per_second"] for entry in log) / _IMAGES)
 
 
 def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:

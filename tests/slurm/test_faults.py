@@ -172,15 +172,17 @@ def test_the_time_limit_is_reached_twice(project, survives):
             run.go_on()
         run.never_wait()
 
-    # On a busy machine a start has time for few iterations.
-    run = project.run("timeout", 1, 150, timeout_min=1, signal_delay_s=10, max_timeouts=60)
-    survives("time limit", run, 1, disturb, 150)
+    # A start has some 40 seconds for iterations, on a busy machine less.
+    epochs = project.epochs_of(seconds=110)
+    run = project.run("timeout", 1, epochs, timeout_min=1, signal_delay_s=10, max_timeouts=60)
+    survives("time limit", run, 1, disturb, epochs)
     assert len(run.attempts) == 1
     assert int(_restarts(run.job_id)) >= 2
 
 
 def test_a_time_limit_reached_too_often_ends_the_training(project):
-    run = project.run("too_often", 1, 250, timeout_min=1, signal_delay_s=10, max_timeouts=0)
+    epochs = project.epochs_of(seconds=300)
+    run = project.run("too_often", 1, epochs, timeout_min=1, signal_delay_s=10, max_timeouts=0)
     run.start()
     assert run.end() == 2
     assert "cluster.max_timeouts (0)" in run.text

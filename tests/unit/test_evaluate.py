@@ -4,19 +4,24 @@ import io
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from detectors import save_backbone
 from mmcv import Config
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
 
 from fgd import recipe
+from fgd.cli import main
 from fgd.errors import FGDError
+from fgd.evaluation.comparing import compare_models
 from fgd.evaluation.evaluate import evaluate, measure
 from fgd.evaluation.scores import METRICS, coco_metrics
 from fgd.zoo.index import _package
@@ -137,14 +142,14 @@ def test_the_same_weights_are_measured_once_for_all_who_ask(detector, tmp_path, 
     training = torch.load(checkpoint) | {"optimizer": {}}  # the same weights in another file
     torch.save(training, tmp_path / "trained.pth")
     with monkeypatch.context() as patch:
-        patch.setattr("fgd.evaluation.evaluate.detect", None)
+        patch.setattr("fgd.evaluation.evaluate.detect_in", None)
         again = measure(config, tmp_path / "trained.pth", again=False)
         assert again == first | {"checkpoint": "trained.pth", "sha256": again["sha256"]}
         assert again["sha256"] != first["sha256"]
     training["state_dict"]["rpn_head.rpn_cls.bias"] += 1e-6
     torch.save(training, tmp_path / "trained.pth")
-    monkeypatch.setattr("fgd.evaluation.evaluate.detect", lambda *_: pytest.fail("measured anew"))
-    with pytest.raises(pytest.fail.Exception, match="measured anew"):
+    monkeypatch.setattr("fgd.evaluation.evaluate.detect_in", lambda *_: pytest.fail("anew"))
+    with pytest.raises(pytest.fail.Exception, match="anew"):
         measure(config, tmp_path / "trained.pth", again=False)
 
 
@@ -169,3 +174,35 @@ def test_mmdets_own_test_script_takes_config_and_checkpoint(detector, tmp_path):
     theirs = json.loads(next((tmp_path / "mmdet").glob("*.json")).read_text())["metric"]
     ours = evaluate(config, checkpoint, out=tmp_path / "eval.json")
     assert theirs["bbox_mAP"] == pytest.approx(max(ours["box"]["AP"], 0), abs=6e-4)
+
+
+def test_two_models_are_compared_by_folder(detector, tmp_path):
+    again = tmp_path / "again"
+    again.mkdir()
+    for file in detector:
+        shutil.copy(file, again)
+    command = ["compare", str(tmp_path), str(again), "--draws=100", f"--out={tmp_path}/out.json"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "box AP" in done.output and "mask AP" in done.output
+    assert "more than the choice of images explains: not shown" in done.output
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["box"]["interval"] == [0, 0]
+    assert (report["images"], report["draws"]) == (4, 100)
+
+
+def test_models_that_cannot_be_compared(detector, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(FGDError, match=f"{empty}: no finished model; expected student.py and"):
+        compare_models(tmp_path, empty)
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(detector[1], other)
+    config = Config.fromfile(str(detector[0]))
+    annotations = Path(config.data.test.ann_file)
+    config.data.test.ann_file = str(annotations.with_name("again.json"))
+    annotations.with_name("again.json").write_text(annotations.read_text() + " ")
+    config.dump(str(other / "student.py"))
+    with pytest.raises(FGDError, match=r"other/student.py name other test sets"):
+        compare_models(tmp_path, other)
