@@ -24,7 +24,7 @@ from fgd import compat
 from fgd.files import write_json, write_text
 from fgd.suite import load_suite
 
-compat.quiet()
+compat.prepare()
 TOPICS = ("loss", "step", "ranks", "states", "evaluation", "waits", "annotations", "loader")
 
 

@@ -22,7 +22,7 @@ _OUT = click.Path(path_type=Path)
 @click.version_option(package_name="fgd")
 def main() -> None:
     """Get trainings onto machines, and see where they stand."""
-    compat.quiet()
+    compat.prepare()
 
 
 @main.command()

@@ -57,7 +57,7 @@ class TrainingTask:
         from fgd.progress import log_to
         from fgd.training import train
 
-        compat.quiet()
+        compat.prepare()
         log_to(sys.stdout)
         if self.fingerprint and fingerprint(self.config) != self.fingerprint:
             raise FGDError(

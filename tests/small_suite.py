@@ -15,7 +15,7 @@ from fgd import compat
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-compat.quiet()
+compat.prepare()
 
 from fgd.mini import digits  # noqa: E402
 from fgd.suite import Suite, load_suite  # noqa: E402

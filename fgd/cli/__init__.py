@@ -32,7 +32,7 @@ def main() -> None:
     Exit codes: 0 done; 1 a check of `fgd doctor` failed, or a bug, with a traceback; 2 wrong input,
     or something refused, with one line that says what to do; 130 interrupted.
     """
-    compat.quiet()
+    compat.prepare()
 
 
 # In the order of a run.

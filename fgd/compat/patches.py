@@ -11,6 +11,8 @@ import types
 import warnings
 from typing import Any, NoReturn
 
+from fgd.compat import deferred
+
 
 @functools.cache
 def apply() -> None:
@@ -24,11 +26,12 @@ def apply() -> None:
     layout.read_any()
 
 
-def quiet() -> None:
-    """Silence what the pinned versions say at every start; to be called before they are imported.
+def prepare() -> None:
+    """What comes before the import of mmcv and mmdet, for commands to start fast and quietly.
 
-    For the command line: nobody who runs pinned versions can act on these lines.
+    Nobody who runs pinned versions can act on the lines that they print at every start.
     """
+    deferred.defer()
     # mmcv 1.x announces mmcv 2.
     warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV will release")
     # mmdet's anchor code wants the default of torch.meshgrid's `indexing`.

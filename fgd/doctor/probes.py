@@ -99,7 +99,7 @@ def _expect(name: str, found: list, expected: list) -> None:
 
 
 if __name__ == "__main__":
-    compat.quiet()
+    compat.prepare()
     {probe.__name__: probe for probe in (torchvision, gpus, memory, operators, nccl)}[sys.argv[1]](
         *sys.argv[2:]
     )

@@ -156,7 +156,7 @@ def main(parts: tuple[str, ...], words: str, page: Path | None, families: bool) 
     from fgd import compat
     from fgd.zoo import models
 
-    compat.quiet()
+    compat.prepare()
     found = sorted(models(words), key=lambda model: model.name)  # alike ones beside each other
     if families:
         found = list({m.config.parent.name: m for m in reversed(found) if m.config}.values())[::-1]

@@ -35,7 +35,7 @@ def main(
     from fgd import compat
     from fgd.files import write_json, write_text
 
-    compat.quiet()
+    compat.prepare()
     kept = json.loads(_COUNTED.read_text()) if only and _COUNTED.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -14,7 +14,7 @@ import pytest
 
 from fgd import compat
 
-compat.quiet()
+compat.prepare()
 
 from slurm_project import TESTBED, Project  # noqa: E402
 

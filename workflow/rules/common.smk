@@ -17,7 +17,7 @@ from fgd.method import method_id
 from fgd.suite import ARMS
 from fgd.suite.layout import FIGURES, default_results
 
-compat.quiet()  # before anything imports mmcv, which it silences
+compat.prepare()  # before anything imports mmcv
 
 # Of a job around Snakemake nothing goes to the jobs that it submits. Those run a Snakemake, too,
 # and to that one their Slurm's variables belong.
