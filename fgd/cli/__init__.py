@@ -54,6 +54,7 @@ for command in (
     results.table,
     results.plot,
     results.report,
+    results.card,
     results.study,
     results.compare,
     results.verify,

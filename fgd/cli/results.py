@@ -62,6 +62,20 @@ def report(suite: Path, results: Path, rows: tuple[str, ...], out: Path) -> None
 
 @click.command()
 @click.argument("suite", type=SUITE)
+@click.argument("row")
+@_RESULTS
+@click.option("--out", type=OUT, required=True, help="The card, Markdown.")
+def card(suite: Path, row: str, results: Path, out: Path) -> None:
+    """Write the model card of a ROW's student: data, figures, starting weights, versions."""
+    from fgd.report.card import write_card
+    from fgd.suite import load_suite
+
+    write_card(load_suite(suite), row, results=results, out=out)
+    click.echo(out)
+
+
+@click.command()
+@click.argument("suite", type=SUITE)
 @_RESULTS
 @click.option("--out", type=OUT, required=True, help="The page, Markdown; its plot is beside it.")
 @click.option(

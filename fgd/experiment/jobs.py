@@ -198,7 +198,16 @@ def rows_of(experiment: Experiment, table: str = "table") -> list[str]:
 
 def evaluations(experiment: Experiment, table: str = "table") -> list[str]:
     """The metrics that a table shows."""
-    layout, rows = experiment.layout, [experiment.row(name) for name in rows_of(experiment, table)]
+    return _evaluations(experiment, rows_of(experiment, table))
+
+
+def row_evaluations(experiment: Experiment, row: str) -> list[str]:
+    """The metrics of a row's teacher, baseline and student."""
+    return _evaluations(experiment, [row])
+
+
+def _evaluations(experiment: Experiment, names: list[str]) -> list[str]:
+    layout, rows = experiment.layout, [experiment.row(name) for name in names]
     seeds = experiment.suite.seeds
     files = [
         layout.run(Run(row.trained_by(arm), arm, seed)).evaluation

@@ -73,6 +73,7 @@ class RunFiles(TrainingFiles):
     detector = _File("student.py")  # the student's plain mmdet config
     checkpoint = _File("student.pth")  # the plain student
     onnx = _File("student.onnx")
+    card = _File("README.md")  # as hubs look for it
     provenance = _File("provenance.json")  # from what it was made
 
 

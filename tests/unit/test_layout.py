@@ -46,6 +46,7 @@ OUTPUTS = {
     "table": [LAYOUT.table("{table}", form) for form in TABLE_FORMATS],
     "pictures": [LAYOUT.picture("{row}", kind) for kind in PICTURES],
     "page": [LAYOUT.page()],
+    "card": [LAYOUT.run(Run("{row}", "fgd", 0)).card],
 }
 
 

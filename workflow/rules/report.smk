@@ -164,3 +164,28 @@ use rule page as demo_page with:
         results=subpath(output[0], parent=True),
         rows="".join(f" --row {name}" for name in jobs.DEMO_ROWS),
         shown=lambda w: of(w, jobs.shown),
+
+
+rule card:
+    input:
+        suite=lambda w: SUITE_FILES[w.suite],
+        evaluations=lambda w: of(w, jobs.row_evaluations, w.row),
+        data="results/{suite}/data/train.json",
+    output:
+        "results/{suite}/{row}/fgd/README.md",
+    log:
+        "results/{suite}/logs/card/{row}.log",
+    benchmark:
+        "results/{suite}/benchmarks/card/{row}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        results="results/{suite}",
+    message:
+        "Write the model card of {wildcards.row} ({wildcards.suite})"
+    shell:
+        "fgd card {input.suite:q} {wildcards.row:q} --results {params.results:q} --out {output:q}"
+        " > {log:q} 2>&1"
