@@ -16,7 +16,7 @@ OPERATORS := $(if $(filter 0,$(CUDA)),cpu,cuda)
 $(INSTALLED): always
 endif
 
-# So do TORCH=cu12, GPU=v100 DRIVER=535 (of the nodes, on a login node) and VENV=/scratch/me/fgd.
+# So do TORCH=cu13, GPU=v100 DRIVER=535 (of the nodes, on a login node) and VENV=/scratch/me/fgd.
 WISHES := $(foreach name,TORCH GPU DRIVER VENV,$(if $(filter command,$(origin $(name))),$(name)))
 WISHES := $(strip $(WISHES))
 ifneq ($(WISHES),)
@@ -31,7 +31,7 @@ help: ## list the targets
 
 setup: $(INSTALLED) ## make .venv, compile mmcv (CUDA= TORCH= GPU= DRIVER= PYTHON= VENV= WHEELS=)
 
-LOCKS := setup/requirements.txt setup/requirements-cu12.txt
+LOCKS := setup/requirements.txt setup/requirements-cu13.txt
 
 $(INSTALLED): setup/install.sh setup/build_mmcv.py $(LOCKS) setup/mmcv.txt pyproject.toml
 	$(foreach name,TORCH GPU DRIVER VENV,$(name)='$(if $(filter $(name),$(WISHES)),$($(name)))') \
@@ -109,5 +109,5 @@ COMPILE := ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11
 
 lock: setup ## resolve setup/requirements.in anew
 	cd setup && $(COMPILE) --upgrade requirements.in -o requirements.txt
-	cd setup && cp requirements.txt requirements-cu12.txt && \
-		$(COMPILE) requirements.in --override requirements-cu12.in -o requirements-cu12.txt
+	cd setup && cp requirements.txt requirements-cu13.txt && \
+		$(COMPILE) requirements.in --override requirements-cu13.in -o requirements-cu13.txt

@@ -3,7 +3,7 @@
 #   setup/install.sh [auto | cpu | cuda]     which of mmcv's operators to compile
 #   PYTHON=python3.11 setup/install.sh       with another interpreter than python3
 #   WHEELS=folder setup/install.sh           from a wheelhouse (setup/make_wheelhouse.py), offline
-#   TORCH=cu12 setup/install.sh              with the other torch (setup/which_lock.py)
+#   TORCH=cu13 setup/install.sh              with the other torch (setup/which_lock.py)
 #   GPU=v100 DRIVER=535 setup/install.sh     on a login node, which has neither: what the nodes have
 #   VENV=/scratch/me/fgd setup/install.sh    .venv becomes a link to a folder there
 set -euo pipefail

@@ -1,6 +1,6 @@
 """Which lock set-up installs: there are two, with a torch for CUDA 12 and one for CUDA 13.
 
-    python3 setup/which_lock.py [--torch cu12] [--operators cpu] [--gpu v100] [--driver 535]
+    python3 setup/which_lock.py [--torch cu13] [--operators cpu] [--gpu v100] [--driver 535]
 
 prints the lock's file, or says in one line why this machine's driver or cards cannot run its torch,
 and what can. A login node has neither: --gpu and --driver speak for the nodes. Nothing is imported
@@ -56,10 +56,10 @@ class Lock:
         )
 
 
-DEFAULT = "cu13"
+DEFAULT = "cu12"
 LOCKS = {
-    "cu12": Lock("cu12", "requirements-cu12.txt", 12, 525, 7.0),
-    "cu13": Lock("cu13", "requirements.txt", 13, 580, 7.5),
+    "cu12": Lock("cu12", "requirements.txt", 12, 525, 7.0),
+    "cu13": Lock("cu13", "requirements-cu13.txt", 13, 580, 7.5),
 }
 _OLDEST = {7.0: "V100", 7.5: "Turing (T4, RTX 20)"}
 # Compute capability of the cards that clusters have, by what they are called.

@@ -94,8 +94,8 @@ def _packages() -> list[Check]:
 
 
 def _lock_file() -> str:
-    """The lock whose torch this is; where it is neither's, that of CUDA 13."""
-    other = "requirements-cu12.txt"
+    """The lock whose torch this is; where it is neither's, that of CUDA 12."""
+    other = "requirements-cu13.txt"
     try:
         ours = version("torch").split("+")[0] == _locked(other)["torch"]
     except PackageNotFoundError:

@@ -30,12 +30,12 @@ def asked(*options, nvidia_smi="exit 9", folder=None):
 @pytest.mark.parametrize(
     ("options", "lock"),
     [
-        ([], CU13),  # where nothing is known, nothing is refused
-        (["--torch", "cu12"], CU12),
-        (["--torch", "cu12", "--gpu", "v100", "--driver", "525"], CU12),
-        (["--torch", "cu12", "--gpu", "b200", "--driver", "570.86"], CU12),
-        (["--gpu", "Tesla T4", "--driver", "580"], CU13),
-        (["--gpu", "p100", "--driver", "390", "--operators", "cpu"], CU13),
+        ([], CU12),  # where nothing is known, nothing is refused
+        (["--torch", "cu13"], CU13),
+        (["--gpu", "v100", "--driver", "525"], CU12),
+        (["--gpu", "b200", "--driver", "570.86"], CU12),
+        (["--torch", "cu13", "--gpu", "Tesla T4", "--driver", "580"], CU13),
+        (["--gpu", "p100", "--driver", "390", "--operators", "cpu"], CU12),
     ],
 )
 def test_what_a_machine_can_run_is_named(options, lock, tmp_path):
@@ -47,18 +47,18 @@ def test_what_a_machine_can_run_is_named(options, lock, tmp_path):
     ("options", "reason", "instead"),
     [
         (
-            ["--driver", "535.104"],
+            ["--torch", "cu13", "--driver", "535.104"],
             "needs driver 580 or newer, and this is 535",
-            "`make setup TORCH=cu12` (torch 2.1",
+            "`make setup` (torch 2.1",
         ),
         (
-            ["--gpu", "V100"],
+            ["--torch", "cu13", "--gpu", "V100"],
             "has no code for cards before Turing (T4, RTX 20), and this one's compute capability "
             "is 7.0",
-            "`make setup TORCH=cu12` (torch 2.1",
+            "`make setup` (torch 2.1",
         ),
-        (["--gpu", "p100"], "has no code for cards before Turing", "`make setup CUDA=0`"),
-        (["--driver", "470"], "needs driver 580 or newer, and this is 470", "`make setup CUDA=0`"),
+        (["--gpu", "p100"], "has no code for cards before V100", "`make setup CUDA=0`"),
+        (["--driver", "470"], "needs driver 525 or newer, and this is 470", "`make setup CUDA=0`"),
         (["--torch", "cu14"], "TORCH=cu14: there are cu12 and cu13", ""),
         (["--gpu", "voodoo"], "GPU=voodoo: not a card that is known here", "GPU=8.6"),
         (["--driver", "new"], "DRIVER=new: expected a number", ""),
@@ -80,14 +80,14 @@ SMI = 'case "$*" in *compute_cap*) printf "{cards}";; *) printf "{driver}";; esa
 
 def test_the_machines_own_driver_and_oldest_card_count(tmp_path):
     smi = SMI.format(cards="8.0\\\\n7.0\\\\n", driver="535.104.05\\\\n535.104.05\\\\n")
-    able = asked("--torch", "cu12", nvidia_smi=smi, folder=tmp_path)
-    assert able.stdout == "setup/requirements-cu12.txt\n"
-    refused = asked(nvidia_smi=smi, folder=tmp_path).stderr
+    assert asked(nvidia_smi=smi, folder=tmp_path).stdout == "setup/requirements.txt\n"
+    refused = asked("--torch", "cu13", nvidia_smi=smi, folder=tmp_path).stderr
     assert "this is 535 and has no code" in refused
     assert "7.0" in refused
     # The user knows more of the nodes.
-    done = asked("--gpu", "h100", "--driver", "590", nvidia_smi=smi, folder=tmp_path)
-    assert done.stdout == "setup/requirements.txt\n"
+    of_the_nodes = ["--torch", "cu13", "--gpu", "h100", "--driver", "590"]
+    done = asked(*of_the_nodes, nvidia_smi=smi, folder=tmp_path)
+    assert done.stdout == "setup/requirements-cu13.txt\n"
 
 
 def test_a_driver_too_old_to_tell_of_its_cards_is_still_read(tmp_path):
