@@ -35,13 +35,13 @@ def table(suite: Path, results: Path, out: Path) -> None:
 def plot(suite: Path, results: Path, out: Path) -> None:
     """Draw the suite's figures for a paper: AP, AP by size, losses, AP by epoch; as PDF and SVG."""
     from fgd.report.figures import write_figures
-    from fgd.report.page import read_runs
+    from fgd.report.page import read_trainings
     from fgd.suite import load_suite
     from fgd.table import collect
 
     loaded = load_suite(suite)
     measured = collect(loaded, results)
-    for path in write_figures(measured, read_runs(loaded, measured, results), out):
+    for path in write_figures(measured, read_trainings(loaded, measured, results), out):
         click.echo(path)
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import torch
 
+from fgd import markdown
 from fgd.proof.complexity import IMAGE
 from fgd.proof.run import Proof
 from fgd.starting_weights import BACKBONE, OWN, TEACHER
@@ -86,7 +87,7 @@ def _sizes(proofs: list[Proof]) -> str:
                 ", ".join(str(a) if a == b else f"{a} from {b}" for a, b in widths),
             ]
         )
-    return _table(header, lines)
+    return markdown.table(header, lines, left=1)
 
 
 def _starts(proofs: list[Proof]) -> str:
@@ -100,9 +101,4 @@ def _starts(proofs: list[Proof]) -> str:
         ]
         for proof in proofs
     ]
-    return _table(header, lines)
-
-
-def _table(header: list[str], lines: list[list[str]]) -> str:
-    rule = ["---"] * len(header)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *lines])
+    return markdown.table(header, lines, left=1)

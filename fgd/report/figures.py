@@ -19,7 +19,7 @@ from fgd.report.plots import (
     all_sizes_figure,
     ap_figure,
 )
-from fgd.report.runs import Run
+from fgd.report.trainings import Training
 from fgd.table import Table
 
 # Colours that no figure has otherwise: on a page they become those of its theme.
@@ -33,7 +33,7 @@ ElementTree.register_namespace("", _SVG)
 ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
 
-def write_figures(table: Table, runs: dict[str, dict[str, Run]], folder: Path) -> list[Path]:
+def write_figures(table: Table, runs: dict[str, dict[str, Training]], folder: Path) -> list[Path]:
     """Write the figures of a suite to `folder`, each as PDF and SVG; returns their paths."""
     figures = {
         "ap": ap_figure(table, PAPER),

@@ -27,7 +27,7 @@ from fgd.report.plots import (
     main_kind,
     sizes_figure,
 )
-from fgd.report.runs import Run, device_hours, read_run
+from fgd.report.trainings import Training, device_hours, read_training
 from fgd.suite import ARMS, Suite
 from fgd.suite.layout import Layout, RunFiles, TeacherFiles, TrainingFiles
 from fgd.table import Table, TableRow, collect
@@ -82,7 +82,7 @@ def write_page(suite: Suite, results: Path, out: Path) -> None:
 
 def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:
     """The page as HTML; its links are relative to the folder `base`."""
-    runs, layout = read_runs(suite, table, results), suite.layout.at(results)
+    runs, layout = read_trainings(suite, table, results), suite.layout.at(results)
     environment = Environment(
         loader=PackageLoader("fgd.report"),
         autoescape=True,  # names are text, whatever they hold
@@ -117,13 +117,13 @@ def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:
     )
 
 
-def read_runs(suite: Suite, table: Table, results: Path) -> dict[str, dict[str, Run]]:
+def read_trainings(suite: Suite, table: Table, results: Path) -> dict[str, dict[str, Training]]:
     """The trainings of the table's rows, by row and arm."""
     rules = {"fgd": "distill", "baseline": "baseline"}
     layout = suite.layout.at(results)
     return {
         row.name: {
-            arm: read_run(
+            arm: read_training(
                 suite,
                 RunFiles(f"{results}/{row.folders[arm]}"),
                 layout.benchmark(rules[arm], row.folders[arm].split("/")[0]),
@@ -160,7 +160,7 @@ _TEACHER_FILES = {"checkpoint": "checkpoint", "detector": "mmdet config", "evalu
 
 
 def _section(
-    row: TableRow, runs: dict[str, Run], *, number: int, layout: Layout, base: Path
+    row: TableRow, runs: dict[str, Training], *, number: int, layout: Layout, base: Path
 ) -> dict[str, Any]:
     """What the page says of one row."""
     curves = {arm: curves_figure(runs[arm], PAGE) for arm in ARMS}
@@ -183,7 +183,7 @@ def _section(
     }
 
 
-def _costs(table: Table, runs: dict[str, dict[str, Run]]) -> Iterator[dict[str, Any]]:
+def _costs(table: Table, runs: dict[str, dict[str, Training]]) -> Iterator[dict[str, Any]]:
     for row in table.rows:
         for arm in _trained_by(row):
             report = row.measured[arm]
@@ -199,7 +199,7 @@ def _costs(table: Table, runs: dict[str, dict[str, Run]]) -> Iterator[dict[str, 
                 }
 
 
-def _on_gpus(runs: dict[str, dict[str, Run]]) -> bool:
+def _on_gpus(runs: dict[str, dict[str, Training]]) -> bool:
     devices = {run.device for arms in runs.values() for run in arms.values() if run.log}
     return bool(devices) and not devices & {"cpu", None}
 

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from fgd.report.runs import Run, thin
+from fgd.report.trainings import Training, thin
 from fgd.table import Metrics, Table, TableRow
 
 SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
@@ -118,7 +118,7 @@ def classes_figure(row: TableRow, style: Style) -> Figure | None:
     return figure
 
 
-def curves_figure(run: Run, style: Style) -> Figure | None:
+def curves_figure(run: Training, style: Style) -> Figure | None:
     """The terms of the loss, AP and the learning rate over the epochs; None without a log."""
     if not run.log:
         return None
@@ -143,7 +143,7 @@ def all_sizes_figure(table: Table, style: Style) -> Figure:
     return _grid(table, style, lambda axes, row: _draw_sizes(axes, row, style))
 
 
-def all_losses_figure(table: Table, runs: dict[str, dict[str, Run]], style: Style) -> Figure:
+def all_losses_figure(table: Table, runs: dict[str, dict[str, Training]], style: Style) -> Figure:
     """Every row's own loss, without FGD's terms, with and without the teacher."""
 
     def draw(axes: Axes, row: TableRow) -> None:
@@ -158,7 +158,7 @@ def all_losses_figure(table: Table, runs: dict[str, dict[str, Run]], style: Styl
     return _grid(table, style, draw)
 
 
-def all_aps_figure(table: Table, runs: dict[str, dict[str, Run]], style: Style) -> Figure:
+def all_aps_figure(table: Table, runs: dict[str, dict[str, Training]], style: Style) -> Figure:
     """AP over the epochs of training, every row with and without the teacher."""
 
     def draw(axes: Axes, row: TableRow) -> None:
@@ -175,7 +175,7 @@ def all_aps_figure(table: Table, runs: dict[str, dict[str, Run]], style: Style) 
     return _grid(table, style, draw)
 
 
-def own_loss(run: Run) -> list[float]:
+def own_loss(run: Training) -> list[float]:
     """The detector's own loss: without what distillation adds."""
     terms = run.terms()
     added = [values for name, values in terms.items() if is_distillation(name)]
@@ -196,7 +196,7 @@ def _lines(table: Table) -> list[tuple[str, Metrics]]:
     ]
 
 
-def _draw_terms(axes: Axes, run: Run, style: Style) -> None:
+def _draw_terms(axes: Axes, run: Training, style: Style) -> None:
     terms = {name: v for name, v in run.terms().items() if any(x > 0 for x in v)}
     epochs = thin(run.epochs)
     number = 0
@@ -224,7 +224,7 @@ def _draw_terms(axes: Axes, run: Run, style: Style) -> None:
     _literal(legend.get_texts())
 
 
-def _draw_aps(axes: Axes, run: Run, style: Style) -> None:
+def _draw_aps(axes: Axes, run: Training, style: Style) -> None:
     for kind, line in (("box", "-"), ("mask", (0, (3, 1)))):
         epochs, values = run.aps(kind)
         if epochs:

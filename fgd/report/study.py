@@ -10,7 +10,7 @@ from fgd.files import write_text
 from fgd.provenance import software
 from fgd.report.figures import write_figure
 from fgd.report.plots import PAPER, gains_figure, main_kind
-from fgd.report.runs import device_hours, read_run
+from fgd.report.trainings import device_hours, read_training
 from fgd.suite import Suite
 from fgd.suite.layout import RunFiles
 from fgd.table import Table, collect, main_table
@@ -101,7 +101,7 @@ def _by_epoch(suite: Suite, table: Table, results: Path) -> list[str]:
             if not folder.startswith(f"{row.name}/"):
                 continue  # a baseline that it shares stands with its own row
             there = aps.setdefault((row.name, run.split("/")[0]), {})
-            training = read_run(suite, RunFiles(f"{results}/{folder}"))
+            training = read_training(suite, RunFiles(f"{results}/{folder}"))
             for epoch, ap in zip(*training.aps(main_kind(row)), strict=True):
                 there.setdefault(epoch, []).append(ap)
     epochs = sorted({epoch for there in aps.values() for epoch in there})

@@ -10,9 +10,9 @@ from fgd import progress
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.report.figures import write_figures
-from fgd.report.page import page_text, read_runs, write_page
+from fgd.report.page import page_text, read_trainings, write_page
 from fgd.report.plots import own_loss
-from fgd.report.runs import Run, thin
+from fgd.report.trainings import Training, thin
 from fgd.suite import load_suite
 from fgd.table import collect
 from fgd.table.latex import escape, to_latex
@@ -119,7 +119,7 @@ def test_links_lead_to_files(suite, results, tmp_path):
 
 
 def test_hours_count_every_process(suite, results):
-    run = read_runs(suite, collect(suite, results), results)["retinanet_r50"]["fgd"]
+    run = read_trainings(suite, collect(suite, results), results)["retinanet_r50"]["fgd"]
     assert run.seconds == pytest.approx(250 * suite.total_batch / 16)
     assert run.device_hours == pytest.approx(run.seconds * 2 / 3600)
     assert own_loss(run) == [1.0, 1.0, 1.0]
@@ -130,20 +130,20 @@ def test_hours_count_every_process(suite, results):
 def test_curves_are_thinned_by_their_means():
     assert thin(range(10), 5) == [0.5, 2.5, 4.5, 6.5, 8.5]
     assert thin([], 5) == []
-    assert Run([], [], None, 16, 1, None, None).images_per_second is None
+    assert Training([], [], None, 16, 1, None, None).images_per_second is None
 
 
 def test_a_wrong_audit_is_named(suite, results):
     path = results / "retinanet_r50/baseline/run/weights.json"
     path.write_text("{}")
     with pytest.raises(FGDError, match="not an audit of starting weights"):
-        read_runs(suite, collect(suite, results), results)
+        read_trainings(suite, collect(suite, results), results)
     path.unlink()
 
 
 def test_figures_are_pdf_and_svg_alike_every_time(suite, results, tmp_path):
     table = collect(suite, results)
-    runs = read_runs(suite, table, results)
+    runs = read_trainings(suite, table, results)
     paths = write_figures(table, runs, tmp_path)
     assert {path.suffix for path in paths} == {".pdf", ".svg"}
     before = [path.read_bytes() for path in paths]
@@ -193,7 +193,7 @@ def test_figures_and_page_of_several_seeds_show_their_means(suite, tmp_path):
     assert means["fgd"]["APm"] == pytest.approx(0.31)
     assert means["fgd"]["APl"] == -1
     assert means["fgd"]["per_class"] == pytest.approx({EVIL: 0.31, "cat": 0.155})
-    runs = read_runs(suite, table, tmp_path)
+    runs = read_trainings(suite, table, tmp_path)
     assert len(write_figures(table, runs, tmp_path / "figures")) == 8
     words = Page(page_text(suite, table, tmp_path, tmp_path)).words
     assert "means over the seeds" in words

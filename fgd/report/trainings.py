@@ -18,7 +18,7 @@ _POINTS = 200  # of a curve: more than a figure's width can tell apart
 
 
 @dataclass(frozen=True)
-class Run:
+class Training:
     """A training.
 
     Attributes:
@@ -75,7 +75,7 @@ class Run:
         return {name: [entry.get(name, float("nan")) for entry in self.log] for name in names}
 
 
-def read_run(suite: Suite, files: TrainingFiles, benchmark: str | None = None) -> Run:
+def read_training(suite: Suite, files: TrainingFiles, benchmark: str | None = None) -> Training:
     """Read a training; nothing is required to be there.
 
     Args:
@@ -84,7 +84,7 @@ def read_run(suite: Suite, files: TrainingFiles, benchmark: str | None = None) -
     folder = Path(files.work_dir)
     log = progress.read(folder)
     last = log[-1] if log else {}
-    return Run(
+    return Training(
         log=log,
         validation=progress.read(folder, progress.VALIDATION),
         weights=_weights(Path(files.weights)),
@@ -105,7 +105,7 @@ def device_hours(suite: Suite, table: Table, results: Path) -> dict[str, float]:
         "teachers": [layout.teacher_training(name) for name in sorted(teachers)],
     }
     return {
-        who: sum(read_run(suite, files).device_hours for files in group)
+        who: sum(read_training(suite, files).device_hours for files in group)
         for who, group in trainings.items()
     }
 
