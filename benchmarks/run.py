@@ -14,6 +14,7 @@ import evaluation
 import loader
 import loss
 import ranks
+import starting
 import states
 import step
 import torch
@@ -25,7 +26,9 @@ from fgd.files import write_json, write_text
 from fgd.suite import load_suite
 
 compat.prepare()
-TOPICS = ("loss", "step", "ranks", "states", "evaluation", "waits", "annotations", "loader")
+TOPICS = (
+    "loss", "step", "ranks", "states", "evaluation", "waits", "annotations", "loader", "starting"
+)  # fmt: skip
 
 
 def main() -> None:
@@ -57,10 +60,11 @@ def main() -> None:
         "waits": lambda: waits.measure(device),
         "annotations": lambda: annotations.measure(arguments.annotated),
         "loader": lambda: loader.measure(device),
+        "starting": lambda: starting.measure(rounds),
     }
     modules = dict(
         loss=loss, step=step, ranks=ranks, states=states, evaluation=evaluation, waits=waits,
-        annotations=annotations, loader=loader,
+        annotations=annotations, loader=loader, starting=starting,
     )  # fmt: skip
     results: dict = {
         "when": time.strftime("%Y-%m-%d"),
