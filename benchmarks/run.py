@@ -11,6 +11,7 @@ from pathlib import Path
 
 import annotations
 import evaluation
+import growth
 import loader
 import loss
 import ranks
@@ -27,7 +28,8 @@ from fgd.suite import load_suite
 
 compat.prepare()
 TOPICS = (
-    "loss", "step", "ranks", "states", "evaluation", "waits", "annotations", "loader", "starting"
+    "loss", "step", "ranks", "states", "evaluation", "waits", "annotations", "loader", "starting",
+    "growth",
 )  # fmt: skip
 
 
@@ -61,10 +63,11 @@ def main() -> None:
         "annotations": lambda: annotations.measure(arguments.annotated),
         "loader": lambda: loader.measure(device),
         "starting": lambda: starting.measure(rounds),
+        "growth": growth.measure,
     }
     modules = dict(
         loss=loss, step=step, ranks=ranks, states=states, evaluation=evaluation, waits=waits,
-        annotations=annotations, loader=loader, starting=starting,
+        annotations=annotations, loader=loader, starting=starting, growth=growth,
     )  # fmt: skip
     results: dict = {
         "when": time.strftime("%Y-%m-%d"),

@@ -22,10 +22,10 @@ from fgd.data.clean import clean
 def evaluate(tmp_path, monkeypatch):
     """Runs the command with a detector that finds every object; its exit code and its metrics."""
     monkeypatch.setenv("FGD_CACHE", str(tmp_path / "cache"))
-    module = "fgd.evaluation.evaluate"
-    monkeypatch.setattr(f"{module}.build_detector", lambda model: nn.Linear(1, 1))
+    monkeypatch.setattr("fgd.trained.build_detector", lambda model: nn.Linear(1, 1))
     monkeypatch.setattr(
-        f"{module}.detect", lambda model, loader, device: coco_worlds.perfect(loader.dataset)
+        "fgd.evaluation.evaluate.detect_in",
+        lambda precision, model, loader: coco_worlds.perfect(loader.dataset),
     )
 
     def run(file, pictures, *options):
