@@ -7,7 +7,13 @@ from mmcv import Config
 from mmdet.models import build_detector
 
 from fgd import recipe
+from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write a config as the project does; mmcv's `dump` formats for half a second."""
+    path.write_text(config_text(config), encoding="utf-8")
 
 
 def save_backbone(suite: Suite, model: dict) -> None:

@@ -7,7 +7,7 @@ import types
 
 import pytest
 import torch
-from detectors import training_config
+from detectors import training_config, write_config
 from mmcv.runner.log_buffer import LogBuffer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -82,7 +82,7 @@ def test_a_training_writes_the_same_lines_everywhere(tiny_suite, tmp_path, wandb
     suite = dataclasses.replace(tiny_suite, curves=("tensorboard", "wandb"), log_interval=2)
     torch.manual_seed(0)
     config = training_config(suite, "retinanet_r50", "fgd")
-    config.dump(str(tmp_path / "config.py"))
+    write_config(config, tmp_path / "config.py")
     train(tmp_path / "config.py", tmp_path / "run", tmp_path / "out.pth")
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     for tag, key in [("train/loss", "loss"), ("train/loss_fgd_fpn_0",) * 2, ("lr", "lr")]:

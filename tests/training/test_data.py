@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectors import training_config
+from detectors import training_config, write_config
 from mmdet.datasets import CocoDataset, build_dataset
 
 from fgd.checkpoint import read_checkpoint
@@ -36,7 +36,7 @@ def config(tiny_suite, tmp_path):
     def write(row="retinanet_r50"):
         torch.manual_seed(0)
         config = training_config(tiny_suite, row, "baseline")
-        config.dump(str(tmp_path / "config.py"))
+        write_config(config, tmp_path / "config.py")
         return tmp_path / "config.py"
 
     return write

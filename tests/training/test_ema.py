@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from detectors import training_config
+from detectors import training_config, write_config
 from mmdet.core.hook import ExpMomentumEMAHook
 from torch import nn
 
@@ -73,7 +73,7 @@ def test_a_training_keeps_resumes_and_hands_on_its_average(tiny_suite, tmp_path,
     torch.manual_seed(0)
     config = training_config(tiny_suite, "retinanet_r50", arm)
     config.ema = SETTINGS
-    config.dump(str(tmp_path / "config.py"))
+    write_config(config, tmp_path / "config.py")
     train(tmp_path / "config.py", tmp_path / "run", tmp_path / "whole.pth")
     # As if it had been killed after the state before the last.
     max((tmp_path / "run").glob("iter_*.pth")).unlink()
@@ -94,7 +94,7 @@ def test_a_training_keeps_resumes_and_hands_on_its_average(tiny_suite, tmp_path,
 
     # It is what the training was evaluated with, too.
     row = compose(tiny_suite, load_row("retinanet_r50"), arm)
-    row.detector.dump(str(tmp_path / "student.py"))
+    write_config(row.detector, tmp_path / "student.py")
     report = measure(tmp_path / "student.py", tmp_path / "student.pth")
     last = progress.read(tmp_path / "run", progress.VALIDATION)[-1]
     assert last["box"]["AP"] == report["box"]["AP"]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from detectors import training_config
+from detectors import training_config, write_config
 from families import small
 from mmcv import Config
 from mmdet.models import build_detector
@@ -63,7 +63,7 @@ def config_of(tiny_suite, tmp_path):
             if step["type"] == "Resize":
                 step["img_scale"] = (side, side)
         path = tmp_path / "config.py"
-        config.dump(str(path))
+        write_config(config, path)
         return config, path
 
     return write

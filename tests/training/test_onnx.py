@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from detectors import write_config
 from mmcv import Config
 from mmdet.apis import inference_detector
 from mmdet.models import build_detector
@@ -111,7 +112,7 @@ def test_what_cannot_be_exported_is_refused_by_name(tiny_suite, tmp_path):
         export(config, checkpoint, out=out, opset=9)
     own = Config.fromfile(config)
     own.model.test_cfg.nms = dict(type="soft_nms", iou_threshold=0.5)
-    own.dump(str(config))
+    write_config(own, config)
     with pytest.raises(FGDError, match=r"student\.py: its nms is soft_nms"):
         export(config, checkpoint, out=out)
     torch.save({"state_dict": {"backbone.conv1.weight": torch.zeros(1)}}, checkpoint)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from detectors import training_config
+from detectors import training_config, write_config
 
 from fgd import provenance
 from fgd.errors import FGDError
@@ -19,9 +19,9 @@ def configs(tiny_suite, tmp_path):
     """A training config, and the plain one of its student."""
     from fgd import recipe
 
-    training_config(tiny_suite, "retinanet_r50", "fgd").dump(str(tmp_path / "config.py"))
+    write_config(training_config(tiny_suite, "retinanet_r50", "fgd"), tmp_path / "config.py")
     row = recipe.load_row("retinanet_r50")
-    recipe.compose(tiny_suite, row, "fgd").detector.dump(str(tmp_path / "student.py"))
+    write_config(recipe.compose(tiny_suite, row, "fgd").detector, tmp_path / "student.py")
     return tmp_path / "config.py", tmp_path / "student.py"
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from click.testing import CliRunner
-from detectors import save_teacher, training_config
+from detectors import save_teacher, training_config, write_config
 
 from fgd import recipe
 from fgd.cli import main
@@ -95,7 +95,7 @@ def test_a_student_whose_config_initialises_it_as_a_whole_is_refused(tiny_suite,
     config = training_config(tiny_suite, "retinanet_r50", "fgd")
     whole = save_teacher(tiny_suite, "retinanet_r50_fpn_2x_coco")
     config.model.student.init_cfg = dict(type="Pretrained", checkpoint=str(whole))
-    config.dump(str(tmp_path / "config.py"))
+    write_config(config, tmp_path / "config.py")
     folders = ["--work-dir", tmp_path / "run", "--out", tmp_path / "out.pth"]
     status, said = fgd("train", tmp_path / "config.py", *folders)
     assert status == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectors import training_config
+from detectors import training_config, write_config
 from mmcv import Config
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -28,7 +28,7 @@ def config_of(tiny_suite, tmp_path):
         torch.manual_seed(0)
         config = training_config(tiny_suite, row, "fgd")
         config.merge_from_dict(changes)
-        config.dump(str(tmp_path / "config.py"))
+        write_config(config, tmp_path / "config.py")
         return tmp_path / "config.py"
 
     return write
@@ -46,7 +46,7 @@ def test_channels_last_changes_where_features_lie_and_not_what_is_computed(
     for last in (False, True):
         changed = Config.fromfile(config)
         changed.channels_last = last
-        changed.dump(str(tmp_path / f"{last}.py"))
+        write_config(changed, tmp_path / f"{last}.py")
         train(tmp_path / f"{last}.py", tmp_path / f"run{last}", tmp_path / f"{last}.pth")
         first[last] = json.loads((tmp_path / f"run{last}/log.jsonl").read_text().splitlines()[0])
     terms = [name for name in first[True] if "loss" in name or name == "grad_norm"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectors import training_config
+from detectors import training_config, write_config
 from mmcv import Config
 
 from fgd.errors import FGDError
@@ -86,7 +86,7 @@ def run_of(tiny_suite, tmp_path):
         config = training_config(tiny_suite, row, arm)
         config.merge_from_dict(changes)
         path = tmp_path / f"{row}_{arm}.py"
-        config.dump(str(path))
+        write_config(config, path)
         return path
 
     return write

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectors import training_config
+from detectors import training_config, write_config
 from mmcv import Config
 
 from fgd import progress
@@ -35,7 +35,7 @@ def config(tiny_suite, tmp_path):
         suite = dataclasses.replace(
             tiny_suite, validation=settings.Validation(**section) if section else None
         )
-        training_config(suite, row, arm).dump(str(tmp_path / "config.py"))
+        write_config(training_config(suite, row, arm), tmp_path / "config.py")
         return tmp_path / "config.py"
 
     return write
@@ -52,7 +52,7 @@ def trained(path):
 
 def figures_of(folder, suite, row="retinanet_r50"):
     """What `fgd evaluate` finds for the student of a training."""
-    compose(suite, load_row(row), "fgd").detector.dump(str(folder / "student.py"))
+    write_config(compose(suite, load_row(row), "fgd").detector, folder / "student.py")
     transfer(folder / "out.pth", folder / "student.pth", "student")
     report = measure(folder / "student.py", folder / "student.pth")
     kinds = report.keys() & {"box", "mask"}
@@ -64,7 +64,7 @@ def test_the_training_is_the_same_with_and_without_it(config, tmp_path):
     train(path, tmp_path / "with", tmp_path / "with.pth")
     without = Config.fromfile(str(path))
     without.pop("validation")
-    without.dump(str(path))
+    write_config(without, path)
     train(path, tmp_path / "without", tmp_path / "without.pth")
     assert trained(tmp_path / "with.pth") == trained(tmp_path / "without.pth")
     assert [entry["epoch"] for entry in entries(tmp_path / "with")] == [1, 2]
@@ -109,7 +109,7 @@ def test_two_processes_evaluate_the_same_detector(config, tmp_path, two_processe
     cfg = Config.fromfile(str(path))
     if average:
         cfg.ema = average
-    cfg.dump(str(path))
+    write_config(cfg, path)
     script = """if True:
         import os, sys
         from pathlib import Path

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from detectors import training_config
+from detectors import training_config, write_config
 from mmcv import Config
 
 from fgd import progress
@@ -25,7 +25,7 @@ def config(tiny_suite, tmp_path):
             Config.fromfile(str(path)) if path.exists() else training_config(tiny_suite, row, "fgd")
         )
         config.merge_from_dict(changes)
-        config.dump(str(path))
+        write_config(config, path)
         return path
 
     return write

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from detectors import save_backbone
+from detectors import save_backbone, write_config
 from mmcv import Config
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
@@ -28,16 +28,25 @@ from fgd.zoo.index import _package
 
 
 @pytest.fixture
-def detector(tiny_suite, tmp_path):
+def config(tiny_suite):
+    """A Mask R-CNN."""
+    return recipe.compose(tiny_suite, recipe.load_row("mask_rcnn_r50"), "baseline").detector
+
+
+_WEIGHTS = {}  # built once: each test changes a file of its own
+
+
+@pytest.fixture
+def detector(tiny_suite, config, tmp_path):
     """Config and checkpoint of a Mask R-CNN with random weights, and its data set."""
-    torch.manual_seed(0)
-    row = recipe.load_row("mask_rcnn_r50")
-    config = recipe.compose(tiny_suite, row, "baseline").detector
-    save_backbone(tiny_suite, config.model)
-    model = build_detector(config.model)
-    model.init_weights()
-    torch.save({"state_dict": model.state_dict(), "meta": {}}, tmp_path / "student.pth")
-    config.dump(str(tmp_path / "student.py"))
+    if not _WEIGHTS:
+        torch.manual_seed(0)
+        save_backbone(tiny_suite, config.model)
+        model = build_detector(config.model)
+        model.init_weights()
+        _WEIGHTS.update(model.state_dict())
+    torch.save({"state_dict": _WEIGHTS, "meta": {}}, tmp_path / "student.pth")
+    write_config(config, tmp_path / "student.py")
     return tmp_path / "student.py", tmp_path / "student.pth"
 
 
@@ -203,6 +212,6 @@ def test_models_that_cannot_be_compared(detector, tmp_path):
     annotations = Path(config.data.test.ann_file)
     config.data.test.ann_file = str(annotations.with_name("again.json"))
     annotations.with_name("again.json").write_text(annotations.read_text() + " ")
-    config.dump(str(other / "student.py"))
+    write_config(config, other / "student.py")
     with pytest.raises(FGDError, match=r"other/student.py name other test sets"):
         compare_models(tmp_path, other)

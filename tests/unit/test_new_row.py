@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from detectors import write_config
 from mmcv import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -113,7 +114,7 @@ def test_heads_of_another_meaning_are_left_out_and_the_reason_is_said(run, broug
     )
     own_data.write_checkpoint(brought / "b.pth", config, part="backbone")
     config.model.bbox_head.bbox_coder.target_stds = [0.1, 0.1, 0.2, 0.2]
-    config.dump(str(tmp_path / "alike.py"))
+    write_config(config, tmp_path / "alike.py")
     reason = "bbox_head.bbox_coder.target_stds is [0.1, 0.1, 0.2, 0.2] in the student, [1.0, 1.0,"
     status, said = run(f"--student={tmp_path / 'alike.py'}", "--inherit")
     assert status == 2
@@ -235,7 +236,7 @@ def test_the_epochs_of_a_student_that_counts_iterations_are_computed(run, brough
     config = Config.fromfile(str(brought / "student.py"))
     config.runner = dict(type="IterBasedRunner", max_iters=90_000)
     config.lr_config = dict(policy="step", step=[60_000, 80_000], by_epoch=False)
-    config.dump(str(path))
+    write_config(config, path)
     status, said = run(f"--student={path}", without=("--student", "--epochs"))
     assert status == 0, said
     assert "counts 90000 iterations; on COCO they are 12" in said
@@ -247,7 +248,7 @@ def test_steps_of_a_pipeline_that_are_not_there_are_told(run, brought):
     path = brought / "step.py"
     config = Config.fromfile(str(brought / "student.py"))
     config.data.train.pipeline.insert(2, dict(type="NoSuchStep"))
-    config.dump(str(path))
+    write_config(config, path)
     status, said = run(f"--student={path}")
     assert status == 2
     assert "step: a step of its data.train.pipeline cannot be built (KeyError: " in said

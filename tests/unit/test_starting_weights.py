@@ -6,7 +6,7 @@ import logging
 
 import pytest
 import torch
-from detectors import save_backbone, training_config
+from detectors import save_backbone, training_config, write_config
 from mmcv.cnn.utils.weight_init import PretrainedInit
 from mmcv.utils import get_logger
 from mmdet.models import build_detector
@@ -220,7 +220,7 @@ def test_a_backbone_without_a_checkpoint_is_refused(tiny_suite):
 
 def write(config, tmp_path):
     path = tmp_path / "config.py"
-    config.dump(str(path))
+    write_config(config, path)
     return path
 
 
