@@ -13,6 +13,7 @@ import re
 import shlex
 from pathlib import Path
 
+from fgd.doctor import memory
 from fgd.errors import FGDError
 from fgd.experiment.experiment import Experiment
 from fgd.suite import ARMS, Run
@@ -189,6 +190,21 @@ def model_files(experiment: Experiment, model: str) -> dict[str, str]:
 
 
 # --- What is shown ---
+
+
+def gpu_memory(experiment: Experiment) -> str | None:
+    """What the rows of the table need of a GPU at full size, as far as it was counted; in words.
+
+    A line for people who plan: whether a card is large enough shows before days of waiting for it.
+    """
+    suite, known = experiment.suite, memory.known()
+    if not suite.full_size:
+        return None
+    images = suite.samples_per_gpu
+    needs = [f"{row} {known[row].of(images):.0f}" for row in suite.rows if row in known]
+    if not needs:
+        return None
+    return f"GPU memory for {images} images a process, float32, about, GB: {', '.join(needs)}"
 
 
 def rows_of(experiment: Experiment, table: str = "table") -> list[str]:

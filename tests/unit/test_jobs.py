@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fgd.checkout import root
+from fgd.doctor.memory import Memory
 from fgd.errors import FGDError
 from fgd.experiment import Experiment, jobs
 from fgd.suite import Run, load_suite
@@ -183,3 +184,12 @@ def test_a_model_is_a_teacher_or_a_run():
     student = jobs.model_files(experiment(seeds=(0, 1)), "retinanet_r50/fgd/seed1")
     assert teacher["config"] == "results/coco/teachers/zoo/detector.py"
     assert student["checkpoint"] == "results/coco/retinanet_r50/fgd/seed1/student.pth"
+
+
+def test_the_plan_tells_what_a_gpu_needs(monkeypatch):
+    figures = {"retinanet_r50": Memory(1.0, 2.0), "another": Memory(1.0, 1.0)}
+    monkeypatch.setattr(jobs.memory, "known", lambda: figures)
+    said = "GPU memory for 2 images a process, float32, about, GB: retinanet_r50 8"
+    assert jobs.gpu_memory(experiment()) == said
+    monkeypatch.setattr(jobs.memory, "known", dict)
+    assert jobs.gpu_memory(experiment()) is None

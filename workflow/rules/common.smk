@@ -121,3 +121,7 @@ try:
     experiment(SUITE)
 except WorkflowError as error:
     sys.exit(str(error))
+
+# Once, and not by every job of the run.
+if workflow.is_main_process and (needed := jobs.gpu_memory(experiment(SUITE))):
+    logger.info(needed)
