@@ -13,19 +13,16 @@ import numpy as np
 import torch
 from mmcv import Config
 from mmdet.apis import inference_detector
-from mmdet.datasets import DATASETS
-from mmdet.models import build_detector
 from torch import nn
 
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
-from fgd.classes import checkpoint_classes, compare, config_classes
 from fgd.configs import read_detector
 from fgd.errors import FGDError
 from fgd.files import atomic_path, sha256
 from fgd.onnx.graph import Graph, read_input
 from fgd.onnx.runtime import OnnxDetector, imported
-from fgd.weights import load_strictly
+from fgd.plain import load_plain
 
 compat.apply()
 
@@ -69,7 +66,7 @@ def export(
     library = imported("onnx")
     imported("onnxruntime")
     cfg = read_detector(config)
-    detector, classes = _built(cfg, config, checkpoint)
+    detector, classes = load_plain(cfg, config, read_checkpoint(checkpoint), checkpoint)
     try:
         graph = Graph(detector, read_input(cfg.data.test.pipeline), pixels)
         facts = {
@@ -91,22 +88,6 @@ def export(
     except FGDError as error:
         raise FGDError(f"{config}: {error}") from error
     return facts | {"compared": compared}
-
-
-def _built(
-    cfg: Config, config: str | Path, checkpoint: str | Path
-) -> tuple[nn.Module, tuple[str, ...]]:
-    stored = read_checkpoint(checkpoint)
-    known = checkpoint_classes(stored["meta"], str(checkpoint))
-    test = cfg.data.test
-    classes = config_classes(test.get("classes"), f"{config}: data.test.classes")
-    classes = classes or DATASETS.get(test.type).CLASSES
-    if known is not None:
-        compare(known, classes, str(checkpoint))
-    cfg.model.train_cfg = None
-    detector = build_detector(cfg.model)
-    load_strictly(detector, stored["state_dict"], str(checkpoint))
-    return detector.eval(), tuple(classes)
 
 
 def _mask_threshold(detector: nn.Module) -> float | None:
