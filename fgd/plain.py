@@ -17,7 +17,7 @@ from fgd.weights import load_strictly
 def load_plain(
     cfg: Config, config: str | Path, stored: dict[str, Any], checkpoint: str | Path
 ) -> tuple[nn.Module, Names]:
-    """The detector of a config, evaluating, and the names of its classes in the order of its labels.
+    """The detector of a config, evaluating, and its classes in the order of its labels.
 
     Args:
         cfg, config: a plain mmdet config and its path.

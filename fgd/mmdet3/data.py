@@ -56,7 +56,7 @@ def _parts(
     kinds = [step["type"] for step in pipeline]
     if kinds != ["LoadImageFromFile", "MultiScaleFlipAug"]:
         raise FGDError(
-            f"{place}: has the steps {', '.join(kinds)}; known in mmdet 3 are LoadImageFromFile and "
+            f"{place}: has the steps {', '.join(kinds)}; known are LoadImageFromFile and "
             "MultiScaleFlipAug"
         )
     load, view = pipeline
@@ -64,29 +64,30 @@ def _parts(
     inside = f"{place}.MultiScaleFlipAug"
     check_keys(view, {"img_scale", "flip", "transforms"}, inside)
     if view.get("flip"):
-        raise FGDError(
-            f"{inside}.flip: mmdet 3 flips with test-time augmentation alone; set it False"
-        )
+        raise FGDError(f"{inside}.flip: is no part of a pipeline in mmdet 3; set it False")
     scale = view.get("img_scale")
-    if not isinstance(scale, tuple | list) or not all(isinstance(side, int) for side in scale):
+    if not isinstance(scale, tuple | list) or [type(side) for side in scale] != [int, int]:
         raise FGDError(f"{inside}.img_scale: is {scale!r}; expected one width and height")
-    transforms = view["transforms"]
+    return load, _steps(view["transforms"], f"{inside}.transforms"), (scale[0], scale[1])
+
+
+def _steps(transforms: list[dict[str, Any]], place: str) -> dict[str, dict[str, Any]]:
+    """The steps of a test pipeline by their types."""
     for step in transforms:
-        if step["type"] not in _STEPS:
+        kind = step["type"]
+        if kind not in _STEPS:
             raise FGDError(
-                f"{inside}.transforms.{step['type']}: is not known in mmdet 3; known are "
-                f"{', '.join(_STEPS)}"
+                f"{place}.{kind}: is not known in mmdet 3; known are {', '.join(_STEPS)}"
             )
-        check_keys(step, _STEPS[step["type"]], f"{inside}.transforms.{step['type']}")
+        check_keys(step, _STEPS[kind], f"{place}.{kind}")
     order = [step["type"] for step in transforms]
-    if order != sorted(set(order), key=list(_STEPS).index) or not {"Resize", "Normalize"} <= {
-        *order
-    }:
+    sound = sorted(set(order), key=list(_STEPS).index)
+    if order != sound or not {"Resize", "Normalize"} <= set(order):
         raise FGDError(
-            f"{inside}.transforms: are {', '.join(order)}; mmdet 3 resizes, normalises and pads, "
-            "each once, in this order"
+            f"{place}: are {', '.join(order)}; mmdet 3 resizes, normalises and pads, each once, in "
+            "this order"
         )
-    return load, {step["type"]: step for step in transforms}, (scale[0], scale[1])
+    return {step["type"]: step for step in transforms}
 
 
 def translated_test_set(

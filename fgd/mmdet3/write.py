@@ -23,7 +23,7 @@ _METRICS = {"box": "bbox", "mask": "segm"}
 def transfer_to_mmdet3(
     config: str | Path, checkpoint: str | Path, *, out: str | Path, name: str
 ) -> Path:
-    """Write a detector of mmdet 2.28 for mmdet 3: its config, complete in one file, and its weights.
+    """Write a detector of mmdet 2.28 for mmdet 3: its config, whole in one file, and weights.
 
     Args:
         config: a plain mmdet config.
