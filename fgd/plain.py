@@ -27,14 +27,24 @@ def load_plain(
         FGDError: the checkpoint does not fit the model, or was trained with other classes.
     """
     known = checkpoint_classes(stored["meta"], str(checkpoint))
-    test = cfg.data.test
-    classes = config_classes(test.get("classes"), f"{config}: data.test.classes")
-    classes = classes or getattr(DATASETS.get(test.get("type")), "CLASSES", None)
-    if classes is None:
-        raise FGDError(f"{config}: data.test: names no classes; give `classes`")
+    classes = plain_classes(cfg, config)
     if known is not None:
         compare(known, classes, str(checkpoint))
     # mmdet writes into the settings that it builds from.
     detector = build_detector(copy.deepcopy(cfg.model) | {"train_cfg": None})
     load_strictly(detector, stored["state_dict"], str(checkpoint))
-    return detector.eval(), tuple(classes)
+    return detector.eval(), classes
+
+
+def plain_classes(cfg: Config, config: str | Path) -> Names:
+    """The names of a plain config's classes, its own or its data set's.
+
+    Raises:
+        FGDError: there are none.
+    """
+    test = cfg.data.test
+    classes = config_classes(test.get("classes"), f"{config}: data.test.classes")
+    classes = classes or getattr(DATASETS.get(test.get("type")), "CLASSES", None)
+    if classes is None:
+        raise FGDError(f"{config}: data.test names no classes; give `classes`")
+    return tuple(classes)

@@ -13,7 +13,7 @@ from fgd.folders import atomic_folder
 from fgd.heads import heads
 from fgd.mmdet3.data import translated_pipeline, translated_test_set
 from fgd.mmdet3.model import translated_model
-from fgd.plain import load_plain
+from fgd.plain import load_plain, plain_classes
 from fgd.recipe.config_text import config_text
 
 CONFIG, CHECKPOINT = "student.py", "student.pth"
@@ -39,12 +39,13 @@ def transfer_to_mmdet3(
         FGDError: a class or a key is not known in mmdet 3, or the checkpoint does not fit.
     """
     cfg = read_detector(config)
-    plain = plain_checkpoint(checkpoint)
-    _, classes = load_plain(cfg, config, plain, checkpoint)
+    classes = plain_classes(cfg, config)
     try:
         text = config_text(Config(translated(cfg, classes)))
     except FGDError as error:
         raise FGDError(f"{config}: {error}") from error
+    plain = plain_checkpoint(checkpoint)
+    load_plain(cfg, config, plain, checkpoint)
     with atomic_folder(out, marker=CONFIG) as folder:
         (folder / CONFIG).write_text(text, encoding="utf-8")
         written = write_hashed(_with_classes(plain, classes), folder, name)

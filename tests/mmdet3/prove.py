@@ -24,22 +24,25 @@ from fgd import compat  # noqa: E402
 compat.quiet()
 
 import numpy as np  # noqa: E402
+import yaml  # noqa: E402
 from environment import mmdet3_python  # noqa: E402
 from mmcv import Config  # noqa: E402
 from mmdet.apis import inference_detector  # noqa: E402
 from random_student import random_student  # noqa: E402
+from shrunken import shrunken  # noqa: E402
 
 from fgd.checkpoint import read_checkpoint  # noqa: E402
 from fgd.configs import read_detector  # noqa: E402
 from fgd.data.dataset import build  # noqa: E402
 from fgd.evaluation.evaluate import measure  # noqa: E402
+from fgd.mini import digits  # noqa: E402
 from fgd.mmdet3.write import CHECKPOINT, CONFIG, transfer_to_mmdet3  # noqa: E402
 from fgd.plain import load_plain  # noqa: E402
-from fgd.suite import load_suite  # noqa: E402
+from fgd.suite import Suite, load_suite  # noqa: E402
 
 ROWS = ("retinanet_r50", "fcos_r50", "reppoints_r50", "faster_rcnn_r50", "mask_rcnn_r50")
 ENVIRONMENT = Path(".mmdet3")
-IMAGES = 20
+IMAGES = 20  # that are compared one by one
 AP = 1e-4  # how far metrics may be apart
 # Corners in pixels, scores, and the part of a mask's pixels: normalisation rounds otherwise.
 CORNER, SCORE, MASK = 1e-2, 1e-4, 0.02
@@ -51,10 +54,17 @@ def student(row: str, results: Path, folder: Path) -> tuple[Path, Path, str]:
         run = results / row / arm
         if (run / "eval.json").exists():
             return run / "student.py", run / "student.pth", f"trained ({arm})"
-    config, checkpoint, _ = random_student(
-        load_suite(Path("configs/suites/mini.yaml")), row, folder
-    )
-    return config, checkpoint, "random weights"
+    config, checkpoint, _ = random_student(_small_suite(folder), row, folder)
+    return config, checkpoint, "random"
+
+
+def _small_suite(folder: Path) -> Suite:
+    """The mini suite on few images: one with random weights finds a hundred objects in each."""
+    data = folder / "data"
+    digits.write(data, train=2, val=IMAGES)
+    path = folder / "suite.yaml"
+    path.write_text(yaml.safe_dump(shrunken(results=str(folder), data_root=str(data))))
+    return load_suite(path)
 
 
 def compare(row: str, results: Path, python: Path, folder: Path) -> list[str]:
