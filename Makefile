@@ -23,8 +23,8 @@ ifneq ($(WISHES),)
 $(INSTALLED): always
 endif
 
-.PHONY: help setup demo mini study full test test-slurm test-full lint docs tutorial bench reliability
-.PHONY: audit lock wheelhouse gpu-kit zoo-sweep always
+.PHONY: help setup demo mini study full test test-slurm test-full test-mmdet3 lint docs tutorial bench
+.PHONY: reliability audit lock wheelhouse gpu-kit zoo-sweep always
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -63,6 +63,9 @@ test-slurm: setup ## tests on a real Slurm of two nodes (root; DEBIAN=trixie: it
 
 test-full: setup ## tests of all rows at full size and what they inherit
 	.venv/bin/pytest tests/full
+
+test-mmdet3: setup ## students in mmdet 3, in an environment of its own (.mmdet3)
+	OMP_NUM_THREADS=1 .venv/bin/python -W ignore tests/mmdet3/prove.py results/mini
 
 lint: setup
 	.venv/bin/ruff check .

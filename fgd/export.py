@@ -41,7 +41,7 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
             "training"
         )
     written = write_hashed(plain, out.parent, name)
-    _link(out, written.name)
+    link(out, written.name)
     return written
 
 
@@ -75,8 +75,9 @@ def write_hashed(checkpoint: dict[str, Any], folder: Path, name: str) -> Path:
     return target
 
 
-def _link(link: Path, target: str) -> None:
-    beside = link.with_name(f".{link.name}.link")
+def link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link to `target`, in one step where another file stood there."""
+    beside = path.with_name(f".{path.name}.link")
     beside.unlink(missing_ok=True)
     beside.symlink_to(target)
-    os.replace(beside, link)
+    os.replace(beside, path)

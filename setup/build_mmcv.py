@@ -124,11 +124,11 @@ def cache_folder(operators: str) -> Path:
     return cache / "wheels" / f"{python}-torch{torch_version}-{operators}"
 
 
-def download_source(folder: Path) -> Path:
-    """The unpacked sdist; pip compares its hash with the one in setup/mmcv.txt."""
+def download_source(folder: Path, requirement: Path = SDIST) -> Path:
+    """The unpacked sdist; pip compares its hash with the one in the requirement's file."""
     # Without isolation, because mmcv's setup.py asks the installed torch what to build.
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    pip += ["--no-binary", ":all:", "--no-build-isolation", "-d", folder, "-r", SDIST]
+    pip += ["--no-binary", ":all:", "--no-build-isolation", "-d", folder, "-r", requirement]
     if subprocess.run(pip, stdout=sys.stderr, env=build_environment()).returncode:
         raise SetupError(
             "mmcv-full's source could not be fetched; pip's words above say why. Without a network "

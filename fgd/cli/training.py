@@ -39,12 +39,30 @@ def fingerprint(config: Path) -> None:
 @click.command()
 @click.argument("checkpoint", type=FILE)
 @click.option("--name", required=True, help="The checkpoint is called NAME-<hash>.pth.")
-@click.option("--out", type=OUT, required=True, help="Link to the checkpoint, and its folder.")
-def transfer(checkpoint: Path, name: str, out: Path) -> None:
+@click.option(
+    "--out", type=OUT, required=True, help="Link to the checkpoint; for mmdet3 a folder of both."
+)
+@click.option(
+    "--for",
+    "target",
+    type=click.Choice(["mmdet2", "mmdet3"]),
+    default="mmdet2",
+    show_default=True,
+    help="mmdet3: config and checkpoint for mmdet 3.",
+)
+@click.option("--config", type=FILE, help="The student's config, which mmdet3 needs.")
+def transfer(checkpoint: Path, name: str, out: Path, target: str, config: Path | None) -> None:
     """Take the plain mmdet student out of a distillation checkpoint.
 
     Takes the published FGD code's checkpoints too.
     """
+    if (target == "mmdet3") != (config is not None):
+        raise click.UsageError("--for mmdet3 and --config student.py go together")
+    if config is not None:
+        from fgd.mmdet3.write import transfer_to_mmdet3
+
+        click.echo(transfer_to_mmdet3(config, checkpoint, out=out, name=name))
+        return
     from fgd.export import transfer as run
 
     click.echo(run(checkpoint, out, name))

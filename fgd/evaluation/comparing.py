@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from fgd.checkpoint import read_checkpoint
 from fgd.configs import read_detector
 from fgd.errors import FGDError
 from fgd.evaluation.bootstrap import CONFIDENCE, Matches, interval
@@ -10,8 +11,8 @@ from fgd.evaluation.scores import detect_in, scored, test_data
 from fgd.evaluation.test_set import check_test_set
 from fgd.evaluation.truth import Truth
 from fgd.files import sha256
+from fgd.plain import load_plain
 from fgd.suite.layout import RunFiles, TeacherFiles
-from fgd.trained import trained_detector
 
 
 def compare_models(
@@ -84,7 +85,8 @@ def _matches(
     config: Path, checkpoint: Path, *, batch: int | None, precision: str
 ) -> dict[str, Matches]:
     cfg = read_detector(config)
-    model = trained_detector(cfg, checkpoint, check_test_set(cfg, config))
+    classes = check_test_set(cfg, config)
+    model = load_plain(cfg, read_checkpoint(checkpoint), checkpoint, classes)
     dataset, loader = test_data(cfg, batch)
     results = detect_in(precision, model, loader)
     truth = Truth(dataset)

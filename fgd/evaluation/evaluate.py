@@ -23,8 +23,8 @@ from fgd.evaluation.test_set import check_test_set, located
 from fgd.files import sha256, write_json
 from fgd.heads import heads
 from fgd.onnx.runtime import OnnxDetector
+from fgd.plain import load_plain
 from fgd.provenance import write as write_provenance
-from fgd.trained import trained_detector
 
 compat.apply()
 logger = logging.getLogger("fgd")
@@ -95,7 +95,7 @@ def measure(
     classes = check_test_set(cfg, config)
     if Path(checkpoint).suffix == ".onnx":
         return _measure_onnx(cfg, Path(checkpoint), classes, pycocotools=pycocotools)
-    model = trained_detector(cfg, checkpoint, classes)
+    model = load_plain(cfg, read_checkpoint(checkpoint), checkpoint, classes)
     settings = {"batch": batch, "precision": precision}
     key = measured.key(cfg, model.state_dict(), settings)
     metrics = None if again else measured.find(key)

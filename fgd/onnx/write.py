@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
@@ -14,17 +13,16 @@ import numpy as np
 import torch
 from mmcv import Config
 from mmdet.apis import inference_detector
-from mmdet.datasets import DATASETS
 from torch import nn
 
 from fgd import compat
-from fgd.classes import config_classes
+from fgd.checkpoint import read_checkpoint
 from fgd.configs import read_detector
 from fgd.errors import FGDError
 from fgd.files import atomic_path, sha256
 from fgd.onnx.graph import Graph, read_input
 from fgd.onnx.runtime import OnnxDetector, imported
-from fgd.trained import trained_detector
+from fgd.plain import load_plain, plain_classes
 
 compat.apply()
 
@@ -68,8 +66,8 @@ def export(
     library = imported("onnx")
     imported("onnxruntime")
     cfg = read_detector(config)
-    classes = tuple(_classes(cfg, config))
-    detector = trained_detector(cfg, checkpoint, classes)
+    classes = plain_classes(cfg, config)
+    detector = load_plain(cfg, read_checkpoint(checkpoint), checkpoint, classes)
     try:
         graph = Graph(detector, read_input(cfg.data.test.pipeline), pixels)
         facts = {
@@ -91,12 +89,6 @@ def export(
     except FGDError as error:
         raise FGDError(f"{config}: {error}") from error
     return facts | {"compared": compared}
-
-
-def _classes(cfg: Config, config: str | Path) -> Sequence[str]:
-    test = cfg.data.test
-    named = config_classes(test.get("classes"), f"{config}: data.test.classes")
-    return named or DATASETS.get(test.type).CLASSES
 
 
 def _mask_threshold(detector: nn.Module) -> float | None:

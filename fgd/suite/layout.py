@@ -72,6 +72,8 @@ class RunFiles(TrainingFiles):
     config = _File("config.py")  # what `fgd train` takes
     detector = _File("student.py")  # the student's plain mmdet config
     checkpoint = _File("student.pth")  # the plain student
+    mmdet3_config = _File("mmdet3/student.py")
+    mmdet3_checkpoint = _File("mmdet3/student.pth")
     onnx = _File("student.onnx")
     card = _File("README.md")  # as hubs look for it
     provenance = _File("provenance.json")  # from what it was made

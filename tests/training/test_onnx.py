@@ -11,9 +11,8 @@ import torch
 from detectors import write_config
 from mmcv import Config
 from mmdet.apis import inference_detector
-from mmdet.models import build_detector
+from random_student import picture, random_student
 
-from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
@@ -23,43 +22,9 @@ from fgd.onnx.write import export
 KINDS = ("retinanet_r50", "fcos_r50", "reppoints_r50", "faster_rcnn_r50", "mask_rcnn_r50")
 
 
-# The layers that predict classes and boxes, and how far apart a detector's values are in them.
-SPREAD = {
-    "cls": ("retina_cls", "conv_cls", "reppoints_cls_out", "rpn_cls", "fc_cls"),
-    "box": ("retina_reg", "conv_reg", "rpn_reg", "fc_reg"),
-}
-STD = {"cls": 2.0, "box": 0.5}
-
-
-def student(suite, row, folder):
-    """A row's plain student with random weights that finds something in every image."""
-    recipe.write_row(suite, row, arm="baseline", out=folder)
-    config = Config.fromfile(folder / "student.py")
-    torch.manual_seed(0)
-    detector = build_detector(config.model).eval()
-    detector.cfg = config
-    for kind, names in SPREAD.items():
-        for name, layer in detector.named_modules():
-            if name.split(".")[-1] in names:
-                outputs = []
-                hook = layer.register_forward_hook(lambda *a, seen=outputs: seen.append(a[2]))
-                inference_detector(detector, picture(64, 64))
-                hook.remove()
-                layer.weight.data *= STD[kind] / torch.cat([o.flatten() for o in outputs]).std()
-    torch.save({"state_dict": detector.state_dict(), "meta": {}}, folder / "student.pth")
-    return folder / "student.py", folder / "student.pth", detector
-
-
-def picture(height, width):
-    """A smooth image of bytes, BGR."""
-    random = np.random.default_rng(height)
-    small = random.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-    return cv2.resize(small, (width, height))
-
-
 @pytest.fixture(params=KINDS)
 def made(request, tiny_suite, tmp_path):
-    return *student(tiny_suite, request.param, tmp_path), tmp_path / "student.onnx"
+    return *random_student(tiny_suite, request.param, tmp_path), tmp_path / "student.onnx"
 
 
 def rows(result):
@@ -85,7 +50,7 @@ def test_finds_what_mmdet_finds(made):
 
 
 def test_is_measured_as_its_checkpoint(tiny_suite, tmp_path):
-    config, checkpoint, _ = student(tiny_suite, "mask_rcnn_r50", tmp_path)
+    config, checkpoint, _ = random_student(tiny_suite, "mask_rcnn_r50", tmp_path)
     out = tmp_path / "student.onnx"
     export(config, checkpoint, out=out, pixels="float32")
     ours, theirs = (measure(config, path) for path in (out, checkpoint))
@@ -94,7 +59,7 @@ def test_is_measured_as_its_checkpoint(tiny_suite, tmp_path):
 
 
 def test_a_batch_gives_what_its_images_give(tiny_suite, tmp_path):
-    config, checkpoint, _ = student(tiny_suite, "faster_rcnn_r50", tmp_path)
+    config, checkpoint, _ = random_student(tiny_suite, "faster_rcnn_r50", tmp_path)
     out = tmp_path / "student.onnx"
     export(config, checkpoint, out=out)
     images = np.stack([picture(96, 64), picture(96, 64)[::-1], np.zeros((96, 64, 3), np.uint8)])
@@ -106,7 +71,7 @@ def test_a_batch_gives_what_its_images_give(tiny_suite, tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused_by_name(tiny_suite, tmp_path):
-    config, checkpoint, _ = student(tiny_suite, "retinanet_r50", tmp_path)
+    config, checkpoint, _ = random_student(tiny_suite, "retinanet_r50", tmp_path)
     out = tmp_path / "student.onnx"
     with pytest.raises(FGDError, match="opset 9: known are 16 to 20"):
         export(config, checkpoint, out=out, opset=9)
@@ -125,7 +90,7 @@ def test_what_cannot_be_exported_is_refused_by_name(tiny_suite, tmp_path):
 
 
 def test_the_example_of_the_docs_draws_what_the_detector_finds(tiny_suite, tmp_path):
-    config, checkpoint, detector = student(tiny_suite, "retinanet_r50", tmp_path)
+    config, checkpoint, detector = random_student(tiny_suite, "retinanet_r50", tmp_path)
     export(config, checkpoint, out=tmp_path / "student.onnx")
     image = picture(90, 70)
     cv2.imwrite(str(tmp_path / "photograph.png"), image)

@@ -22,7 +22,7 @@ from fgd.data.clean import clean
 def evaluate(tmp_path, monkeypatch):
     """Runs the command with a detector that finds every object; its exit code and its metrics."""
     monkeypatch.setenv("FGD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("fgd.trained.build_detector", lambda model: nn.Linear(1, 1))
+    monkeypatch.setattr("fgd.plain.build_detector", lambda model: nn.Linear(1, 1))
     monkeypatch.setattr(
         "fgd.evaluation.evaluate.detect_in",
         lambda precision, model, loader: coco_worlds.perfect(loader.dataset),

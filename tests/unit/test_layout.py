@@ -42,6 +42,7 @@ OUTPUTS = {
     "distill": [run("fgd").trained],
     "baseline": [run("baseline").trained],
     "transfer": [run("{arm}").checkpoint],
+    "transfer_to_mmdet3": [run("{arm}").mmdet3_config, run("{arm}").mmdet3_checkpoint],
     "export": [run("{arm}").onnx],
     "table": [LAYOUT.table("{table}", form) for form in TABLE_FORMATS],
     "pictures": [LAYOUT.picture("{row}", kind) for kind in PICTURES],

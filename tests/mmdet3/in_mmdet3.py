@@ -1,0 +1,60 @@
+"""What a student finds in mmdet 3, which this runs in: its own test runner, and single images.
+
+Usage: in_mmdet3.py STUDENT.py STUDENT.pth FOLDER IMAGE...
+
+Writes to the folder found.json, the metrics of the whole test set and the classes, and <image>.npz:
+boxes, scores, labels and perhaps masks of single images.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from mmdet.apis import inference_detector, init_detector
+from mmdet.evaluation.metrics import coco_metric
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+KINDS = {"bbox": "box", "segm": "mask"}
+
+
+def test(config: str, checkpoint: str, folder: Path) -> dict[str, dict[str, float]]:
+    """What mmdet's tools/test.py measures, in all digits: mmdet's metric rounds to three."""
+    measured = {}
+
+    class Kept(coco_metric.COCOeval):
+        def summarize(self) -> None:
+            super().summarize()
+            kind = KINDS[self.params.iouType]
+            measured[kind] = dict(zip(METRICS, map(float, self.stats), strict=False))
+
+    coco_metric.COCOeval = Kept
+    cfg = Config.fromfile(config)
+    cfg.work_dir, cfg.load_from = str(folder / "work"), checkpoint
+    printed = Runner.from_cfg(cfg).test()
+    for kind, name in KINDS.items():
+        if name in measured:
+            assert abs(measured[name]["AP"] - printed[f"coco/{kind}_mAP"]) <= 5e-4
+    return measured
+
+
+def main() -> None:
+    """See above."""
+    config, checkpoint, folder, *images = sys.argv[1:]
+    out = Path(folder)
+    metrics = test(config, checkpoint, out)
+    detector = init_detector(config, checkpoint, device="cpu")
+    for image in images:
+        found = inference_detector(detector, image).pred_instances.numpy()
+        arrays = {"boxes": found.bboxes, "scores": found.scores, "labels": found.labels}
+        if "masks" in found:
+            arrays["masks"] = found.masks
+        np.savez(out / f"{Path(image).stem}.npz", **arrays)
+    content = {"metrics": metrics, "classes": detector.dataset_meta["classes"]}
+    (out / "found.json").write_text(json.dumps(content))
+
+
+if __name__ == "__main__":
+    main()
