@@ -179,8 +179,51 @@ def _section(
             arm: list(_files(RunFiles(f"{layout.results}/{row.folders[arm]}"), _RUN_FILES, base))
             for arm in ARMS
         },
+        "uses": _uses(row, layout, base) if row.measured["fgd"] else [],
         "teacher_files": list(_files(layout.teacher(row.teacher.name), _TEACHER_FILES, base)),
     }
+
+
+@dataclass(frozen=True)
+class Use:
+    """A place where a student can be used.
+
+    Attributes:
+        links: to the files that are used there; none where they were not made.
+        target: what to ask Snakemake for, to make them.
+        proof: what shows that it is the same student.
+    """
+
+    place: str
+    links: list[Link]
+    target: str
+    proof: str
+
+
+def _uses(row: TableRow, layout: Layout, base: Path) -> list[Use]:
+    """Where the student of a row's first seed can be used, as far as it is there."""
+    files = RunFiles(f"{layout.results}/{row.folders['fgd']}")
+    report = row.measured["fgd"]
+    places = {
+        "mmdet 2.28": (
+            {files.detector: "config", files.checkpoint: "checkpoint"},
+            f"measured on {report['images']} images" if report else "not measured yet",
+        ),
+        "mmdet 3": (
+            {files.mmdet3_config: "config", files.mmdet3_checkpoint: "checkpoint"},
+            "the same weights; make test-mmdet3 compares the detections",
+        ),
+        "ONNX": (
+            {files.onnx: "graph"},
+            "before it was written, onnxruntime found in test images what mmdet finds",
+        ),
+        "model hubs": ({files.card: "model card"}, "written from these results"),
+    }
+    # Both of a pair are made together.
+    return [
+        Use(place, list(_links(wanted, base)), next(iter(wanted)), proof)
+        for place, (wanted, proof) in places.items()
+    ]
 
 
 def _costs(table: Table, runs: dict[str, dict[str, Training]]) -> Iterator[dict[str, Any]]:

@@ -200,3 +200,15 @@ def test_figures_and_page_of_several_seeds_show_their_means(suite, tmp_path):
     assert "deviations of 2 runs, with the seeds 0, 1" in words
     assert words.count("±1.4") == 2
     assert words.count("31.0") > 4
+
+
+def test_the_page_tells_where_a_student_can_be_used(suite, results, tmp_path):
+    for name in ("student.py", "student.pth", "student.onnx"):
+        (results / "retinanet_r50/fgd" / name).touch()
+    text = page_text(suite, collect(suite, results), results, results)
+    assert "measured on 300 images" in text
+    assert '<a href="retinanet_r50/fgd/student.onnx">graph</a>' in text
+    assert f"not made; <code>snakemake {results}/retinanet_r50/fgd/mmdet3/student.py</code>" in text
+    assert text.count("Where the student can be used") == 1  # the other row has none yet
+    for name in ("student.py", "student.pth", "student.onnx"):
+        (results / "retinanet_r50/fgd" / name).unlink()
