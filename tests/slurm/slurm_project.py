@@ -25,6 +25,7 @@ TESTBED = ROOT / "cluster" / "testbed" / "testbed.py"
 ROW = "retinanet_r50"
 # A busy machine is slow, and nothing is timed here: what nothing happens in for so long is stuck.
 _PATIENCE_S = 300
+EPOCHS = 12  # of ten iterations
 _IMAGES = 40  # of an epoch
 _SIDE = 64  # pixels of the images: a step is short, and what surrounds it is what is tested
 
@@ -254,13 +255,13 @@ class Project:
             plain = dict(model, backbone=dict(backbone, init_cfg=None))
             torch.save({"state_dict": build_detector(plain).backbone.state_dict()}, path)
 
-    def run(self, name: str, nodes: int = 1, epochs: int = 20, **settings) -> Run:
+    def run(self, name: str, nodes: int = 1, epochs: int = EPOCHS, **settings) -> Run:
         """A training of 10 iterations an epoch; not yet started."""
         suite = self.suite(nodes, **settings)
         config = self.config(suite, epochs)
         return Run(self.folder / f"{name}_{nodes}", suite, config, self._during_write)
 
-    def undisturbed(self, nodes: int, epochs: int = 20) -> dict[str, torch.Tensor]:
+    def undisturbed(self, nodes: int, epochs: int = EPOCHS) -> dict[str, torch.Tensor]:
         """The student of a run that nothing happens to."""
         if (nodes, epochs) not in self._undisturbed:
             run = self.run(f"undisturbed{epochs}", nodes, epochs).start().finish()
@@ -270,7 +271,7 @@ class Project:
     def epochs_of(self, seconds: float) -> int:
         """So many that one process, which nothing happens to, trains about so long here."""
         self.undisturbed(1)
-        log = progress.read(self.folder / "undisturbed20_1" / "fgd" / "run")
+        log = progress.read(self.folder / f"undisturbed{EPOCHS}_1" / "fgd" / "run")
         return round(seconds * median(entry["images_per_second"] for entry in log) / _IMAGES)
 
 

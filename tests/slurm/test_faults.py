@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from slurm_project import Project, Run, difference, operate, queue, scontrol, show
+from slurm_project import EPOCHS, Project, Run, difference, operate, queue, scontrol, show
 
 # Two ranks add gradients in one order, always; the tolerance is the contract's.
 TOLERANCE = {1: 0.0, 2: 1e-5}
@@ -19,7 +19,7 @@ TOLERANCE = {1: 0.0, 2: 1e-5}
 def survives(project: Project, report_fault):
     """Disturbs a run, lets it end, and compares its student with the undisturbed run's."""
 
-    def check(fault: str, run: Run, nodes: int, disturb, epochs: int = 20) -> Run:
+    def check(fault: str, run: Run, nodes: int, disturb, epochs: int = EPOCHS) -> Run:
         expected = project.undisturbed(nodes, epochs)
         started = time.monotonic()
         run.start()
@@ -60,7 +60,7 @@ def _logged_once(run: Run, epochs: int) -> None:
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_requeue_by_an_administrator(project, survives, nodes):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         scontrol("requeue", run.job_id)
         run.go_on()
         run.restart_now()
@@ -75,7 +75,7 @@ def test_a_rank_is_killed(project, survives, nodes, during_write):
     run.during_write |= during_write
 
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         os.kill(run.ranks()[0 if run.during_write else -1], signal.SIGKILL)
         run.go_on()
 
@@ -87,14 +87,14 @@ def test_a_rank_is_killed(project, survives, nodes, during_write):
 def test_a_rank_is_killed_after_a_requeue(project, survives):
     # What the ranks of the first start left says nothing of the second.
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         scontrol("requeue", run.job_id)
         run.go_on()
         run.restart_now()
         # The first start trains on for the seconds that Slurm gives it to end.
         output = run.folder / f"fgd/jobs/{run.job_id}_0_log.out"
         run.wait_for(lambda: "resuming from" in output.read_text())
-        run.reach(75)
+        run.reach(60)
         os.kill(run.ranks()[-1], signal.SIGKILL)
 
     run = survives("requeue, SIGKILL of a rank", project.run("requeue_rank", 2), 2, disturb)
@@ -105,7 +105,7 @@ def test_a_rank_is_killed_after_a_requeue(project, survives):
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_a_node_dies(project, survives, nodes):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         node = "n1" if nodes == 1 else "n2"
         if nodes == 1:
             node = show(run.job_id).split(" NodeList=")[1].split()[0]
@@ -126,7 +126,7 @@ def test_a_node_dies(project, survives, nodes):
 
 def test_the_controller_restarts(project, survives):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         operate("restart-controller")
         run.go_on()
 
@@ -136,7 +136,7 @@ def test_the_controller_restarts(project, survives):
 
 def test_the_controller_is_killed(project, survives):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         # The testbed starts it anew, as systemd does.
         subprocess.run(["pkill", "-KILL", "-x", "slurmctld"], check=True)
         run.go_on()
@@ -147,7 +147,7 @@ def test_the_controller_is_killed(project, survives):
 
 def test_preemption_is_not_counted(project, survives):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         # As Slurm does when it preempts: TERM to all, which is passed over, then submitit's signal.
         subprocess.run(["scancel", "--signal=TERM", run.job_id], check=True)
         subprocess.run(["scancel", "--signal=USR2", run.job_id], check=True)
@@ -163,7 +163,7 @@ def test_preemption_is_not_counted(project, survives):
 def test_the_time_limit_is_reached_twice(project, survives):
     def disturb(run):
         if run.during_write:
-            run.reach(45)
+            run.reach(30)
             # Stopped until Slurm gives its signal, ten seconds before the limit; it wakes what it
             # signals.
             run.wait_for(
@@ -192,7 +192,7 @@ def test_a_time_limit_reached_too_often_ends_the_training(project):
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_the_launcher_is_killed(project, survives, nodes):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         run.kill()
         run.go_on()
         run.start()
@@ -204,7 +204,7 @@ def test_the_launcher_is_killed(project, survives, nodes):
 
 def test_the_launcher_is_killed_and_the_job_ends_meanwhile(project, survives):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         run.kill()
         run.go_on()
         while not (run.work_dir / "final.pth").exists():
@@ -218,7 +218,7 @@ def test_the_launcher_is_killed_and_the_job_ends_meanwhile(project, survives):
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_ctrl_c_cancels_and_the_next_run_resumes(project, survives, nodes):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         assert run.kill(signal.SIGINT) != 0
         run.go_on()
         cancelled = run.job_id
@@ -233,7 +233,7 @@ def test_ctrl_c_cancels_and_the_next_run_resumes(project, survives, nodes):
 
 def test_ctrl_c_can_leave_the_job(project, survives):
     def disturb(run):
-        run.reach(45)
+        run.reach(30)
         assert run.kill(signal.SIGINT) != 0
         run.go_on()
         run.start()
