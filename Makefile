@@ -58,8 +58,8 @@ test: lint ## lint, unit tests, small trainings, the workflow tests
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto tests/training
 	.venv/bin/pytest tests/workflow
 
-test-slurm: setup ## tests on a real Slurm of two nodes (root; DEBIAN=trixie: its Slurm)
-	$(if $(DEBIAN),tests/slurm/in_debian.sh $(DEBIAN),.venv/bin/pytest) tests/slurm
+test-slurm: setup ## tests on a real Slurm of two nodes (root; DEBIAN=trixie; ALL=1)
+	$(if $(DEBIAN),tests/slurm/in_debian.sh $(DEBIAN),.venv/bin/pytest) $(if $(ALL),--all) tests/slurm
 
 test-full: setup ## tests of all rows at full size and what they inherit
 	.venv/bin/pytest tests/full

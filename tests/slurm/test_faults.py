@@ -13,6 +13,7 @@ from slurm_project import EPOCHS, Project, Run, difference, operate, queue, scon
 
 # Two ranks add gradients in one order, always; the tolerance is the contract's.
 TOLERANCE = {1: 0.0, 2: 1e-5}
+ON_ONE_AND_TWO = pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.less), 2])
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def _logged_once(run: Run, epochs: int) -> None:
     assert iterations == list(range(1, 10 * epochs + 1))
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
+@ON_ONE_AND_TWO
 def test_requeue_by_an_administrator(project, survives, nodes):
     def disturb(run):
         run.reach(30)
@@ -69,7 +70,10 @@ def test_requeue_by_an_administrator(project, survives, nodes):
     assert len(run.attempts) == 1
 
 
-@pytest.mark.parametrize(("nodes", "during_write"), [(1, False), (1, True), (2, False)])
+@pytest.mark.parametrize(
+    ("nodes", "during_write"),
+    [pytest.param(1, False, marks=pytest.mark.less), (1, True), (2, False)],
+)
 def test_a_rank_is_killed(project, survives, nodes, during_write):
     run = project.run(f"rank_{during_write}", nodes)
     run.during_write |= during_write
@@ -102,7 +106,7 @@ def test_a_rank_is_killed_after_a_requeue(project, survives):
     assert "was killed" in run.text
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
+@ON_ONE_AND_TWO
 def test_a_node_dies(project, survives, nodes):
     def disturb(run):
         run.reach(30)
@@ -189,7 +193,7 @@ def test_a_time_limit_reached_too_often_ends_the_training(project):
     assert queue() == ""
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
+@ON_ONE_AND_TWO
 def test_the_launcher_is_killed(project, survives, nodes):
     def disturb(run):
         run.reach(30)
@@ -215,7 +219,7 @@ def test_the_launcher_is_killed_and_the_job_ends_meanwhile(project, survives):
     assert len(run.attempts) == 1
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
+@ON_ONE_AND_TWO
 def test_ctrl_c_cancels_and_the_next_run_resumes(project, survives, nodes):
     def disturb(run):
         run.reach(30)
