@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,8 @@ def _images(cfg: Config) -> list[Path]:
     """The first of the test set."""
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = build(cfg.data.test, test_mode=True)
-    return [Path(dataset.img_prefix) / each["filename"] for each in dataset.data_infos[:IMAGES]]
+    infos = islice(dataset.data_infos, IMAGES)
+    return [Path(dataset.img_prefix) / each["filename"] for each in infos]
 
 
 def detections(result: Any) -> dict[str, np.ndarray]:
