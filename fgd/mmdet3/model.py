@@ -17,6 +17,7 @@ def translated_model(model: dict[str, Any]) -> dict[str, Any]:
         FGDError: it has a class or a key that is not known to mean the same there.
     """
     found = _translated({key: model[key] for key in model if key != "test_cfg"}, "model")
+    found["train_cfg"] = None  # two-stage detectors of mmdet 3 have no default
     found["test_cfg"] = _test_cfg(model.get("test_cfg") or {}, two_stage="rpn_head" in model)
     return found
 

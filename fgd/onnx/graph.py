@@ -63,7 +63,7 @@ def read_input(pipeline: list[ConfigDict]) -> Input:
     )
     return Input(
         scale,
-        bool(steps["Resize"].get("keep_ratio", False)),
+        bool(steps["Resize"].get("keep_ratio", True)),
         mean,
         std,
         normalise["to_rgb"],

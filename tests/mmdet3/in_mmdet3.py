@@ -1,9 +1,9 @@
-"""What a student finds in mmdet 3, which this runs in: its own test runner, and single images.
+"""What students find in mmdet 3, which this runs in: its own test runner, and single images.
 
-Usage: in_mmdet3.py STUDENT.py STUDENT.pth FOLDER IMAGE...
+Usage: in_mmdet3.py JSON, a list of `find`'s arguments
 
-Writes to the folder found.json, the metrics of the whole test set and the classes, and <image>.npz:
-boxes, scores, labels and perhaps masks of single images.
+Writes to each folder found.json, the metrics of the whole test set and the classes, and
+<image>.npz: boxes, scores, labels and perhaps masks of single images.
 """
 
 import json
@@ -30,19 +30,20 @@ def test(config: str, checkpoint: str, folder: Path) -> dict[str, dict[str, floa
             kind = KINDS[self.params.iouType]
             measured[kind] = dict(zip(METRICS, map(float, self.stats), strict=False))
 
-    coco_metric.COCOeval = Kept
+    before, coco_metric.COCOeval = coco_metric.COCOeval, Kept
     cfg = Config.fromfile(config)
     cfg.work_dir, cfg.load_from = str(folder / "work"), checkpoint
+    cfg.experiment_name = folder.name
     printed = Runner.from_cfg(cfg).test()
+    coco_metric.COCOeval = before
     for kind, name in KINDS.items():
         if name in measured:
             assert abs(measured[name]["AP"] - printed[f"coco/{kind}_mAP"]) <= 5e-4
     return measured
 
 
-def main() -> None:
-    """See above."""
-    config, checkpoint, folder, *images = sys.argv[1:]
+def find(config: str, checkpoint: str, folder: str, images: list[str]) -> None:
+    """Write what one student finds."""
     out = Path(folder)
     metrics = test(config, checkpoint, out)
     detector = init_detector(config, checkpoint, device="cpu")
@@ -57,4 +58,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for arguments in json.loads(sys.argv[1]):
+        find(**arguments)

@@ -14,6 +14,8 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ from fgd.suite import Suite, load_suite  # noqa: E402
 
 ROWS = ("retinanet_r50", "fcos_r50", "reppoints_r50", "faster_rcnn_r50", "mask_rcnn_r50")
 ENVIRONMENT = Path(".mmdet3")
-IMAGES = 20  # that are compared one by one
+IMAGES = 8  # that are compared one by one
 AP = 1e-4  # how far metrics may be apart
 # Corners in pixels, scores, and the part of a mask's pixels: normalisation rounds otherwise.
 CORNER, SCORE, MASK = 1e-2, 1e-4, 0.02
@@ -67,46 +69,90 @@ def _small_suite(folder: Path) -> Suite:
     return load_suite(path)
 
 
-def compare(row: str, results: Path, python: Path, folder: Path) -> list[str]:
-    """What differs between a row's student in mmdet 2.28 and in mmdet 3, and a line about both."""
+@dataclass(frozen=True)
+class Student:
+    """A row's student, transferred.
+
+    Attributes:
+        origin: where its weights are from.
+        images: that are compared one by one.
+        folder: of what was written; what mmdet 3 finds is in `found` in it.
+    """
+
+    row: str
+    config: Path
+    checkpoint: Path
+    origin: str
+    images: list[Path]
+    folder: Path
+
+    @property
+    def found(self) -> Path:
+        """The folder of what mmdet 3 finds."""
+        return self.folder / "found"
+
+
+def prepared(row: str, results: Path, folder: Path) -> Student:
+    """A row's student, written for mmdet 3."""
     config, checkpoint, origin = student(row, results, folder)
-    transferred, found = folder / "mmdet3", folder / "found"
-    transfer_to_mmdet3(config, checkpoint, out=transferred, name=row)
-    found.mkdir()
-    cfg = read_detector(config)
-    images = _images(cfg)
-    command = [python, Path(__file__).with_name("in_mmdet3.py"), transferred / CONFIG]
-    command += [transferred / CHECKPOINT, found, *images]
+    transfer_to_mmdet3(config, checkpoint, out=folder / "mmdet3", name=row)
+    (folder / "found").mkdir()
+    return Student(row, config, checkpoint, origin, _images(read_detector(config)), folder)
+
+
+def run_mmdet3(students: list[Student]) -> None:
+    """Let mmdet 3 find what it finds, all in one process."""
+    jobs = [
+        {
+            "config": str(each.folder / "mmdet3" / CONFIG),
+            "checkpoint": str(each.folder / "mmdet3" / CHECKPOINT),
+            "folder": str(each.found),
+            "images": [str(image) for image in each.images],
+        }
+        for each in students
+    ]
+    command = [mmdet3_python(ENVIRONMENT.absolute()), "-W", "ignore"]
+    command += [Path(__file__).with_name("in_mmdet3.py"), json.dumps(jobs)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    theirs = json.loads((found / "found.json").read_text())
-    detector, classes = load_plain(cfg, config, read_checkpoint(checkpoint), checkpoint)
+
+
+def compare(each: Student) -> list[str]:
+    """What differs between mmdet 2.28 and mmdet 3; prints a line about both."""
+    theirs = json.loads((each.found / "found.json").read_text())
+    cfg = read_detector(each.config)
+    stored = read_checkpoint(each.checkpoint)
+    detector, classes = load_plain(cfg, each.config, stored, each.checkpoint)
     detector.cfg = cfg
     faults = [] if tuple(theirs["classes"]) == classes else [f"classes {theirs['classes']}"]
     with contextlib.redirect_stdout(io.StringIO()):
-        measured = measure(config, checkpoint)
+        measured = measure(each.config, each.checkpoint)
     for kind, metrics in theirs["metrics"].items():
-        mine = measured[kind]
-        print(f"| {row} | {origin} | {kind} | {mine['AP']:.5f} | {metrics['AP']:.5f} |", end=" ")
         faults += [
-            f"{kind} {name}: {mine[name]:.6f} and {value:.6f}"
+            f"{kind} {name}: {measured[kind][name]:.6f} and {value:.6f}"
             for name, value in metrics.items()
-            if abs(mine[name] - value) > AP
+            if abs(measured[kind][name] - value) > AP
         ]
     count = 0
-    for image in images:
+    for image in each.images:
         ours = detections(inference_detector(detector, str(image)))
         count += len(ours["scores"])
-        if fault := difference(ours, np.load(found / f"{image.stem}.npz")):
+        if fault := difference(ours, np.load(each.found / f"{image.stem}.npz")):
             faults.append(f"{image.name}: {fault}")
-    print(f"{count} detections in {len(images)} images, {len(faults)} faults", flush=True)
-    return [f"{row}: {fault}" for fault in faults]
+    for kind, metrics in theirs["metrics"].items():
+        mine = f"{measured[kind]['AP']:.5f} | {metrics['AP']:.5f}"
+        print(
+            f"| {each.row} | {each.origin} | {kind} | {mine} | {count} | {len(faults)} |",
+            flush=True,
+        )
+    return [f"{each.row}: {fault}" for fault in faults]
 
 
 def _images(cfg: Config) -> list[Path]:
     """The first of the test set."""
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = build(cfg.data.test, test_mode=True)
-    return [Path(dataset.img_prefix) / each["filename"] for each in dataset.data_infos[:IMAGES]]
+    infos = islice(dataset.data_infos, IMAGES)
+    return [Path(dataset.img_prefix) / each["filename"] for each in infos]
 
 
 def detections(result: Any) -> dict[str, np.ndarray]:
@@ -149,12 +195,17 @@ def difference(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> st
 def main() -> None:
     """See above."""
     results = Path(sys.argv[1] if len(sys.argv) > 1 else "results/mini")
-    python = mmdet3_python(ENVIRONMENT.absolute())
-    print("| row | weights | | AP in mmdet 2.28 | in mmdet 3 | |\n|---|---|---|--:|--:|---|")
-    faults = []
-    for row in sys.argv[2:] or ROWS:
-        with tempfile.TemporaryDirectory() as folder:
-            faults += compare(row, results, python, Path(folder))
+    rows = sys.argv[2:] or ROWS
+    with tempfile.TemporaryDirectory() as folder:
+        students = []
+        for row in rows:
+            own = Path(folder, row)
+            own.mkdir()
+            students.append(prepared(row, results, own))
+        run_mmdet3(students)
+        print("| row | weights | | AP in mmdet 2.28 | in mmdet 3 | detections | differ |")
+        print("|---|---|---|--:|--:|--:|--:|")
+        faults = [fault for each in students for fault in compare(each)]
     if faults:
         sys.exit("\n".join(["error: mmdet 3 finds something else", *faults]))
 

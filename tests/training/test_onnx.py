@@ -16,6 +16,7 @@ from random_student import picture, random_student
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
+from fgd.onnx.graph import read_input
 from fgd.onnx.runtime import OnnxDetector
 from fgd.onnx.write import export
 
@@ -47,6 +48,14 @@ def test_finds_what_mmdet_finds(made):
             for mine, right in zip(ours[1], theirs[1], strict=True):
                 differ = sum((a != b).sum() for a, b in zip(mine, right, strict=True))
                 assert differ <= 2e-3 * height * width * max(1, len(right))
+
+
+def test_resizing_keeps_the_ratio_where_mmdet_does(tiny_suite, tmp_path):
+    config, *_ = random_student(tiny_suite, "retinanet_r50", tmp_path)
+    pipeline = Config.fromfile(config).data.test.pipeline
+    (resize,) = (step for step in pipeline[1].transforms if step.type == "Resize")
+    del resize["keep_ratio"]
+    assert read_input(pipeline).keep_ratio is True
 
 
 def test_is_measured_as_its_checkpoint(tiny_suite, tmp_path):
