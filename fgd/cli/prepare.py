@@ -59,6 +59,7 @@ def download(name: str, index: Path | None, sha256: str, out: Path) -> None:
     """
     from fgd import zoo
     from fgd.download import copy, fetch
+    from fgd.files import sha256
 
     # Names of the zoo have no folder; some have a dot.
     is_path = "/" in name or name.endswith(".pth") or Path(name).is_file()
@@ -75,6 +76,8 @@ def download(name: str, index: Path | None, sha256: str, out: Path) -> None:
         model = zoo.find(name, index)
         address, digest = model.address, model.hash8
     fetch(address, out, digest)
+    if not digest:
+        click.echo(f"{address} tells no hash to compare with; the file's sha256 is {sha256(out)}")
 
 
 @click.command("check-teacher")
