@@ -1,11 +1,13 @@
 """What stands in for data and downloads: two small images, and checkpoints of random weights."""
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmcv import Config
+from mmcv.utils import get_logger
 from mmdet.datasets import CocoDataset
 from mmdet.models import build_detector
 from PIL import Image
@@ -118,6 +120,7 @@ def make_teacher(suite: Suite, name: str) -> None:
     for part in parts(detector.model):
         part.start_from_scratch()
     teacher = build_detector(detector.model)
+    get_logger("mmcv").setLevel(logging.ERROR)  # it announces every tensor
     teacher.init_weights()  # Sparse R-CNN's first boxes are whole images only then
     state = teacher.state_dict()
     for tensor in state.values():

@@ -69,9 +69,7 @@ def plan(suite: Suite) -> Plan:
         source: Source
         if suite.trains(row.teacher):
             check_one_file(f"row {name}: the teacher {row.teacher}", teacher.model)
-            source = TrainedHere(
-                _add_backbone(suite, backbones, teacher.model), suite.least_ap
-            )
+            source = TrainedHere(_add_backbone(suite, backbones, teacher.model), suite.least_ap)
         else:
             own = owned.get(row.teacher)
             check_obtainable(suite, row, own)
