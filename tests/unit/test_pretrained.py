@@ -174,6 +174,25 @@ def test_every_part_that_starts_from_weights_is_found():
     assert not fed_back.may_lack("layer2.0.conv1.weight")
 
 
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        SWIN,
+        PVT,
+        dict(PVT, type="PyramidVisionTransformerV2"),
+        dict(type="EfficientNet", arch="b0", init_cfg=dict(prefix="backbone")),
+        dict(type="ResNet", depth=18),
+    ],
+    ids=lambda backbone: backbone["type"],
+)
+def test_what_is_written_for_a_part_is_what_it_reads(backbone):
+    init = dict(backbone.get("init_cfg", {}), type="Pretrained", checkpoint="a.pth")
+    part, *_ = parts(dict(backbone=dict(backbone, init_cfg=init)))
+    state = build_backbone(dict(backbone, init_cfg=None)).state_dict()
+    read = part.read(part.as_saved(state))
+    assert {n: t.shape for n, t in read.items()} == {n: t.shape for n, t in state.items()}
+
+
 def test_pvts_weights_say_no_type_in_the_zoo():
     model = recipe.known_config("retinanet_pvt-t_fpn_1x_coco").model
     assert [part.checkpoint.rpartition("/")[2] for part in parts(model)] == ["pvt_tiny.pth"]
