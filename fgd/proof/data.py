@@ -105,9 +105,8 @@ def make_backbone(suite: Suite, model: dict, key: str) -> None:
     tensors = build("the student", model).state_dict()
     state = nn.Linear(8, 8).state_dict(prefix="fc.")
     for part in parts(model)[::-1]:  # last the backbone, whose own names count
-        named = {part.inside(name): tensor for name, tensor in tensors.items()}
-        named.pop(None, None)
-        state |= part.as_saved(named)
+        inside = {name: part.inside(name) for name in tensors}
+        state |= part.as_saved({own: tensors[name] for name, own in inside.items() if own})
     made = Path(suite.results) / "made"
     file = write_hashed(state, made, key)
     fetch(file.as_uri(), suite.layout.backbone(key), zoo.hash_of(file.name))

@@ -69,6 +69,9 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
         check_fit(suite, row, student, teacher)
         training.merge_from_dict(_imports(student, teacher))
         teacher.model.backbone.init_cfg = None
+        for part in parts(teacher.model):
+            if part.config.get("init_cfg"):  # a C4 detector's last stage: all is the checkpoint's
+                part.start_from_scratch()
         training.model = dict(
             type="FGDDistiller",
             student=detector.model,

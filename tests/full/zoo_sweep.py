@@ -263,7 +263,7 @@ def _ask(question: Callable[[str], Answer], name: str) -> Answer:
 
 def _plain(reason: str, name: str) -> str:
     """A reason without the model's name and without paths, so that equal ones are counted."""
-    return re.sub(r"/\S+/(?=\w)", "", reason).replace(name, "NAME")
+    return re.sub(r"(?<![:/\w])/\S+/(?=\w)", "", reason).replace(name, "NAME")
 
 
 def totals(part: str, answers: list[dict[str, Any]]) -> Iterator[str]:
