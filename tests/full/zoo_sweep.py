@@ -8,6 +8,7 @@ the models that it has not come to that they were not asked.
 import json
 import re
 import tempfile
+import textwrap
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -279,7 +280,7 @@ def totals(part: str, answers: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) -> str:
-    """A page of two tables: the models that have figures, and what became of the others.
+    """A page of two tables: the models that have figures, and the others that were asked.
 
     Args:
         family: the folder of a model's config, by its name.
@@ -287,7 +288,8 @@ def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) ->
     question = (PARTS[part].__doc__ or "").strip()
     counted, *_ = totals(part, answers)
     measured = [answer for answer in answers if answer.get("figures")]
-    others = [answer for answer in answers if not answer.get("figures")]
+    left = [answer["name"] for answer in answers if answer["outcome"] == NOT_ASKED]
+    others = [a for a in answers if not a.get("figures") and a["outcome"] != NOT_ASKED]
     parts = [_INTRO.format(question=question), f"{counted}."]
     if measured:
         columns = list(measured[0]["figures"])
@@ -299,6 +301,9 @@ def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) ->
             for a in others
         ]
         parts += ["## The others", table(["Family", "Model", "Outcome", "What was found"], rows, 4)]
+    if left:
+        listed = ", ".join(f"`{name}`" for name in left)
+        parts += ["## Not asked yet", textwrap.fill(listed, 100, break_on_hyphens=False)]
     return "\n\n".join(parts) + "\n"
 
 
