@@ -236,7 +236,11 @@ def _check_tensors(items: list[Any]) -> None:
 def _as_checkpoint(content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _Refused(f"a checkpoint is a dictionary, this file holds a {_kind(content)}")
-    checkpoint = content if "state_dict" in content else {"state_dict": content}
+    if "state_dict" in content:
+        checkpoint = content
+    else:  # classifiers of other projects (Swin, DeiT) have it under `model`
+        inner = content.get("model")
+        checkpoint = {"state_dict": inner if isinstance(inner, dict) else content}
     for key in {"state_dict", "moving_average"} & checkpoint.keys():
         _check_by_name(key, checkpoint[key])
     meta = checkpoint.setdefault("meta", {})

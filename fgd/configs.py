@@ -107,6 +107,11 @@ def _with_init_cfg(config: Config) -> Config:
     if isinstance(model, ConfigDict) and model.get("pretrained"):
         checkpoint = model.pop("pretrained")
         model.backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=checkpoint)
+    # Those of PVT say no type, for their class reads it itself.
+    backbone = model.get("backbone") if isinstance(model, ConfigDict) else None
+    init = backbone.get("init_cfg") if isinstance(backbone, ConfigDict) else None
+    if isinstance(init, ConfigDict) and "checkpoint" in init:
+        init.setdefault("type", "Pretrained")
     return config
 
 

@@ -39,7 +39,8 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
     a terminal.
 
     Args:
-        hash8: hex digits with which the file's SHA-256 must begin, at least 8.
+        hash8: hex digits with which the file's SHA-256 must begin, at least 8; "" where nobody has
+            said any. Then the cache has the file under the whole of its address.
 
     Raises:
         FGDError: no such file, no network, too little space, or other bytes than the hash promises.
@@ -53,7 +54,7 @@ def fetch(address: str, target: str | os.PathLike, hash8: str) -> None:
         _verify(source, hash8, address)
         copy_of(source, target)
         return
-    cached = cached_file(address)
+    cached = cached_file(address) if hash8 else _by_address(address)
     if not (cached.is_file() and sha256(cached).startswith(hash8)):
         _fill(address, cached, hash8)
     copy_of(cached, target)
@@ -83,6 +84,13 @@ def cache_folder() -> Path:
 def cached_file(address: str) -> Path:
     """Where the file of an http or https address is kept."""
     return cache_folder() / unquote(urlsplit(address).path.rsplit("/", 1)[-1])
+
+
+def _by_address(address: str) -> Path:
+    """Where the file of an address without a hash is kept: another may have the same name."""
+    parts = urlsplit(address)
+    names = [name for name in unquote(parts.path).split("/") if name not in ("", ".", "..")]
+    return cache_folder().joinpath(parts.hostname or "", *names)
 
 
 def _fill(address: str, cached: Path, hash8: str) -> None:
@@ -241,9 +249,10 @@ def _size(part: Path) -> int:
 
 def _verify(file: Path, hash8: str, name: str) -> None:
     actual = sha256(file)
-    if not actual.startswith(hash8):
-        if what := impostor(file):
-            raise FGDError(f"{name}: what is there {what}")
+    wrong = not actual.startswith(hash8)
+    if (wrong or not hash8) and (what := impostor(file)):
+        raise FGDError(f"{name}: what is there {what}")
+    if wrong:
         raise FGDError(
             f"{name}: expected a file with sha256 {hash8}..., got {actual[: len(hash8)]}... "
             f"({file.stat().st_size} bytes). Remove it, or get the right one, and try again"

@@ -5,7 +5,8 @@ an inherited head that a later initialisation overwrote. Both train, both only e
 no code is trusted here to have loaded what it says: each tensor of the initialised student is
 compared with the tensor of its name in three sources,
 
-- the checkpoint that the backbone's `init_cfg` names, read from its file,
+- the checkpoint that the backbone's `init_cfg` names, read from its file, and converted where
+  mmdet reads another project's file,
 - the teacher's checkpoint, read from its file,
 - the student's own initialisation: the same detector, built again from the same seed, and then
   mmdet's `init_weights` of the student alone, past the distiller's. A run draws all its random
@@ -18,7 +19,7 @@ is recorded. Nothing is excused by being constant or small: a value that the exp
 not have, to the last bit, is an error.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -29,28 +30,19 @@ from torch import Tensor, nn
 from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
 from fgd.files import sha256
+from fgd.pretrained import Part, parts
 
 BACKBONE = "backbone checkpoint"
 TEACHER = "teacher"
 OWN = "own initialisation"
 _SOURCES = (BACKBONE, TEACHER, OWN)
-_PREFIX = "backbone."
 _LISTED = 8  # tensors named in a message
-# What a checkpoint may lack and be right; any other tensor has to be there.
-_MAY_LACK = (
-    # Batch norm counts its batches only since torch 0.4.1, and other frameworks' weights have no
-    # count either: it starts at torch's 0.
-    "*.num_batches_tracked",
-    # A deformable convolution's offsets: classifiers have plain convolutions. They start at mmcv's
-    # 0, as a plain convolution.
-    "*.conv_offset.weight",
-    "*.conv_offset.bias",
-)
 
 
 class _File(NamedTuple):
     path: str
     tensors: dict[str, Tensor]  # by the student's names
+    unused: tuple[str, ...] = ()  # names in the file of what the student does not have
 
 
 def own_values(detector: nn.Module) -> dict[str, Tensor]:
@@ -86,11 +78,11 @@ def check_start(
         FGDError: the config names no checkpoint for the backbone, or a tensor has another value
             than the source that the config expects for it.
     """
-    files = _files(model, from_scratch=from_scratch)
-    values = {source: file.tensors for source, file in files.items()}
-    values[OWN] = own
     # keep_vars: parameters stay parameters, so that they can be told from buffers.
     tensors = _student(detector).state_dict(keep_vars=True)
+    files = _files(model, tensors, from_scratch=from_scratch)
+    values = {source: file.tensors for source, file in files.items()}
+    values[OWN] = own
     expected = {name: _expected(name, model, values) for name in tensors}
     faults = list(_faults(tensors, expected, values))
     if faults:
@@ -131,46 +123,61 @@ def _student(detector: nn.Module) -> nn.Module:
     return getattr(detector, "student", detector)
 
 
-def _files(model: dict, *, from_scratch: bool) -> dict[str, _File]:
+def _files(model: dict, names: Iterable[str], *, from_scratch: bool) -> dict[str, _File]:
     files = {}
     if not from_scratch:
-        files[BACKBONE] = _backbone_file(model.get("student", model)["backbone"])
+        files[BACKBONE] = _backbone_file(model.get("student", model), names)
     if "teacher_checkpoint" in model:
         path = model["teacher_checkpoint"]
         files[TEACHER] = _File(path, read_checkpoint(path)["state_dict"])
     return files
 
 
-def _backbone_file(backbone: dict) -> _File:
-    """The checkpoint of the backbone, its tensors under the names that mmcv gives them.
+def _backbone_file(student: dict, names: Iterable[str]) -> _File:
+    """The checkpoint of the backbone, its tensors under the names that the student has for them.
 
-    mmcv's PretrainedInit takes `prefix` for the part of a larger model that it loads; without one
-    it drops the `module.` of a model that was saved inside its data-parallel wrapper.
+    Other parts that start from weights (a C4 detector's last stage) start from the same file.
     """
-    init = backbone.get("init_cfg")
-    if not isinstance(init, Mapping) or init.get("type") != "Pretrained":
+    starting = parts(student)
+    if not starting or starting[0].path != "backbone":
+        init = student["backbone"].get("init_cfg")
         raise FGDError(
             "the student's config names no checkpoint for its backbone: expected backbone.init_cfg "
             f"= dict(type='Pretrained', checkpoint=...), got {init!r}"
         )
-    state = read_checkpoint(init["checkpoint"], as_saved=True)["state_dict"]
-    part = init.get("prefix")
-    if part is None:
-        named = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    else:
-        part = part if part.endswith(".") else f"{part}."
-        named = {n.removeprefix(part): tensor for n, tensor in state.items() if n.startswith(part)}
-    return _File(init["checkpoint"], {_PREFIX + name: tensor for name, tensor in named.items()})
+    path = starting[0].checkpoint
+    state = read_checkpoint(path, as_saved=True)["state_dict"]
+    reads = [part.read(state) for part in starting]
+    tensors: dict[str, Tensor] = {}
+    used = set()
+    for part, read in zip(starting, reads, strict=True):
+        for name in names:
+            if (inside := part.inside(name)) in read:
+                tensors[name] = read[inside]
+                used.add(inside)
+    return _File(path, tensors, tuple(name for name in reads[0] if name not in used))
 
 
 def _expected(name: str, model: dict, values: dict[str, dict[str, Tensor]]) -> str:
-    if name.startswith(_PREFIX):
-        source = BACKBONE if BACKBONE in values else OWN
-    else:
-        distill = model.get("distill", {"inherit": False})
-        excepted = _fits(name, distill.get("inherit_except", ()))
-        source = TEACHER if distill["inherit"] and not excepted else OWN
-    return OWN if name not in values[source] and _fits(name, _MAY_LACK) else source
+    part, inside = _part_of(name, model) if BACKBONE in values else (None, "")
+    distill = model.get("distill", {"inherit": False})
+    inherits = distill["inherit"] and not _fits(name, distill.get("inherit_except", ()))
+    if inherits and not name.startswith("backbone."):
+        # Batch norm counts its batches only since torch 0.4.1.
+        old = name.endswith(".num_batches_tracked") and name not in values[TEACHER]
+        return OWN if old else TEACHER
+    if part is None:
+        return OWN
+    lacks = name not in values[BACKBONE] and part.may_lack(inside)
+    return OWN if lacks else BACKBONE
+
+
+def _part_of(name: str, model: dict) -> tuple[Part | None, str]:
+    """The part that starts from weights and has a tensor, and its name in there."""
+    for part in parts(model.get("student", model)):
+        if (inside := part.inside(name)) is not None:
+            return part, inside
+    return None, ""
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:
@@ -209,9 +216,8 @@ def _report(
         for source, file in files.items()
     }
     if BACKBONE in files:
-        read = files[BACKBONE].tensors
         # A classifier, for example, which an ImageNet checkpoint has and a detector has not.
-        described[BACKBONE]["unused"] = [n.removeprefix(_PREFIX) for n in read if n not in tensors]
+        described[BACKBONE]["unused"] = list(files[BACKBONE].unused)
     return {
         "summary": counts,
         "files": described,

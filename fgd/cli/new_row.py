@@ -48,7 +48,11 @@ def _levels(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 )
 @click.option("--levels", callback=_levels, help="FPN levels: 0,1,2. By default all that fit.")
 @click.option("--taps", default="neck", help="Modules to take features from: distill.taps.")
-@click.option("--renormalise", is_flag=True, help="Give the teacher the pixels as it knows them.")
+@click.option(
+    "--renormalise/--no-renormalise",
+    default=None,
+    help="Give the teacher the pixels as it knows them. Asked for where it knows other ones.",
+)
 @click.option("--inherit/--no-inherit", default=None, help="By default where it is possible.")
 @click.option("--epochs", type=click.IntRange(1), help="By default the student's own.")
 @click.option(
@@ -70,6 +74,7 @@ def new_row(**options: Any) -> None:
     from fgd import new_row as run
 
     _ask(options)
+    options["renormalise"] = _renormalises(options)
     written = run.write(
         run.RowRequest(
             name=options.pop("name"),
@@ -103,6 +108,17 @@ def _wanted(key: str, options: dict[str, Any]) -> bool:
         folder = options["out"].absolute()
         return not (folder / f"{folder.name}.yaml").exists()
     return True
+
+
+def _renormalises(options: dict[str, Any]) -> bool:
+    """Whether the teacher gets other pixels; who does not say so in advance is refused."""
+    from fgd.new_row import other_pixels
+
+    if options["renormalise"] is not None or not sys.stdin.isatty():
+        return bool(options["renormalise"])
+    student, teacher = options["student"], options["teacher"]
+    other = other_pixels(student, teacher, train_teacher=options["train_teacher"])
+    return bool(other) and click.confirm(f"{other}.\nNormalise images anew for the teacher?")
 
 
 def _split(kind: type, options: dict[str, Any], name: str) -> Any:

@@ -57,7 +57,7 @@ def download(name: str, index: Path | None, sha256: str, out: Path) -> None:
     NAME is a model of mmdet's zoo, a backbone as configs name it (torchvision://resnet50), a model
     of the metafiles in --index, or the path of a file of your own, which is copied.
     """
-    from fgd import zoo
+    from fgd import files, zoo
     from fgd.download import copy, fetch
 
     # Names of the zoo have no folder; some have a dot.
@@ -75,6 +75,10 @@ def download(name: str, index: Path | None, sha256: str, out: Path) -> None:
         model = zoo.find(name, index)
         address, digest = model.address, model.hash8
     fetch(address, out, digest)
+    if not digest:
+        click.echo(
+            f"{address} tells no hash to compare with; the file's sha256 is {files.sha256(out)}"
+        )
 
 
 @click.command("check-teacher")

@@ -4,7 +4,8 @@ The checks build both detectors and run them on a small image, so that what `fgd
 what a training will accept.
 """
 
+from fgd.new_row.fit import other_pixels
 from fgd.new_row.request import RowRequest, Split
 from fgd.new_row.writing import Written, write
 
-__all__ = ["RowRequest", "Split", "Written", "write"]
+__all__ = ["RowRequest", "Split", "Written", "other_pixels", "write"]

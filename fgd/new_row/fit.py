@@ -12,7 +12,7 @@ from fgd.checkpoint import read_checkpoint
 from fgd.classes import checkpoint_classes, compare
 from fgd.errors import FGDError
 from fgd.new_row.request import RowRequest
-from fgd.pair import Level, Pair, an_image
+from fgd.pair import Level, Member, Pair, an_image, normalisation_of
 from fgd.pair.taps import built
 from fgd.recipe import own
 from fgd.recipe.building import build, check_pipeline
@@ -90,6 +90,20 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     inherits, others, reason = _inherits(request, pair)
     notes.append(f"inherit   {reason}")
     return Fit(config, levels, inherits, others, notes)
+
+
+def other_pixels(student: str, teacher: str, *, train_teacher: bool) -> str:
+    """How a student and a teacher see other pixels, in words; "" if they do not.
+
+    Args:
+        student, teacher, train_teacher: as a `RowRequest` has them.
+    """
+    ours, theirs = _config(student, learns=True), _config(teacher, learns=train_teacher)
+    views = normalisation_of(ours.data.train), normalisation_of(theirs.data.test)
+    return Pair(
+        Member("student", name=own.name_of(student), normalisation=views[0]),
+        Member("teacher", name=own.name_of(teacher), normalisation=views[1]),
+    ).other_pixels()
 
 
 def _levels(pair: Pair, levels: list[int]) -> list[str]:

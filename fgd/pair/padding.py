@@ -1,9 +1,13 @@
 """Which sizes the images have that a pipeline hands to a detector: mmdet's `Pad` and `Resize`."""
 
+from math import gcd
+from typing import Any
+
 from fgd.pair.steps import steps
 
 _ABOUT = (320, 416)  # of which 64 and 128 do not divide both
 _USUAL = 32  # a divisor for pipelines that say nothing
+_COARSEST = 128  # a divisor that no level of the zoo's is coarser than
 
 
 def an_image(data: dict) -> tuple[int, int]:
@@ -14,7 +18,7 @@ def an_image(data: dict) -> tuple[int, int]:
     Args:
         data: a split of an mmdet config's `data`.
     """
-    divisor = next((s["size_divisor"] for s in steps(data, "Pad") if s.get("size_divisor")), 0)
+    divisor = next(filter(None, map(_divisor, steps(data, "Pad"))), 0)
     if not divisor:
         for step in steps(data, "Resize"):
             scale = step.get("img_scale")
@@ -23,6 +27,14 @@ def an_image(data: dict) -> tuple[int, int]:
     divisor = divisor or _USUAL
     height, width = (-(-side // divisor) * divisor for side in _ABOUT)
     return height, width
+
+
+def _divisor(pad: dict[str, Any]) -> int:
+    """What `Pad` makes sides multiples of; of a fixed size the power of 2 in it; 0 for neither."""
+    if size := pad.get("size"):
+        common = gcd(*size)
+        return min(common & -common, _COARSEST)
+    return pad.get("size_divisor") or 0
 
 
 def _is_one(scale: tuple) -> bool:

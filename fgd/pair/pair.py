@@ -123,15 +123,23 @@ class Pair:
         Its AP was that of its own test images, so a teacher of other numbers passes the gate, and
         teaches noise.
         """
-        ours, theirs = (member.normalisation for member in self._members)
-        if not alike(ours, theirs):
+        if other := self.other_pixels():
             raise self._refused(
-                f"{self.student} gets its images as {_or_raw(ours)}, {self.teacher} as "
-                f"{_or_raw(theirs)}. In distillation the teacher sees the student's images, which "
-                "would be noise to it: let them be normalised anew for it (distill.renormalise = "
-                "True, `fgd new-row --renormalise`), or choose detectors whose pipelines have the "
-                "same Normalize"
+                f"{other}. In distillation the teacher sees the student's images, which would be "
+                "noise to it: let them be normalised anew for it (distill.renormalise = True, `fgd "
+                "new-row --renormalise`), or choose detectors whose pipelines have the same "
+                "Normalize"
             )
+
+    def other_pixels(self) -> str:
+        """How the two see other pixels, as the beginning of a sentence; "" if they do not."""
+        ours, theirs = (member.normalisation for member in self._members)
+        if alike(ours, theirs):
+            return ""
+        return (
+            f"{self.student} gets its images as {_or_raw(ours)}, {self.teacher} as "
+            f"{_or_raw(theirs)}"
+        )
 
     def common_levels(self) -> list[int]:
         """The student's levels that the teacher is known to have, too.

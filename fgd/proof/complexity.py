@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from mmdet.models import BaseDetector
+from mmdet.models import BaseDetector, SparseRCNN
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -46,6 +46,9 @@ def complexity(model: dict, image: tuple[int, int] = IMAGE) -> Complexity:
 
 def _predict(detector: BaseDetector, pixels: Tensor) -> None:
     """Everything up to the heads' outputs."""
+    if isinstance(detector, SparseRCNN):  # its proposals are parameters
+        detector.forward_dummy(pixels)
+        return
     features = detector.extract_feat(pixels)
     for name in ("rpn_head", "bbox_head", "mask_head"):
         head = getattr(detector, name, None)

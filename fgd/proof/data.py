@@ -1,13 +1,15 @@
 """What stands in for data and downloads: two small images, and checkpoints of random weights."""
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmcv import Config
+from mmcv.utils import get_logger
 from mmdet.datasets import CocoDataset
-from mmdet.models import build_backbone, build_detector
+from mmdet.models import build_detector
 from PIL import Image
 from torch import nn
 
@@ -16,6 +18,8 @@ from fgd.checkout import root
 from fgd.download import fetch
 from fgd.export import write_hashed
 from fgd.files import write_json, write_text
+from fgd.pretrained import parts
+from fgd.recipe.building import build
 from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
 from fgd.zoo.publish import publish
@@ -98,10 +102,13 @@ def write_images(folder: Path, classes: tuple[str, ...], size: int) -> None:
 def make_backbone(suite: Suite, model: dict, key: str) -> None:
     """What `fgd download` would bring: a classifier of the backbone's kind, hashed, random."""
     torch.manual_seed(1)
-    backbone = build_backbone(dict(model["backbone"], init_cfg=None))
-    classifier = nn.Linear(8, 8).state_dict(prefix="fc.")
+    tensors = build("the student", model).state_dict()
+    state = nn.Linear(8, 8).state_dict(prefix="fc.")
+    for part in parts(model)[::-1]:  # last the backbone, whose own names count
+        inside = {name: part.inside(name) for name in tensors}
+        state |= part.as_saved({own: tensors[name] for name, own in inside.items() if own})
     made = Path(suite.results) / "made"
-    file = write_hashed({**backbone.state_dict(), **classifier}, made, key)
+    file = write_hashed(state, made, key)
     fetch(file.as_uri(), suite.layout.backbone(key), zoo.hash_of(file.name))
 
 
@@ -109,8 +116,12 @@ def make_teacher(suite: Suite, name: str) -> None:
     """A teacher of random weights, published as a model zoo does and downloaded from there."""
     torch.manual_seed(2)
     detector = recipe.compose_teacher(suite, name).detector
-    detector.model.backbone.init_cfg = None
-    state = build_detector(detector.model).state_dict()
+    for part in parts(detector.model):
+        part.start_from_scratch()
+    teacher = build_detector(detector.model)
+    get_logger("mmcv").setLevel(logging.ERROR)  # it announces every tensor
+    teacher.init_weights()  # Sparse R-CNN's first boxes are whole images only then
+    state = teacher.state_dict()
     for tensor in state.values():
         if tensor.is_floating_point():
             tensor += _NOISE * torch.randn_like(tensor)

@@ -6,6 +6,7 @@ from mmcv import Config
 
 from fgd.errors import FGDError, suggestion
 from fgd.pair import Member, Pair, normalisation_of
+from fgd.pretrained import parts
 from fgd.recipe.data import data_classes, split_of
 from fgd.recipe.detectors import backbone_checkpoint
 from fgd.recipe.own import OwnDetector
@@ -63,7 +64,10 @@ def check_stated_rates(suite: Suite) -> None:
 
 
 def check_backbone(row: Row, student: dict) -> None:
-    """Whether the student's backbone starts from what the row says: a checkpoint, or nothing."""
+    """Whether the student's backbone starts from what the row says: a checkpoint, or nothing.
+
+    What else starts from weights (the last stage of a C4 detector) has to start from the same.
+    """
     checkpoint = backbone_checkpoint(student)
     if checkpoint is None and not row.from_scratch:
         raise FGDError(
@@ -76,6 +80,23 @@ def check_backbone(row: Row, student: dict) -> None:
             f"row {row.name}: from_scratch is set, but the backbone of the student {row.student} "
             f"starts from {checkpoint}; remove one of the two"
         )
+    check_one_file(f"row {row.name}: the student {row.student}", student)
+
+
+def check_one_file(origin: str, model: dict) -> None:
+    """Whether all parts of a detector that start from weights start from its backbone's.
+
+    Args:
+        origin: the detector, for an error.
+    """
+    checkpoint = backbone_checkpoint(model)
+    for part in parts(model):
+        if part.checkpoint != checkpoint:
+            raise FGDError(
+                f"{origin}: its model.{part.path} starts from {part.checkpoint}, its backbone from "
+                f"{checkpoint or 'nothing'}, and here they start from one file. Name the same, or "
+                "none, in a copy of the config"
+            )
 
 
 def check_obtainable(suite: Suite, row: Row, own: OwnDetector | None) -> None:

@@ -9,6 +9,7 @@ from mmcv import Config
 from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
+from fgd.pretrained import parts
 from fgd.recipe.checks import check_fit, check_stated_rates, pair_of
 from fgd.recipe.config_text import config_text
 from fgd.recipe.data import data_of
@@ -68,6 +69,9 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
         check_fit(suite, row, student, teacher)
         training.merge_from_dict(_imports(student, teacher))
         teacher.model.backbone.init_cfg = None
+        for part in parts(teacher.model):
+            if part.config.get("init_cfg"):  # a C4 detector's last stage: all is the checkpoint's
+                part.start_from_scratch()
         training.model = dict(
             type="FGDDistiller",
             student=detector.model,
@@ -155,10 +159,10 @@ def _batch_and_rate(suite: Suite, training: Config) -> str:
 def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
     """A plain mmdet config: what mmdet's own tools/train.py and tools/test.py take."""
     model = copy.deepcopy(config.model)
-    checkpoint = backbone_checkpoint(model)
-    if checkpoint is not None:
-        path = suite.layout.backbone(backbone_key(checkpoint))
-        model.backbone.init_cfg.checkpoint = path
+    if (checkpoint := backbone_checkpoint(model)) is not None:
+        path = suite.layout.backbone(backbone_key(suite, checkpoint))
+        for part in parts(model):  # all of one file, or the plan refuses them
+            part.start_from(path)
     return Config(
         dict(
             model=model,

@@ -1,5 +1,8 @@
 """Detectors by name, in a suite's size: of the model zoo, of configs/detectors, or a row's own."""
 
+import hashlib
+from collections.abc import Iterator
+
 from mmcv import Config, ConfigDict
 
 from fgd.checkout import root
@@ -90,6 +93,29 @@ def backbone_checkpoint(model: dict) -> str | None:
     return init["checkpoint"] if init.get("type") == "Pretrained" else None
 
 
-def backbone_key(checkpoint: str) -> str:
-    """File name of a backbone: `open-mmlab://detectron2/resnet50_caffe` is `resnet50_caffe`."""
+def backbone_key(suite: Suite, checkpoint: str) -> str:
+    """What a backbone's file is called: `open-mmlab://detectron2/resnet50_caffe`, resnet50_caffe.
+
+    Where two of a suite have one name, the first in the order of its rows has it, and the other's
+    goes on with a hash of its address.
+    """
+    key = _file_name(checkpoint)
+    if checkpoint.removesuffix(".pth") in (key, f"torchvision://{key}", f"open-mmlab://{key}"):
+        return key  # without a look at the suite: mmcv has one of the name
+    first = next((other for other in _backbones(suite) if _file_name(other) == key), checkpoint)
+    digest = hashlib.sha256(checkpoint.encode()).hexdigest()[:8]
+    return key if first == checkpoint else f"{key}-{digest}"
+
+
+def _file_name(checkpoint: str) -> str:
     return checkpoint.rsplit("/", 1)[-1].removesuffix(".pth")
+
+
+def _backbones(suite: Suite) -> Iterator[str]:
+    """What the detectors start from that a suite trains, in the order of its rows."""
+    for row in (load_row(name, suite) for name in suite.rows):
+        for name in (row.student, row.teacher):
+            if name == row.student or suite.trains(name):
+                config = own.load_config(row.own[name]) if name in row.own else known_config(name)
+                if (checkpoint := backbone_checkpoint(config.model)) is not None:
+                    yield checkpoint

@@ -9,6 +9,7 @@ from fgd.recipe.checks import (
     check_backbone,
     check_fit,
     check_obtainable,
+    check_one_file,
     check_stated_rates,
     check_train_teachers,
 )
@@ -64,10 +65,11 @@ def plan(suite: Suite) -> Plan:
         check_fit(suite, row, student, teacher)
         _check_baseline(suite, row)
         check_backbone(row, student.model)
-        backbone = _add_backbone(backbones, student.model)
+        backbone = _add_backbone(suite, backbones, student.model)
         source: Source
         if suite.trains(row.teacher):
-            source = TrainedHere(_add_backbone(backbones, teacher.model), suite.least_ap)
+            check_one_file(f"row {name}: the teacher {row.teacher}", teacher.model)
+            source = TrainedHere(_add_backbone(suite, backbones, teacher.model), suite.least_ap)
         else:
             own = owned.get(row.teacher)
             check_obtainable(suite, row, own)
@@ -165,17 +167,13 @@ def _digest(composed: Composed) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _add_backbone(backbones: dict[str, str], model: dict) -> str | None:
+def _add_backbone(suite: Suite, backbones: dict[str, str], model: dict) -> str | None:
     """Note that a detector's backbone is needed; its key, or None where it starts from scratch."""
     checkpoint = backbone_checkpoint(model)
     if checkpoint is None:
         return None
-    key = backbone_key(checkpoint)
-    if backbones.setdefault(key, checkpoint) != checkpoint:
-        raise FGDError(
-            f"two backbones are called {key!r}: {checkpoint} and {backbones[key]}. Rename the file "
-            "of one"
-        )
+    key = backbone_key(suite, checkpoint)
+    backbones[key] = checkpoint
     return key
 
 

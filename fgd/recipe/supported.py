@@ -18,7 +18,10 @@ _REFUSED = {
     "momentum_config": "the optimizer's momentum stays as it is",
 }
 # Of the innermost data set: a suite's data have none of it.
-_REFUSED_DATA = ("proposal_file", "seg_prefix")
+_REFUSED_DATA = {
+    "proposal_file": "it learns from another detector's proposals",
+    "seg_prefix": "it learns from a class for every pixel (its semantic or panoptic head)",
+}
 _MIX = "MultiImageMixDataset"
 _REPEAT = "RepeatDataset"
 # mmdet's detectors that learn from a teacher of their own, and what they call its parts.
@@ -108,9 +111,9 @@ def _check_data(name: str, train: Any) -> None:
             "of the config whose data.train is the inner data set alone, if the detector can do "
             f"with that; of mmdet's wrappers {_REPEAT} and {_MIX} are known"
         )
-    for key in _REFUSED_DATA:
+    for key, reason in _REFUSED_DATA.items():
         if train.get(key):
             raise FGDError(
-                f"{name}: data.train has a {key}, which a suite's data do not have; choose a "
-                "detector that learns from boxes and masks alone"
+                f"{name}: data.train has a {key}: {reason}, which a suite's data do not have. It "
+                "can be a teacher; choose a student that learns from boxes and masks alone"
             )

@@ -99,13 +99,16 @@ def backbone_address(init_checkpoint: str) -> tuple[str, str]:
     """Address and hash of the weights that a config names as a backbone's `init_cfg.checkpoint`.
 
     `torchvision://resnet50` and `open-mmlab://detectron2/resnet50_caffe` are read from the tables
-    that mmcv resolves these names by. An http(s) address stands for itself.
+    that mmcv resolves these names by. An http(s) address stands for itself; its hash is "" if its
+    file's name does not tell it and it is https.
 
     Raises:
         FGDError: another scheme, or a name that the scheme's table lacks.
     """
     tables = {"torchvision": "torchvision_0.12.json", "open-mmlab": "open_mmlab.json"}
     scheme, separator, key = init_checkpoint.partition("://")
+    if scheme == "https" and not _HASH_IN_NAME.search(init_checkpoint):
+        return init_checkpoint, ""
     if scheme in ("http", "https"):
         return init_checkpoint, hash_of(init_checkpoint)
     if not separator or scheme not in tables:

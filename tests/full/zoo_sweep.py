@@ -1,42 +1,78 @@
 """Asks every model of mmdet's zoo, and counts what comes of it. A traceback is a fault.
 
 Each answer is a line of results/zoo-sweep/<part>.jsonl. A model that has one is not asked again, so
-a sweep that was cut short goes on; remove the file to ask anew.
+a sweep that was cut short goes on; remove the file, or lines of it, to ask anew. The page says of
+the models that it has not come to that they were not asked.
 """
 
 import json
+import re
 import tempfile
+import textwrap
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.testing import CliRunner
 
 from fgd.errors import FGDError
+from fgd.files import write_text
+from fgd.markdown import table
 
 FOLDER = Path("results/zoo-sweep")
 TRACEBACK = "traceback"
 FAULT = "wrong"
+NOT_ASKED = "not asked"
 _IMAGE = 256  # pixels; every neck of the zoo can be run on it
 
 
-def show(name: str) -> tuple[str, str]:
+_INTRO = """\
+# The zoo's detectors
+
+Written by `make zoo-sweep`. Every model was asked as the teacher of itself, and the question was:
+{question}"""
+_FIGURES = f"""\
+## Those that work
+
+Each was built at full size with random weights and trained one step on a CPU, on two images of
+{_IMAGE}x{_IMAGE} pixels, as `fgd prove` does it: every level has the stride below in student and
+teacher and is what the head gets (the neck's output), every tensor of the student starts where its
+row says, and every parameter has a finite gradient or is frozen by its config. Parameters are in
+millions; GFLOPs are 10^9 multiply-adds of one such image, with 1,000 proposals in a two-stage
+detector; seconds are those of a processor that did other work, too."""
+
+
+class Answer(NamedTuple):
+    """What a question gave of a model.
+
+    Attributes:
+        outcome: in a word or two; models are counted by it.
+        message: what was found, or why it was refused.
+        figures: the columns of a page.
+    """
+
+    outcome: str
+    message: str = ""
+    figures: dict[str, str] | None = None
+
+
+def show(name: str) -> Answer:
     """What `fgd zoo show` answers."""
     from fgd.cli import main
 
     result = CliRunner().invoke(main, ["zoo", "show", name, "--json"])
     if result.exception is None:
-        return "shown", ""
+        return Answer("shown")
     if isinstance(result.exception, SystemExit):
         raise FGDError(result.output.strip())
     raise result.exception
 
 
-def strides(name: str) -> tuple[str, str]:
+def strides(name: str) -> Answer:
     """Whether the strides that the config tells are those of the built backbone and neck."""
     from fgd.pair import level_strides
     from fgd.recipe import known_config
@@ -44,11 +80,11 @@ def strides(name: str) -> tuple[str, str]:
     model = known_config(name).model
     known = level_strides(model)
     if known is None:
-        return "unknown", f"{model.backbone.type}, {_kinds(model)}"
+        return Answer("unknown", f"{model.backbone.type}, {_kinds(model)}")
     measured = _measured(json.dumps([model.backbone, model.get("neck")], default=str), name)
     if measured != known:
-        return FAULT, f"the config tells {known}, measured were {measured}"
-    return "right", ""
+        return Answer(FAULT, f"the config tells {known}, measured were {measured}")
+    return Answer("right")
 
 
 def _kinds(model: Any) -> str:
@@ -76,7 +112,7 @@ def _measured(key: str, name: str) -> list[float]:
     return [_IMAGE / feature.shape[-1] for feature in features]
 
 
-def fit(name: str) -> tuple[str, str]:
+def fit(name: str) -> Answer:
     """What `fgd new-row` says of a model as the teacher of itself."""
     from fgd.recipe import known_config
 
@@ -89,10 +125,10 @@ def fit(name: str) -> tuple[str, str]:
     return answer
 
 
-_answers: dict[str, tuple[str, str] | FGDError] = {}
+_answers: dict[str, Answer | FGDError] = {}
 
 
-def _fits(key: str, name: str) -> tuple[str, str] | FGDError:
+def _fits(key: str, name: str) -> Answer | FGDError:
     """The answer of a model, and of those that are only trained from other weights."""
     from fgd.new_row.fit import fit as fit_of
     from fgd.new_row.request import RowRequest
@@ -105,11 +141,12 @@ def _fits(key: str, name: str) -> tuple[str, str] | FGDError:
             _answers[key] = FGDError(str(error).replace(name, "NAME"))
         else:
             levels = next(note for note in found.notes if note.startswith("levels"))
-            _answers[key] = "inherits" if found.inherit else "fits", levels.partition(";")[0]
+            outcome = "inherits" if found.inherit else "fits"
+            _answers[key] = Answer(outcome, levels.partition(";")[0])
     return _answers[key]
 
 
-def prove(name: str) -> tuple[str, str]:
+def prove(name: str) -> Answer:
     """What one training step at full size shows of a model as the teacher of itself."""
     from fgd import proof
     from fgd.checkout import root
@@ -133,12 +170,20 @@ def prove(name: str) -> tuple[str, str]:
             "validation: null\ncluster: null\n"
         )
         shown = proof.prove(load_suite(suite), "row", _IMAGE, (_IMAGE, _IMAGE))
-    strides = " ".join(str(level.stride) for level in shown.levels)
-    starts = "neck and head" if fitting.inherit else "nothing"
-    return "works", f"strides {strides}; inherits {starts}; {shown.with_gradient} gradients"
+    size = shown.sizes["student"]
+    figures = {
+        "Strides": " ".join(str(level.stride) for level in shown.levels),
+        "Inherits": "neck, head" if fitting.inherit else "nothing",
+        "Params": f"{size.parameters:.1f}",
+        "GFLOPs": f"{size.gflops:.1f}",
+        "Gradients": str(shown.with_gradient),
+        "Frozen": str(len(shown.frozen)),
+        "Seconds": f"{shown.seconds:.0f}",
+    }
+    return Answer("works", "", figures)
 
 
-PARTS: dict[str, Callable[[str], tuple[str, str]]] = {
+PARTS: dict[str, Callable[[str], Answer]] = {
     "show": show,
     "strides": strides,
     "fit": fit,
@@ -158,36 +203,45 @@ def main(parts: tuple[str, ...], words: str, page: Path | None, families: bool) 
 
     compat.prepare()
     found = sorted(models(words), key=lambda model: model.name)  # alike ones beside each other
-    if families:
-        found = list({m.config.parent.name: m for m in reversed(found) if m.config}.values())[::-1]
-    names = [model.name for model in found]
+    family = {model.name: model.config.parent.name for model in found if model.config}
+    names = _one_a_family(family) if families else list(family)
     faults = 0
     for part in parts or ("show", "strides", "fit"):  # `prove` takes a minute a model
-        answers = sweep(part, names)
+        answers: list[dict[str, Any]] = []
+        for answers in sweep(part, names):  # the page is true whenever the sweep is cut short
+            if page is not None:
+                write_text(page, page_of(part, answers, family))
         faults += sum(answer["outcome"] in (TRACEBACK, FAULT) for answer in answers)
         click.echo("\n".join(totals(part, answers)))
-        if page is not None:
-            page.write_text(_page(part, answers), encoding="utf-8")
     if faults:
         raise SystemExit(1)
 
 
-def sweep(part: str, names: list[str]) -> list[dict[str, str]]:
-    """The answers of all models, those that were asked before from the file."""
+def _one_a_family(family: dict[str, str]) -> list[str]:
+    """A model of each folder of configs, with a ResNet-50 if one has it, in the folders' order."""
+    chosen: dict[str, str] = {}
+    for name in sorted(family, key=lambda name: ("r50" not in name, name)):
+        chosen.setdefault(family[name], name)
+    return [chosen[folder] for folder in sorted(chosen)]
+
+
+def sweep(part: str, names: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """The answers of all models after each that was asked, those asked before from the file."""
     path = FOLDER / f"{part}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = {answer["name"]: answer for answer in _read(path)}
+    known = {name: dict(name=name, outcome=NOT_ASKED, message="") for name in names}
+    known |= {answer["name"]: answer for answer in _read(path) if answer["name"] in known}
+    yield list(known.values())
     with path.open("a", encoding="utf-8") as file:
         for name in names:
-            if name not in known:
-                outcome, message = _ask(PARTS[part], name)
-                known[name] = {"name": name, "outcome": outcome, "message": message}
+            if known[name]["outcome"] == NOT_ASKED:
+                known[name] = {"name": name} | _ask(PARTS[part], name)._asdict()
                 file.write(json.dumps(known[name]) + "\n")
                 file.flush()
-    return [known[name] for name in names]
+                yield list(known.values())
 
 
-def _read(path: Path) -> Iterator[dict[str, str]]:
+def _read(path: Path) -> Iterator[dict[str, Any]]:
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
@@ -196,19 +250,24 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
                 continue  # the sweep was killed as it wrote the line
 
 
-def _ask(question: Callable[[str], tuple[str, str]], name: str) -> tuple[str, str]:
+def _ask(question: Callable[[str], Answer], name: str) -> Answer:
     try:
         return question(name)
     except FGDError as error:
-        return "refused", str(error).replace(name, "NAME")
+        return Answer("refused", _plain(str(error), name))
     except Exception as error:
         if "implementation for device cpu not found" in str(error):
-            return "needs a GPU", ""
+            return Answer("needs a GPU")
         place = traceback.extract_tb(error.__traceback__)[-1]
-        return TRACEBACK, f"{type(error).__name__}: {error} ({Path(place.filename).name})"
+        return Answer(TRACEBACK, f"{type(error).__name__}: {error} ({Path(place.filename).name})")
 
 
-def totals(part: str, answers: list[dict[str, str]]) -> Iterator[str]:
+def _plain(reason: str, name: str) -> str:
+    """A reason without the model's name and without paths, so that equal ones are counted."""
+    return re.sub(r"(?<![:/\w])/\S+/(?=\w)", "", reason).replace(name, "NAME")
+
+
+def totals(part: str, answers: list[dict[str, Any]]) -> Iterator[str]:
     """Lines: how many models have each outcome, and with which message."""
     counted = Counter(answer["outcome"] for answer in answers)
     listed = ", ".join(f"{number} {outcome}" for outcome, number in counted.most_common())
@@ -220,13 +279,32 @@ def totals(part: str, answers: list[dict[str, str]]) -> Iterator[str]:
                 yield f"  {outcome} {number}: {message}"
 
 
-def _page(part: str, answers: list[dict[str, str]]) -> str:
+def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) -> str:
+    """A page of two tables: the models that have figures, and the others that were asked.
+
+    Args:
+        family: the folder of a model's config, by its name.
+    """
     question = (PARTS[part].__doc__ or "").strip()
     counted, *_ = totals(part, answers)
-    rows = [f"| {a['name']} | {a['outcome']} | {a['message']} |" for a in answers]
-    table = "\n".join(["| Model | Outcome | What was found |", "|---|---|---|", *rows])
-    title = f"# The zoo's detectors\n\nWritten by `make zoo-sweep`. {question}"
-    return f"{title}\n\n{counted}.\n\n{table}\n"
+    measured = [answer for answer in answers if answer.get("figures")]
+    left = [answer["name"] for answer in answers if answer["outcome"] == NOT_ASKED]
+    others = [a for a in answers if not a.get("figures") and a["outcome"] != NOT_ASKED]
+    parts = [_INTRO.format(question=question), f"{counted}."]
+    if measured:
+        columns = list(measured[0]["figures"])
+        rows = [[family[a["name"]], a["name"], *a["figures"].values()] for a in measured]
+        parts += [_FIGURES, table(["Family", "Model", *columns], rows, 4)]
+    if others:
+        rows = [
+            [family[a["name"]], a["name"].replace("|", ""), a["outcome"], a["message"]]
+            for a in others
+        ]
+        parts += ["## The others", table(["Family", "Model", "Outcome", "What was found"], rows, 4)]
+    if left:
+        listed = ", ".join(f"`{name}`" for name in left)
+        parts += ["## Not asked yet", textwrap.fill(listed, 100, break_on_hyphens=False)]
+    return "\n\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":

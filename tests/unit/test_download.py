@@ -24,12 +24,13 @@ BREAKS_AFTER = 1000
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Serves `good.pth`; `wrong.pth` has other bytes, `breaks.pth` and `stops.pth` break off.
+    """Serves `good.pth`; `wrong.pth` has other bytes, `page.pth` is a web page.
 
-    `breaks.pth` is continued where a client asks for the rest, `stops.pth` never gets further.
-    `whole.pth` breaks off once, and is always sent from its beginning. `waits.pth` stops after some
-    bytes, until the server's `go_on` is set. `busy.pth` is refused twice before it is sent,
-    `down.pth` always; `drips.pth` comes a tenth at a time; `huge.pth` is announced and never sent.
+    `breaks.pth` and `stops.pth` break off: the first is continued where a client asks for the rest,
+    the second never gets further. `whole.pth` breaks off once, and is always sent from its
+    beginning. `waits.pth` stops after some bytes, until the server's `go_on` is set. `busy.pth` is
+    refused twice before it is sent, `down.pth` always; `drips.pth` comes a tenth at a time;
+    `huge.pth` is announced and never sent.
     """
 
     def do_GET(self):
@@ -46,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(10**18))
             return self.end_headers()
         content = CONTENT[:-1] if name == "wrong.pth" else CONTENT
+        content = b"<!DOCTYPE html>" if name == "page.pth" else content
         first = 0 if name == "whole.pth" else int((self.headers["Range"] or "bytes=0-")[6:-1])
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(content) - first))
@@ -103,6 +105,23 @@ def test_a_file_is_downloaded_once_for_all_who_want_it(server, tmp_path):
         [job.result() for job in done]
     assert [target.read_bytes() for target in targets] == [CONTENT] * 4
     assert server.requests == [("good.pth", None)]
+
+
+def test_without_a_hash_a_file_is_kept_by_its_whole_address(server, target, cache):
+    for folder in ("one", "other", "one"):
+        fetch(f"{server.address}/{folder}/../good.pth", target, "")
+        assert target.read_bytes() == CONTENT
+    assert len(server.requests) == 2
+    assert sorted(path.relative_to(cache) for path in cache.rglob("good.pth")) == [
+        Path("127.0.0.1", folder, "good.pth") for folder in ("one", "other")
+    ]
+
+
+def test_without_a_hash_a_web_page_is_still_no_checkpoint(server, target, cache):
+    with pytest.raises(FGDError, match=r"page\.pth: what is there is a web page"):
+        fetch(f"{server.address}/page.pth", target, "")
+    assert not target.exists()
+    assert not [path for path in cache.rglob("page.pth*") if not path.name.endswith(".lock")]
 
 
 def test_a_broken_download_is_continued(server, target):

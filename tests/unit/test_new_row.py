@@ -20,6 +20,7 @@ import own_data
 
 from fgd import recipe
 from fgd.cli import main
+from fgd.cli.new_row import _renormalises
 from fgd.errors import FGDError
 from fgd.suite import load_suite
 
@@ -277,6 +278,23 @@ def test_a_teacher_of_other_pixels_is_refused(run, brought):
     assert status == 2
     assert "the student student gets its images as RGB" in said
     assert "the teacher caffe as BGR" in said
+
+
+def test_in_a_terminal_other_pixels_are_asked_about(monkeypatch):
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.confirm", lambda question: not asked.append(question))
+    options = dict(
+        student="retinanet_r50_fpn_1x_coco",
+        teacher="retinanet_r101_caffe_fpn_1x_coco",
+        train_teacher=False,
+        renormalise=None,
+    )
+    assert _renormalises(options)
+    assert "as RGB" in asked[0] and "as BGR" in asked[0]
+    assert not _renormalises(options | {"renormalise": False})
+    assert not _renormalises(options | {"teacher": "retinanet_r101_fpn_1x_coco"})
+    assert len(asked) == 1
 
 
 def test_a_teacher_of_the_zoo_brings_its_own_ap(run):

@@ -9,7 +9,7 @@ from mmdet.models import build_detector
 
 from fgd import recipe
 from fgd.errors import FGDError
-from fgd.pair import Level, Member, Pair, level_strides
+from fgd.pair import Level, Member, Pair, an_image, level_strides
 from fgd.pair.taps import built
 
 
@@ -31,6 +31,20 @@ def both(tiny_suite) -> tuple[Pair, Pair]:
     return Pair(**members), Pair(
         **{r: built(r, r, model=model[r], detector=modules[r]) for r in members}
     )
+
+
+@pytest.mark.parametrize(
+    ("pad", "image"),
+    [
+        (dict(size_divisor=32), (320, 416)),
+        (dict(size_divisor=128), (384, 512)),
+        (dict(size=(640, 640)), (384, 512)),  # FPG cannot be run on multiples of 32 alone
+        (dict(size=(1024, 1024)), (384, 512)),
+        (dict(size=(608, 608)), (320, 416)),
+    ],
+)
+def test_an_image_is_as_a_pipeline_pads_it(pad, image):
+    assert an_image(dict(pipeline=[dict(type="Pad", **pad)])) == image
 
 
 def test_configs_and_built_detectors_tell_the_same_levels(both):

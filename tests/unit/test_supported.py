@@ -98,6 +98,7 @@ def known(monkeypatch):
         (lambda c: c.update(momentum_config={"policy": "cyclic"}), "has momentum_config"),
         (lambda c: c.optimizer_config.update(type="Fp16OptimizerHook"), "has the type Fp16Opt"),
         (lambda c: c.data.train.update(proposal_file="p.pkl"), "has a proposal_file"),
+        (lambda c: c.data.train.update(seg_prefix="maps/"), "from a class for every pixel .* can"),
         (
             lambda c: c.update(runner=dict(type="OtherRunner", max_iters=90_000)),
             "its runner is OtherRunner, .* give epochs",

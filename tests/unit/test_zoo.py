@@ -62,7 +62,7 @@ def test_unknown_name_suggests_close_ones():
     [
         ("torchvision://resnet5", r"did you mean .*'resnet50'"),
         ("ftp://example.org/a.pth", "expected torchvision://"),
-        ("https://example.org/a.pth", "does not end in -<8 hex digits"),
+        ("http://example.org/a.pth", "does not end in -<8 hex digits"),
     ],
 )
 def test_unknown_backbone(name, message):
