@@ -33,8 +33,7 @@ _IMAGE = 256  # pixels; every neck of the zoo can be run on it
 _INTRO = """\
 # The zoo's detectors
 
-Written by `make zoo-sweep`. Every model was asked as the teacher of itself, and the question was:
-{question}"""
+{question} Written by `make zoo-sweep`."""
 _FIGURES = f"""\
 ## Those that work
 
