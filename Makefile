@@ -27,7 +27,7 @@ endif
 .PHONY: reliability audit lock wheelhouse gpu-kit zoo-sweep always
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(INSTALLED) ## make .venv, compile mmcv (CUDA= TORCH= GPU= DRIVER= PYTHON= VENV= WHEELS=)
 

@@ -46,8 +46,8 @@ def test_every_command_of_fgd_in_a_page_exists_with_its_options(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_make_target_in_a_page_exists(page):
-    targets = set(re.findall(r"^([a-z-]+):", (root() / "Makefile").read_text(), re.MULTILINE))
-    named = re.findall(r"(?:^ {4,}|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    targets = set(re.findall(r"^([a-z0-9-]+):", (root() / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"(?:^ {4,}|`)make ([a-z0-9-]+)", page.read_text(), re.MULTILINE)
     assert set(named) <= targets, page.name
 
 
