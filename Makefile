@@ -29,7 +29,7 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup: $(INSTALLED) ## make .venv, compile mmcv (CUDA= TORCH= GPU= DRIVER= PYTHON= VENV= WHEELS=)
+setup: $(INSTALLED) ## .venv, mmcv (CUDA= TORCH= GPU= DRIVER= PYTHON= VENV= WHEELS=)
 
 LOCKS := setup/requirements.txt setup/requirements-cu13.txt
 
@@ -58,7 +58,7 @@ test: lint ## lint, unit tests, small trainings, the workflow tests
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto tests/training
 	.venv/bin/pytest tests/workflow
 
-test-slurm: setup ## tests on a real Slurm of two nodes (root; DEBIAN=trixie; ALL=1)
+test-slurm: setup ## tests on a real Slurm (root; DEBIAN=trixie, ALL=1)
 	$(if $(DEBIAN),tests/slurm/in_debian.sh $(DEBIAN),.venv/bin/pytest) $(if $(ALL),--all) tests/slurm
 
 test-full: setup ## tests of all rows at full size and what they inherit
@@ -101,7 +101,7 @@ wheelhouse: .tools/bin/pip ## all that setup installs, in a folder (PYTHON_VERSI
 reliability: setup ## count kills, wrong input, faults: docs/reliability.md
 	PYTHONPATH=tests .venv/bin/python -W ignore -m reliability $(COUNTS)
 
-zoo-sweep: setup ## ask all of the zoo's models, count answers (hours; WHAT=show)
+zoo-sweep: setup ## ask all of the zoo's models (hours; WHAT=show)
 	OMP_NUM_THREADS=1 .venv/bin/python -W ignore tests/full/zoo_sweep.py $(WHAT)
 
 audit: setup ## licences, known vulnerabilities (offline: DATABASE=clone)
