@@ -46,7 +46,8 @@ def complexity(model: dict, image: tuple[int, int] = IMAGE) -> Complexity:
 
 def _predict(detector: BaseDetector, pixels: Tensor) -> None:
     """Everything up to the heads' outputs."""
-    if isinstance(detector, SparseRCNN):  # its proposals are parameters
+    if isinstance(detector, SparseRCNN):
+        detector.rpn_head.init_weights()  # its proposals are parameters: whole images at first
         detector.forward_dummy(pixels)
         return
     features = detector.extract_feat(pixels)
