@@ -183,7 +183,7 @@ rule card:
         mem_mb=2000,
         runtime=10,
     params:
-        results="results/{suite}",
+        results=subpath(output[0], ancestor=3),
     message:
         "Write the model card of {wildcards.row} ({wildcards.suite})"
     shell:
