@@ -54,8 +54,8 @@ full: setup ## rehearse all rows at full size (CPU): docs/full-size.md
 		--json results/full-size.json --markdown docs/full-size.md
 
 test: lint ## lint, unit tests, small trainings, the workflow tests
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto tests/unit
-	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto tests/training
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --dist worksteal tests/unit
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --dist worksteal tests/training
 	.venv/bin/pytest tests/workflow
 
 test-slurm: setup ## tests on a real Slurm (root; DEBIAN=trixie, ALL=1)
