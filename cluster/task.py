@@ -52,12 +52,13 @@ class TrainingTask:
         os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("SLURM_CPUS_PER_TASK", "1"))
 
         from fgd import compat
+
+        compat.prepare()
         from fgd.errors import FGDError
         from fgd.fingerprint import fingerprint
         from fgd.progress import log_to
         from fgd.training import train
 
-        compat.prepare()
         log_to(sys.stdout)
         if self.fingerprint and fingerprint(self.config) != self.fingerprint:
             raise FGDError(
