@@ -237,9 +237,9 @@ def test_a_row_that_the_suite_does_not_have_is_refused_by_name(new_project):
 
 
 def in_a_long_training(project) -> tuple[subprocess.Popen, Path]:
-    """A workflow that trains a baseline of 60 iterations, and has done some; what it makes."""
+    """A workflow that trains a baseline of 30 iterations, and has done some; what it makes."""
     suite = tiny_suite()
-    suite["mini"]["detectors"]["fcos_student"]["epochs"] = 20
+    suite["mini"]["detectors"]["fcos_student"]["epochs"] = 10
     project.write_suite(suite)
     target = Path("results/mini/fcos_r50/baseline/trained.pth")
     command = project.command(str(target))
@@ -264,7 +264,7 @@ def test_a_killed_training_goes_on_where_it_was(copy):
     assert result.returncode == 0, result.stdout
     logs = states.with_name("jobs").glob("*_0_log.out")
     assert any("resuming from" in log.read_text() for log in logs)
-    assert (states / "iter_0000060.pth").samefile(copy.folder / target)
+    assert (states / "iter_0000030.pth").samefile(copy.folder / target)
 
 
 # --- What changed is made anew, and nothing else ---
