@@ -27,17 +27,17 @@ _FAULTS: list[tuple[str, ...]] = []
 def pytest_addoption(parser) -> None:
     """Options for `make reliability`, which counts the faults."""
     parser.addoption("--during-write", action="store_true", help="faults hit a state's write")
-    parser.addoption("--all", action="store_true", help="also what others have on more nodes")
+    parser.addoption("--all", action="store_true", help="also what others have in a harder case")
     parser.addoption("--faults", metavar="FILE", help="write the table of faults as JSON")
 
 
 def pytest_configure(config) -> None:
     """Name the marker."""
-    config.addinivalue_line("markers", "less: a test has it on more nodes; run with --all")
+    config.addinivalue_line("markers", "less: another test has it in a harder case; run with --all")
 
 
 def pytest_collection_modifyitems(config, items: list[pytest.Item]) -> None:
-    """Leave out what another test has on more nodes."""
+    """Leave out what another test has in a harder case."""
     if config.getoption("--all"):
         return
     left_out = [item for item in items if item.get_closest_marker("less")]

@@ -25,7 +25,7 @@ TESTBED = ROOT / "cluster" / "testbed" / "testbed.py"
 ROW = "retinanet_r50"
 # A busy machine is slow, and nothing is timed here: what nothing happens in for so long is stuck.
 _PATIENCE_S = 300
-EPOCHS = 12  # of ten iterations
+EPOCHS = 8  # of ten iterations
 _IMAGES = 40  # of an epoch
 _SIDE = 64  # pixels of the images: a step is short, and what surrounds it is what is tested
 

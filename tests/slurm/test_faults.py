@@ -13,7 +13,9 @@ from slurm_project import EPOCHS, Project, Run, difference, operate, queue, scon
 
 # Two ranks add gradients in one order, always; the tolerance is the contract's.
 TOLERANCE = {1: 0.0, 2: 1e-5}
-ON_ONE_AND_TWO = pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.less), 2])
+# What another test has in a harder case: `make test-slurm ALL=1` runs it.
+LESS = pytest.mark.less
+ON_ONE_AND_TWO = pytest.mark.parametrize("nodes", [pytest.param(1, marks=LESS), 2])
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def _logged_once(run: Run, epochs: int) -> None:
 @ON_ONE_AND_TWO
 def test_requeue_by_an_administrator(project, survives, nodes):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         scontrol("requeue", run.job_id)
         run.go_on()
         run.restart_now()
@@ -72,14 +74,15 @@ def test_requeue_by_an_administrator(project, survives, nodes):
 
 @pytest.mark.parametrize(
     ("nodes", "during_write"),
-    [pytest.param(1, False, marks=pytest.mark.less), (1, True), (2, False)],
+    # On two nodes a rank is killed after a requeue, too.
+    [pytest.param(1, False, marks=LESS), (1, True), pytest.param(2, False, marks=LESS)],
 )
 def test_a_rank_is_killed(project, survives, nodes, during_write):
     run = project.run(f"rank_{during_write}", nodes)
     run.during_write |= during_write
 
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         os.kill(run.ranks()[0 if run.during_write else -1], signal.SIGKILL)
         run.go_on()
 
@@ -91,14 +94,14 @@ def test_a_rank_is_killed(project, survives, nodes, during_write):
 def test_a_rank_is_killed_after_a_requeue(project, survives):
     # What the ranks of the first start left says nothing of the second.
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         scontrol("requeue", run.job_id)
         run.go_on()
         run.restart_now()
         # The first start trains on for the seconds that Slurm gives it to end.
         output = run.folder / f"fgd/jobs/{run.job_id}_0_log.out"
         run.wait_for(lambda: "resuming from" in output.read_text())
-        run.reach(60)
+        run.reach(45)
         os.kill(run.ranks()[-1], signal.SIGKILL)
 
     run = survives("requeue, SIGKILL of a rank", project.run("requeue_rank", 2), 2, disturb)
@@ -109,7 +112,7 @@ def test_a_rank_is_killed_after_a_requeue(project, survives):
 @ON_ONE_AND_TWO
 def test_a_node_dies(project, survives, nodes):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         node = "n1" if nodes == 1 else "n2"
         if nodes == 1:
             node = show(run.job_id).split(" NodeList=")[1].split()[0]
@@ -128,9 +131,10 @@ def test_a_node_dies(project, survives, nodes):
     assert len(run.attempts) <= 2
 
 
+@LESS
 def test_the_controller_restarts(project, survives):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         operate("restart-controller")
         run.go_on()
 
@@ -140,7 +144,7 @@ def test_the_controller_restarts(project, survives):
 
 def test_the_controller_is_killed(project, survives):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         # The testbed starts it anew, as systemd does.
         subprocess.run(["pkill", "-KILL", "-x", "slurmctld"], check=True)
         run.go_on()
@@ -151,7 +155,7 @@ def test_the_controller_is_killed(project, survives):
 
 def test_preemption_is_not_counted(project, survives):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         # As Slurm does when it preempts: TERM to all, which is passed over, then submitit's signal.
         subprocess.run(["scancel", "--signal=TERM", run.job_id], check=True)
         subprocess.run(["scancel", "--signal=USR2", run.job_id], check=True)
@@ -167,7 +171,7 @@ def test_preemption_is_not_counted(project, survives):
 def test_the_time_limit_is_reached_twice(project, survives):
     def disturb(run):
         if run.during_write:
-            run.reach(30)
+            run.reach(20)
             # Stopped until Slurm gives its signal, ten seconds before the limit; it wakes what it
             # signals.
             run.wait_for(
@@ -184,6 +188,7 @@ def test_the_time_limit_is_reached_twice(project, survives):
     assert int(_restarts(run.job_id)) >= 2
 
 
+@LESS
 def test_a_time_limit_reached_too_often_ends_the_training(project):
     epochs = project.epochs_of(seconds=300)
     run = project.run("too_often", 1, epochs, timeout_min=1, signal_delay_s=10, max_timeouts=0)
@@ -196,7 +201,7 @@ def test_a_time_limit_reached_too_often_ends_the_training(project):
 @ON_ONE_AND_TWO
 def test_the_launcher_is_killed(project, survives, nodes):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         run.kill()
         run.go_on()
         run.start()
@@ -206,9 +211,10 @@ def test_the_launcher_is_killed(project, survives, nodes):
     assert "found job" in run.text
 
 
+@LESS
 def test_the_launcher_is_killed_and_the_job_ends_meanwhile(project, survives):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         run.kill()
         run.go_on()
         while not (run.work_dir / "final.pth").exists():
@@ -222,7 +228,7 @@ def test_the_launcher_is_killed_and_the_job_ends_meanwhile(project, survives):
 @ON_ONE_AND_TWO
 def test_ctrl_c_cancels_and_the_next_run_resumes(project, survives, nodes):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         assert run.kill(signal.SIGINT) != 0
         run.go_on()
         cancelled = run.job_id
@@ -235,9 +241,10 @@ def test_ctrl_c_cancels_and_the_next_run_resumes(project, survives, nodes):
     assert len(run.attempts) == 2
 
 
+@LESS
 def test_ctrl_c_can_leave_the_job(project, survives):
     def disturb(run):
-        run.reach(30)
+        run.reach(20)
         assert run.kill(signal.SIGINT) != 0
         run.go_on()
         run.start()

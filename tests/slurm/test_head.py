@@ -105,6 +105,7 @@ def test_a_head_job_that_reaches_its_time_limit_goes_on_by_itself(head: HeadJob)
     assert "launchers end, their trainings go on" in head.text
 
 
+@pytest.mark.less
 def test_a_head_job_that_is_preempted_goes_on_by_itself(head: HeadJob):
     head.submit()
     head.until(lambda: head.attempts and queue().count("\n") > 1)
