@@ -168,7 +168,7 @@ def test_preemption_is_not_counted(project, survives):
     assert len(run.attempts) == 1
 
 
-def test_the_time_limit_is_reached_twice(project, survives):
+def test_the_time_limit_is_reached(project, survives):
     def disturb(run):
         if run.during_write:
             run.reach(20)
@@ -181,11 +181,11 @@ def test_the_time_limit_is_reached_twice(project, survives):
         run.never_wait()
 
     # A start has 20 to 40 seconds for iterations, on a busy machine less: Slurm looks now and then.
-    epochs = project.epochs_of(seconds=90)
+    epochs = project.epochs_of(seconds=50)
     run = project.run("timeout", 1, epochs, timeout_min=1, signal_delay_s=10, max_timeouts=60)
     survives("time limit", run, 1, disturb, epochs)
     assert len(run.attempts) == 1
-    assert int(_restarts(run.job_id)) >= 2
+    assert int(_restarts(run.job_id)) >= 1
 
 
 @LESS
