@@ -23,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / 
 
 from fgd import compat  # noqa: E402
 
-compat.quiet()
+compat.prepare()
 
 import numpy as np  # noqa: E402
 import yaml  # noqa: E402
@@ -39,7 +39,7 @@ from fgd.data.dataset import build  # noqa: E402
 from fgd.evaluation.evaluate import measure  # noqa: E402
 from fgd.mini import digits  # noqa: E402
 from fgd.mmdet3.write import CHECKPOINT, CONFIG, transfer_to_mmdet3  # noqa: E402
-from fgd.plain import load_plain  # noqa: E402
+from fgd.plain import load_plain, plain_classes  # noqa: E402
 from fgd.suite import Suite, load_suite  # noqa: E402
 
 ROWS = ("retinanet_r50", "fcos_r50", "reppoints_r50", "faster_rcnn_r50", "mask_rcnn_r50")
@@ -120,8 +120,8 @@ def compare(each: Student) -> list[str]:
     """What differs between mmdet 2.28 and mmdet 3; prints a line about both."""
     theirs = json.loads((each.found / "found.json").read_text())
     cfg = read_detector(each.config)
-    stored = read_checkpoint(each.checkpoint)
-    detector, classes = load_plain(cfg, each.config, stored, each.checkpoint)
+    classes = plain_classes(cfg, each.config)
+    detector = load_plain(cfg, read_checkpoint(each.checkpoint), each.checkpoint, classes)
     detector.cfg = cfg
     faults = [] if tuple(theirs["classes"]) == classes else [f"classes {theirs['classes']}"]
     with contextlib.redirect_stdout(io.StringIO()):
