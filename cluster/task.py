@@ -53,7 +53,7 @@ class TrainingTask:
 
         from fgd import compat
 
-        compat.prepare()
+        compat.prepare()  # before what follows imports mmcv
         from fgd.errors import FGDError
         from fgd.fingerprint import fingerprint
         from fgd.progress import log_to

@@ -125,7 +125,7 @@ def compare(
     report = run(ours, others, draws=draws, seed=seed, batch=batch, precision=precision)
     if out is not None:
         write_json(out, report)
-    for kind in report.keys() & {"box", "mask"}:
+    for kind in [kind for kind in ("box", "mask") if kind in report]:
         found = report[kind]
         low, high = (100 * end for end in found["interval"])
         verdict = "yes" if low > 0 else "yes, it is less" if high < 0 else "not shown"

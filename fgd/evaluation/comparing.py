@@ -1,9 +1,13 @@
 """Two finished models on one test set: is one better than the other, or did it meet its images?"""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmcv import Config
+
 from fgd.checkpoint import read_checkpoint
+from fgd.classes import Names
 from fgd.configs import read_detector
 from fgd.errors import FGDError
 from fgd.evaluation.bootstrap import CONFIDENCE, Matches, interval
@@ -40,14 +44,13 @@ def compare_models(
     Raises:
         FGDError: there is no finished model in a folder, or they have not the same test set.
     """
-    files = [_files(folder) for folder in (ours, others)]
-    tested = [_tested(config) for config, _ in files]
-    if tested[0] != tested[1]:
+    models = [_Model.of(folder) for folder in (ours, others)]
+    if models[0].tested != models[1].tested:
         raise FGDError(
-            f"{files[0][0]} and {files[1][0]} name other test sets: the same images are needed to "
-            "compare on. Evaluate both on one: let data.test be the same in both configs"
+            f"{models[0].config} and {models[1].config} name other test sets: the same images are "
+            "needed to compare on. Evaluate both on one: let data.test be the same in both configs"
         )
-    matches = [_matches(*each, batch=batch, precision=precision) for each in files]
+    matches = [_matches(model, batch=batch, precision=precision) for model in models]
     report: dict[str, Any] = {"draws": draws, "seed": seed, "confidence": CONFIDENCE}
     for kind in [kind for kind in matches[0] if kind in matches[1]]:
         one, other = matches[0][kind], matches[1][kind]
@@ -59,6 +62,34 @@ def compare_models(
             "interval": interval(one, other, draws=draws, seed=seed),
         }
     return report
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A finished model.
+
+    Attributes:
+        config, checkpoint: its files.
+        cfg: what the config says.
+        classes: in the order of the labels.
+        tested: what decides which images and objects it is tested on, and as what.
+    """
+
+    config: Path
+    checkpoint: Path
+    cfg: Config
+    classes: Names
+    tested: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, folder: Path) -> "_Model":
+        """The model of a folder of results."""
+        config, checkpoint = _files(folder)
+        cfg = read_detector(config)
+        classes = check_test_set(cfg, config)
+        test = cfg.data.test
+        tested = (sha256(test.ann_file), Path(test.img_prefix).resolve(), classes)
+        return cls(config, checkpoint, cfg, classes, tested)
 
 
 def _files(folder: Path) -> tuple[Path, Path]:
@@ -73,22 +104,11 @@ def _files(folder: Path) -> tuple[Path, Path]:
     )
 
 
-def _tested(config: Path) -> tuple[Any, ...]:
-    """What decides which images and objects a config is tested on, and as what."""
-    cfg = read_detector(config)
-    classes = check_test_set(cfg, config)
-    test = cfg.data.test
-    return sha256(test.ann_file), Path(test.img_prefix).resolve(), classes
-
-
-def _matches(
-    config: Path, checkpoint: Path, *, batch: int | None, precision: str
-) -> dict[str, Matches]:
-    cfg = read_detector(config)
-    classes = check_test_set(cfg, config)
-    model = load_plain(cfg, read_checkpoint(checkpoint), checkpoint, classes)
-    dataset, loader = test_data(cfg, batch)
-    results = detect_in(precision, model, loader)
+def _matches(model: _Model, *, batch: int | None, precision: str) -> dict[str, Matches]:
+    stored = read_checkpoint(model.checkpoint)
+    detector = load_plain(model.cfg, stored, model.checkpoint, model.classes)
+    dataset, loader = test_data(model.cfg, batch)
+    results = detect_in(precision, detector, loader)
     truth = Truth(dataset)
     found = scored(dataset, results, truth)
     return {kind: Matches(truth, detections, kind) for kind, detections in found.items()}

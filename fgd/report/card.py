@@ -12,13 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fgd import markdown
 from fgd.errors import FGDError
 from fgd.files import write_text
-from fgd.report.plots import NAMES, main_kind
+from fgd.report.plots import METRICS, NAMES, main_kind
+from fgd.report.trainings import read_weights
 from fgd.suite import Suite
 from fgd.suite.layout import Layout, Run, RunFiles
 from fgd.table import TableRow, collect
-
-_METRICS = {"AP": "AP", "AP50": "AP 50", "AP75": "AP 75", "APs": "small", "APm": "medium",
-            "APl": "large"}  # fmt: skip
 
 
 def write_card(suite: Suite, row: str, *, results: Path, out: Path) -> None:
@@ -65,7 +63,7 @@ def _text(row: TableRow, report: dict[str, Any], layout: Layout) -> str:
         tested=tested,
         provenance=provenance,
         licences=_licences(Path(tested)),
-        weights=_weights(_read(files.weights)),
+        weights=_weights(read_weights(Path(files.weights))),
         onnx=Path(files.onnx).is_file(),
     )
 
@@ -75,7 +73,7 @@ def _head(row: TableRow, report: dict[str, Any], tested: str) -> dict[str, Any]:
     figures = [
         {"type": "mAP", "name": f"{kind} {name}", "value": round(100 * report[kind][name], 2)}
         for kind in row.metrics
-        for name in _METRICS
+        for name in METRICS
         if report[kind].get(name, -1) >= 0
     ]
     result = {
@@ -95,10 +93,10 @@ def _head(row: TableRow, report: dict[str, Any], tested: str) -> dict[str, Any]:
 def _metrics(row: TableRow, kind: str) -> str:
     """COCO's metrics of teacher, baseline and student, means over the seeds there are."""
     lines = [
-        [NAMES[who], *(_points(means.get(name, -1.0)) for name in _METRICS)]
+        [NAMES[who], *(_points(means.get(name, -1.0)) for name in METRICS)]
         for who, means in row.means(kind).items()
     ]
-    return markdown.table(["", *_METRICS.values()], lines, left=1)
+    return markdown.table(["", *METRICS.values()], lines, left=1)
 
 
 def _classes(row: TableRow, report: dict[str, Any], trained: dict[str, Any]) -> str:
@@ -112,7 +110,9 @@ def _classes(row: TableRow, report: dict[str, Any], trained: dict[str, Any]) -> 
     return markdown.table(["Class", "AP", "Objects in training"], lines, left=1)
 
 
-def _weights(audit: dict[str, Any]) -> str:
+def _weights(audit: dict[str, Any] | None) -> str:
+    if audit is None:
+        return "Not audited."
     lines = [
         [source, _cell(audit["files"].get(source, {}).get("path", "")), str(count)]
         for source, count in audit["summary"]["tensors"].items()

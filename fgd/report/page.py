@@ -20,6 +20,7 @@ from fgd.files import write_text
 from fgd.provenance import software
 from fgd.report.figures import PAGE, inline_svg
 from fgd.report.plots import (
+    METRICS,
     NAMES,
     ap_figure,
     classes_figure,
@@ -45,8 +46,6 @@ _PICTURES = {
 }
 _PICTURE_WIDTH = 1600  # pixels in the page; the file beside it has them all
 _PICTURE_HEIGHT = 16000  # WebP has no more than 16383
-_METRICS = {"AP": "AP", "AP50": "AP 50", "AP75": "AP 75", "APs": "small", "APm": "medium",
-            "APl": "large"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:
     return environment.get_template("page.html.j2").render(
         table=table,
         images=sorted({r["images"] for row in table.rows for r in row.measured.values() if r}),
-        metrics=_METRICS,
+        metrics=METRICS,
         names=NAMES,
         overview=_svg(ap_figure(table, PAGE), "ap"),
         sections=[

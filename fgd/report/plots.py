@@ -25,6 +25,9 @@ SIZES = {"APs": "small", "APm": "medium", "APl": "large"}
 # By the model of a row: distinguishable in grey, and by people who do not see red or green apart.
 COLOURS = {"teacher": "#9aa3b2", "baseline": "#e8973a", "fgd": "#2f7fd6"}
 NAMES = {"teacher": "teacher", "baseline": "baseline", "fgd": "FGD"}
+# What tables call COCO's metrics.
+METRICS = {"AP": "AP", "AP50": "AP 50", "AP75": "AP 75", "APs": "small", "APm": "medium",
+           "APl": "large"}  # fmt: skip
 _WORDS = 8  # points of AP that a gain's number covers
 _WIDTH = 4.8  # inches, of a figure that stands beside another
 _TERMS = ("#2f7fd6", "#e8973a", "#3aa86b", "#b45fc4", "#d1495b", "#7a8b2a", "#4fb3bf", "#a0714f")

@@ -87,7 +87,7 @@ def read_training(suite: Suite, files: TrainingFiles, benchmark: str | None = No
     return Training(
         log=log,
         validation=progress.read(folder, progress.VALIDATION),
-        weights=_weights(Path(files.weights)),
+        weights=read_weights(Path(files.weights)),
         total_batch=suite.total_batch,
         processes=last.get("processes", suite.gpus),
         device=last.get("device"),
@@ -118,7 +118,12 @@ def thin(values: Iterable[float], points: int = _POINTS) -> list[float]:
     return [sum(group) / len(group) for group in groups]
 
 
-def _weights(path: Path) -> dict[str, Any] | None:
+def read_weights(path: Path) -> dict[str, Any] | None:
+    """Where the starting weights of a training are from; None if its audit is not there.
+
+    Raises:
+        FGDError: it is no audit of starting weights.
+    """
     if not path.exists():
         return None
     try:

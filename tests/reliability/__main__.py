@@ -200,9 +200,7 @@ def _slurm(folder: Path) -> str:
     # Tests of their own, which leave a table.
     table = folder / "faults.json"
     command = [sys.executable, "-m", "pytest", "-q", "--during-write", "--faults", table]
-    done = subprocess.run(
-        [*command, "--all", "tests/slurm/test_faults.py"], capture_output=True, text=True
-    )
+    done = subprocess.run([*command, "tests/slurm/test_faults.py"], capture_output=True, text=True)
     if done.returncode:
         click.echo(done.stdout[-5000:], err=True)
     head = (

@@ -27,22 +27,7 @@ _FAULTS: list[tuple[str, ...]] = []
 def pytest_addoption(parser) -> None:
     """Options for `make reliability`, which counts the faults."""
     parser.addoption("--during-write", action="store_true", help="faults hit a state's write")
-    parser.addoption("--all", action="store_true", help="also what others have in a harder case")
     parser.addoption("--faults", metavar="FILE", help="write the table of faults as JSON")
-
-
-def pytest_configure(config) -> None:
-    """Name the marker."""
-    config.addinivalue_line("markers", "less: another test has it in a harder case; run with --all")
-
-
-def pytest_collection_modifyitems(config, items: list[pytest.Item]) -> None:
-    """Leave out what another test has in a harder case."""
-    if config.getoption("--all"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("less")]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session", autouse=True)

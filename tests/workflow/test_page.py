@@ -10,7 +10,7 @@ WIDTHS = {"desktop": 1280, "phone": 390}
 def chromium():
     found = browser.find()
     if found is None:
-        pytest.skip("no Chromium on this machine, and no root with apt-get to install it")
+        pytest.skip("needs Chromium, or root and apt-get to install it")
     return found
 
 
