@@ -115,9 +115,9 @@ def compare(
 ) -> None:
     """Tell whether two models' AP differs by more than the choice of the test images explains.
 
-    OURS and OTHERS are folders of results, such as results/coco/fcos_r50/fgd and .../baseline. Both
-    detect on their test set; the images are then drawn anew, again and again, and the middle 95 %
-    of the differences of AP are printed. What another seed would change is not in it.
+    OURS and OTHERS are folders of results, such as a row's fgd and baseline. Both detect on their
+    test set; the images are then drawn anew, again and again, and the middle 95 % of the
+    differences of AP are printed. What another seed would change is not in it.
     """
     from fgd.evaluation.comparing import compare_models as run
     from fgd.files import write_json

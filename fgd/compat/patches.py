@@ -36,6 +36,9 @@ def prepare() -> None:
     warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV will release")
     # mmdet's anchor code wants the default of torch.meshgrid's `indexing`.
     warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
+    # What other detectors of the zoo say of their own code.
+    warnings.filterwarnings("ignore", message="In MMCV v1.4.4, we modified the default value")
+    warnings.filterwarnings("ignore", message="DeprecationWarning: `num_anchors` is deprecated")
     # Its pipelines are the published ones, and it replaces their last step itself.
     warnings.filterwarnings("ignore", message='"ImageToTensor" pipeline is replaced')
     # A CUDA compiler without a GPU; mmcv imports torch's extension builder for its version alone.
