@@ -65,6 +65,7 @@ def _text(row: TableRow, report: dict[str, Any], layout: Layout) -> str:
         licences=_licences(Path(tested)),
         weights=_weights(read_weights(Path(files.weights))),
         onnx=Path(files.onnx).is_file(),
+        mmdet3=Path(files.mmdet3_config).is_file(),
     )
 
 
