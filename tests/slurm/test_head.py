@@ -53,16 +53,18 @@ class HeadJob:
         return json.loads(file.read_text())["attempts"] if file.exists() else []
 
     def until(self, condition) -> None:
-        """Wait until something holds, and let the job start at once whenever it was requeued."""
-        failed = 0
+        """Wait until something holds, and let the job start soon whenever it was requeued."""
+        hurried = ""
         while not condition():
-            state = self.shown["JobState"]
-            # One that is being requeued shows its end until its processes are gone.
-            failed = failed + 1 if state == "FAILED" else 0
-            assert failed < 15, self.text
-            if state == "PENDING":  # it may have started in the meantime
-                command = ["scontrol", "update", f"jobid={self.job_id}", "StartTime=now"]
-                subprocess.run(command, capture_output=True)
+            shown = self.shown
+            assert shown["JobState"] != "FAILED", self.text
+            if shown["JobState"] == "PENDING" and shown["Restarts"] != hurried:
+                # Slurm would wait for two minutes. In the second of the requeue a node still takes
+                # the job for the one that it has just ended, and fails it.
+                start = "now" if shown["Restarts"] == "0" else "now+2"
+                command = ["scontrol", "update", f"jobid={self.job_id}", f"StartTime={start}"]
+                if subprocess.run(command, capture_output=True).returncode == 0:
+                    hurried = shown["Restarts"]
             time.sleep(1)
 
     def finish(self) -> None:
