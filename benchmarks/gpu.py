@@ -22,9 +22,11 @@ import loss
 import torch
 
 from fgd.files import write_json, write_text
+from fgd.suite.layout import Layout, Run, default_results
 
 # Bytes over the bandwidth of a copy need a copy larger than any cache.
 TOPICS = ("golden", "loss", "step", "waits", "training", "compiled")
+MINI = Layout(default_results("mini")).run(Run("retinanet_r50", "fgd", 0))
 ROWS = ("retinanet_r50", "faster_rcnn_r50", "fcos_r50")
 
 
@@ -96,8 +98,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=TOPICS, default=TOPICS)
     parser.add_argument("--rows", nargs="+", default=ROWS)
     parser.add_argument("--seconds", type=float, default=420)
-    parser.add_argument("--row", type=Path, default=Path("results/mini/retinanet_r50/fgd"))
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/gpu"))
+    parser.add_argument("--row", type=Path, default=Path(MINI.folder))
+    parser.add_argument("--out", type=Path, default=Path(default_results("benchmarks"), "gpu"))
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from fgd.suite.layout import default_results
+
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (8, 80, 800)
 
@@ -35,7 +37,7 @@ def _suite(folder: Path, count: int) -> Path:
         rows.append(str(row))
     path = folder / f"suite{count}.yaml"
     dataset = str(ROOT / content["dataset"])
-    named = {"name": path.stem, "results": f"results/{path.stem}"}
+    named = {"name": path.stem, "results": default_results(path.stem)}
     path.write_text(yaml.safe_dump(content | named | {"rows": rows, "dataset": dataset}))
     return path
 

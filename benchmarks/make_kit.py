@@ -3,7 +3,7 @@
     python benchmarks/make_kit.py --out results/gpu-kit [--published CHECKOUT]
 
 The folder travels as it is. On a machine with Linux on x86-64, Python 3.12, torch, torchvision,
-Triton, NumPy, SciPy, OpenCV, a C++ compiler and nvcc, `results/gpu-kit/run.sh` unpacks it, compiles
+Triton, NumPy, SciPy, OpenCV, a C++ compiler and nvcc, its `run.sh` unpacks it, compiles
 mmcv's operators for the machine's card and measures. For the mini training --mini names a checkout
 in which these are made: the row's config, its backbone, and its teacher (checked.json).
 """
@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "setup"))
 import make_wheelhouse  # noqa: E402  (a script's folder, no package)
+
+from fgd.suite.layout import Layout, Run, default_results  # noqa: E402
 
 PYTHON = "3.12"
 # What the library imports or compiles mmcv with; pip brings what these need.
@@ -44,14 +46,16 @@ PACKAGES = [
 THERE = ("torch|torchvision|triton|nvidia-.*|cuda-.*", "numpy|scipy|opencv-.*", "pip|pandas")
 OPERATORS = "roi_align nms focal_loss deform_conv modulated_deform_conv"
 SOURCES = ("fgd", "configs", "workflow", "setup", "benchmarks", "tests/data/fgd_golden.npz")
+MINI_FILES = Layout(default_results("mini"))
+RUN_FILES = MINI_FILES.run(Run("retinanet_r50", "fgd", 0))
 MINI = (
     "data/mini/annotations",
     "data/mini/train",
     "data/mini/val",
-    "results/mini/retinanet_r50/fgd/config.py",
-    "results/mini/retinanet_r50/fgd/student.py",
-    "results/mini/teachers/retinanet_x101_64x4d_fpn_1x_coco/teacher.pth",
-    "results/mini/backbones",
+    RUN_FILES.config,
+    RUN_FILES.detector,
+    MINI_FILES.teacher("retinanet_x101_64x4d_fpn_1x_coco").checkpoint,
+    MINI_FILES.backbone("resnet18x16"),
 )
 RUN = f"""#!/usr/bin/env bash
 # Measure on this machine; results go to the folder that is given: ./run.sh OUT
@@ -83,7 +87,7 @@ cp cache/wheels/*/*.whl "$out/" 2>/dev/null || true
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("results/gpu-kit"))
+    parser.add_argument("--out", type=Path, default=Path(default_results("gpu-kit")))
     parser.add_argument("--published", type=Path, help="checkout of the published code")
     parser.add_argument("--mini", type=Path, help="checkout with the mini row's config and teacher")
     arguments = parser.parse_args()

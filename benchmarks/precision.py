@@ -19,6 +19,7 @@ from mmcv import Config
 from fgd.files import write_json, write_text
 from fgd.markdown import table
 from fgd.recipe.config_text import config_text
+from fgd.suite.layout import default_results
 
 FGD = [sys.executable, "-c", "from fgd.cli import main; main()"]  # installed or not
 RUNS = (("fp32", 0), ("fp32", 1), ("fp32", 2), ("bf16", 0), ("fp16", 0))
@@ -65,8 +66,10 @@ def report(runs: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("row", type=Path, help="results/<suite>/<row>/fgd, finished")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/precision"))
+    parser.add_argument("row", type=Path, help="folder of a row's finished run")
+    parser.add_argument(
+        "--out", type=Path, default=Path(default_results("benchmarks"), "precision")
+    )
     arguments = parser.parse_args()
     runs = measure(arguments.row, arguments.out)
     write_json(arguments.out / "precision.json", runs)

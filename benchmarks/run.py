@@ -25,6 +25,7 @@ from made_coco import IMAGES
 from fgd import compat
 from fgd.files import write_json, write_text
 from fgd.suite import load_suite
+from fgd.suite.layout import default_results
 
 compat.prepare()
 TOPICS = (
@@ -46,7 +47,7 @@ def main() -> None:
         "--annotated", type=int, default=IMAGES, help="images of the made annotation file"
     )
     parser.add_argument("--checkpoint", nargs=2, type=Path, metavar=("CONFIG", "WEIGHTS"))
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/bench"))
+    parser.add_argument("--out", type=Path, default=Path(default_results("benchmarks"), "bench"))
     arguments = parser.parse_args()
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -133,20 +133,16 @@ class Run:
             assert looked < since + _PATIENCE_S, f"nothing happens any more:\n{self.text}"
 
     def restart_now(self) -> None:
-        """Let a requeued job start at once: Slurm lets it wait for two minutes."""
+        """Let a requeued job start soon: Slurm lets it wait for two minutes."""
         job_id = self.job_id
-        self.wait_for(lambda: "JobState=PENDING" in show(job_id))
-        scontrol("update", f"jobid={job_id}", "StartTime=now")
+        self.wait_for(lambda: hurry(job_id, set()))
 
     def never_wait(self) -> None:
-        """Let the job start at once whenever it was requeued, until the launcher ends."""
+        """Let the job start soon whenever it was requeued, until the launcher ends."""
+        hurried: set[tuple[str, str]] = set()
         while self.process.poll() is None:
-            if self.attempts and "JobState=PENDING" in show(self.job_id):
-                # It may have started in the meantime.
-                subprocess.run(
-                    ["scontrol", "update", f"jobid={self.job_id}", "StartTime=now"],
-                    capture_output=True,
-                )
+            if self.attempts:
+                hurry(self.job_id, hurried)
             time.sleep(1)
 
     def end(self) -> int:
@@ -285,6 +281,25 @@ def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 def scontrol(*arguments: str) -> None:
     """Run scontrol."""
     subprocess.run(["scontrol", *arguments], check=True, capture_output=True)
+
+
+def hurry(job_id: str, hurried: set[tuple[str, str]]) -> bool:
+    """Let a job that waits for its start have it in two seconds; whether it did wait.
+
+    In the second of a requeue a node takes the job for the one that it has just ended: it fails.
+
+    Args:
+        hurried: the job's starts that were hurried before: once is enough.
+    """
+    shown = dict(item.partition("=")[::2] for item in show(job_id).split())
+    start = (job_id, shown.get("Restarts", ""))
+    if shown.get("JobState") != "PENDING" or start in hurried:
+        return False
+    command = ["scontrol", "update", f"jobid={job_id}", "StartTime=now+2"]
+    if subprocess.run(command, capture_output=True).returncode:  # it has started by now
+        return False
+    hurried.add(start)
+    return True
 
 
 def show(job_id: str) -> str:

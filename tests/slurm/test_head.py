@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from shrunken import shrunken
-from slurm_project import BIN, ROOT, Project, Run, difference, queue, scontrol, show
+from slurm_project import BIN, ROOT, Project, Run, difference, hurry, queue, scontrol, show
 from test_snakemake import Workflow
 
 ROW = "retinanet_r50"
@@ -54,17 +54,10 @@ class HeadJob:
 
     def until(self, condition) -> None:
         """Wait until something holds, and let the job start soon whenever it was requeued."""
-        hurried = ""
+        hurried: set[tuple[str, str]] = set()
         while not condition():
-            shown = self.shown
-            assert shown["JobState"] != "FAILED", self.text
-            if shown["JobState"] == "PENDING" and shown["Restarts"] != hurried:
-                # Slurm would wait for two minutes. In the second of the requeue a node still takes
-                # the job for the one that it has just ended, and fails it.
-                start = "now" if shown["Restarts"] == "0" else "now+2"
-                command = ["scontrol", "update", f"jobid={self.job_id}", f"StartTime={start}"]
-                if subprocess.run(command, capture_output=True).returncode == 0:
-                    hurried = shown["Restarts"]
+            hurry(self.job_id, hurried)
+            assert self.shown["JobState"] != "FAILED", self.text
             time.sleep(1)
 
     def finish(self) -> None:
