@@ -15,6 +15,7 @@ import growth
 import loader
 import loss
 import ranks
+import sharing
 import starting
 import states
 import step
@@ -30,7 +31,7 @@ from fgd.suite.layout import default_results
 compat.prepare()
 TOPICS = (
     "loss", "step", "ranks", "states", "evaluation", "waits", "annotations", "loader", "starting",
-    "growth",
+    "growth", "sharing",
 )  # fmt: skip
 
 
@@ -65,10 +66,11 @@ def main() -> None:
         "loader": lambda: loader.measure(device),
         "starting": lambda: starting.measure(rounds),
         "growth": growth.measure,
+        "sharing": lambda: sharing.measure(rounds),
     }
     modules = dict(
         loss=loss, step=step, ranks=ranks, states=states, evaluation=evaluation, waits=waits,
-        annotations=annotations, loader=loader, starting=starting, growth=growth,
+        annotations=annotations, loader=loader, starting=starting, growth=growth, sharing=sharing,
     )  # fmt: skip
     results: dict = {
         "when": time.strftime("%Y-%m-%d"),

@@ -7,6 +7,7 @@ own: `fgd.compat.deform` replaces one, `fgd.compat.layout` mends what all of the
 
 import functools
 import logging
+import os
 import types
 import warnings
 from typing import Any, NoReturn
@@ -27,11 +28,15 @@ def apply() -> None:
 
 
 def prepare() -> None:
-    """What comes before the import of mmcv and mmdet, for commands to start fast and quietly.
+    """What comes before the import of torch, mmcv and mmdet.
 
-    Nobody who runs pinned versions can act on the lines that they print at every start.
+    Commands start fast, do not spin, and are quiet: nobody who runs pinned versions can act on the
+    lines that these print at every start.
     """
     deferred.defer()
+    # torch's threads on a CPU wait for each other in a loop that keeps the processor. Where another
+    # process wants it, too, they are many times slower for it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # mmcv 1.x announces mmcv 2.
     warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV will release")
     # mmdet's anchor code wants the default of torch.meshgrid's `indexing`.

@@ -1,5 +1,7 @@
 """mmdet's CocoDataset on an index: the same samples, and no process holds the annotations."""
 
+import contextlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,7 +171,8 @@ def build(
     index = None if file is None else find(file.digest)
     if index is not None:
         settings = _indexed(settings, index)
-    dataset = build_dataset(settings, defaults or None)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools says how it reads the file
+        dataset = build_dataset(settings, defaults or None)
     dataset.annotation_file = file
     return dataset
 

@@ -1,5 +1,6 @@
 """What mmcv and mmdet import and hardly use is read at its first use, and not before."""
 
+import os
 import subprocess
 import sys
 
@@ -50,3 +51,20 @@ def test_a_part_of_one_that_is_not_read_yet_can_be_imported():
         "from matplotlib import pyplot\n"
         "print(accuracy_score([1], [1]), callable(nms), callable(pyplot.figure))\n"
     ) == ["1.0 True True"]
+
+
+def test_threads_that_wait_leave_the_processor_to_others():
+    # As libgomp itself says it, which reads its settings when torch is imported.
+    code = "import fgd.compat\nfgd.compat.prepare()\nimport torch"
+    for wish, expected in ((None, "PASSIVE"), ("active", "ACTIVE")):
+        environment = dict(os.environ, OMP_DISPLAY_ENV="TRUE")
+        environment.pop("OMP_WAIT_POLICY", None)
+        environment |= {"OMP_WAIT_POLICY": wish} if wish else {}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr
