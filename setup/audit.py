@@ -16,6 +16,8 @@ from pathlib import Path
 import yaml
 from packaging.version import Version
 
+from fgd.markdown import table
+
 LOCK = Path(__file__).resolve().with_name("requirements.txt")
 LICENCES = LOCK.parent.parent / "docs" / "dependencies.md"
 UV = Path(sys.executable).with_name("uv")
@@ -36,14 +38,15 @@ def licence(metadata) -> str:
 def list_licences() -> None:
     """Write docs/dependencies.md."""
     packages = sorted(distributions(), key=lambda package: package.name.lower())
-    lines = [f"| {p.name} | {p.version} | {licence(p.metadata)} |" for p in packages]
+    rows = [[p.name, p.version, licence(p.metadata)] for p in packages]
     LICENCES.write_text(
         "# Packages and their licences\n\n"
         "`make audit` wrote this page from the metadata of what `make setup` installed.\n\n"
-        "| package | version | licence |\n|---|---|---|\n" + "\n".join(lines) + "\n",
+        + table(["package", "version", "licence"], rows, 3)
+        + "\n",
         encoding="utf-8",
     )
-    print(f"{len(lines)} packages and their licences: {LICENCES.relative_to(LOCK.parent.parent)}")
+    print(f"{len(rows)} packages and their licences: {LICENCES.relative_to(LOCK.parent.parent)}")
 
 
 def from_clone(database: Path) -> int:
