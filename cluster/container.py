@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 from cluster.settings import ClusterSettings
 from fgd.checkout import is_checkout, root
@@ -20,9 +21,9 @@ PROGRAM = "apptainer"
 # What Apptainer sets inside.
 _INSIDE = "APPTAINER_CONTAINER"
 _COMMANDS = Path(__file__).resolve().with_name("in_container")
-# For submitit: the signal before a time limit. Slurm sends it to every process of the ranks, and
-# those that mount an image for them would die of it; what trains asks for it by itself.
-_KEEP_MOUNTS = ("env", "--ignore-signal=USR2")
+# The signal before a time limit, in place of submitit's USR2. Slurm sends it to every process of
+# the ranks, and the one that mounts an image for them would die of USR2: it leaves URG alone.
+_SIGNAL = "URG"
 
 # An image has no Slurm. A rank that wants its job requeued asks by a file (in_container/scontrol),
 # and its job's script, which runs beside rank 0, does it and answers with scontrol's status.
@@ -75,19 +76,30 @@ def python(settings: ClusterSettings) -> str | None:
     """What submitit runs in Python's place, as a shell reads it; None without a container."""
     if settings.container is None:
         return None
-    command = [*_KEEP_MOUNTS, PROGRAM, "exec"]
+    command = [PROGRAM, "exec"]
     command += ["--nv"] if settings.gpus_per_node else []
     for folder in binds(settings):
         command += ["--bind", folder]
-    for name, value in _variables().items():
+    for name, value in (_variables() | {"SUBMITIT_PREEMPT_SIGNAL": _SIGNAL}).items():
         command += ["--env", f"{name}={value}"]
     command += ["--pwd", str(Path.cwd()), str(Path(settings.container).absolute()), "python"]
     return shlex.join(command)
 
 
-def setup(settings: ClusterSettings) -> list[str]:
-    """Lines of a job's script, before its ranks start: the suite's, and what answers ranks."""
-    return settings.setup if settings.container is None else [*settings.setup, _ANSWER]
+def submission(settings: ClusterSettings, parameters: dict[str, Any]) -> dict[str, Any]:
+    """What submitit's AutoExecutor is told of a Slurm job, as ranks in a container need it.
+
+    Args:
+        parameters: as `submitit_parameters` has them.
+    """
+    if settings.container is None:
+        return parameters
+    options = {"signal": f"{_SIGNAL}@{settings.signal_delay_s}"}
+    options |= parameters["slurm_additional_parameters"]
+    return parameters | {
+        "slurm_setup": [*parameters["slurm_setup"], _ANSWER],
+        "slurm_additional_parameters": options,
+    }
 
 
 def binds(settings: ClusterSettings) -> list[str]:

@@ -75,8 +75,8 @@ class Slurm:
                 "no Slurm on this machine (srun is not on the PATH). Run this on a login node, or "
                 "on one machine with --profile cluster/profiles/local"
             ) from None
-        executor.update_parameters(**submitit_parameters(settings, name))
-        executor.update_parameters(slurm_setup=container.setup(settings))
+        parameters = container.submission(settings, submitit_parameters(settings, name))
+        executor.update_parameters(**parameters)
         try:
             with environment.submitting(settings):
                 return executor.submit(task).job_id

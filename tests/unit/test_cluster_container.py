@@ -1,6 +1,7 @@
 """Trainings in a container: what is asked of Apptainer, what is refused, how a job is requeued."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,13 @@ from fake_apptainer import FakeApptainer
 from cluster import container
 from cluster.container import binds, check, check_single_jobs, single_jobs
 from cluster.executors import Local, Slurm, submitit_result, task_paths
-from cluster.settings import ClusterSettings, for_training, in_container, on_this_machine
+from cluster.settings import (
+    ClusterSettings,
+    for_training,
+    in_container,
+    on_this_machine,
+    submitit_parameters,
+)
 from cluster.task import TrainingTask
 from fgd.checkout import root
 from fgd.errors import FGDError
@@ -45,10 +52,13 @@ def test_ranks_start_in_the_container_with_this_clones_code(command, image, tmp_
     script = (tmp_path / "17_submission.sh").read_text()
     start = next(line for line in script.splitlines() if line.startswith("srun "))
     words = shlex.split(start)
-    words = words[words.index("env") :]
-    assert words[:5] == ["env", "--ignore-signal=USR2", "apptainer", "exec", "--nv"]
+    words = words[words.index("apptainer") :]
+    assert words[:3] == ["apptainer", "exec", "--nv"]
     assert {str(root()), os.getcwd(), "/tmp", "/scratch:/data"} <= {*options(words, "--bind")}
     assert f"PYTHONPATH={root()}" in options(words, "--env")
+    # What mounts the image would die of the signal that submitit otherwise has.
+    assert "SUBMITIT_PREEMPT_SIGNAL=URG" in options(words, "--env")
+    assert re.findall("--signal=(.+)", script) == ["URG@120"]
     assert words[words.index(image.container) :] == [
         *(image.container, "python", "-u", "-m", "submitit.core._submit", str(tmp_path))
     ]
@@ -62,6 +72,7 @@ def test_a_suite_without_a_container_starts_ranks_as_before(command, tmp_path):
     script = (tmp_path / "17_submission.sh").read_text()
     assert "apptainer" not in script
     assert "scontrol" not in script
+    assert "--signal=USR2@120" in script
     assert single_jobs(ClusterSettings()) == {}
 
 
@@ -192,7 +203,8 @@ def test_a_rank_in_a_container_is_requeued_by_its_jobs_script(command, image, tm
     """
     lines = "\n".join(line.strip() for line in rank.splitlines())
 
-    script = [*container.setup(image), f"{sys.executable} -c {shlex.quote(lines)}", "exit 7"]
+    parameters = container.submission(image, submitit_parameters(image, "name"))
+    script = [*parameters["slurm_setup"], f"{sys.executable} -c {shlex.quote(lines)}", "exit 7"]
     done = subprocess.run(
         ["/bin/bash", "-c", "\n".join(script)],
         env=os.environ | {"SLURM_JOB_ID": "17", "PYTHONPATH": str(root())},
