@@ -6,7 +6,11 @@
 # One would guess: plain SGD costs nothing to build, and `import torch` has imported what it needs.
 # What happens: adding parameters is a function that torch.compile has to leave alone, and the mark
 #     for that is set at its first call, for which torch._dynamo is imported, with sympy and more.
-#     Scripts that take a few steps, tests above all, spend most of their time there.
+#     A short program, a test for example, spends most of its time there.
+# Seen, on a busy machine:
+#     forward and backward: 1109 modules, 0 of the compiler; 0.0 s
+#     SGD is built: 1964 modules, 82 of the compiler; 5.2 s
+#     its first step: 1964 modules, 82 of the compiler; 0.0 s
 set -euo pipefail
 
 folder=$(mktemp -d)
