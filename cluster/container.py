@@ -45,17 +45,9 @@ def check(settings: ClusterSettings) -> None:
     """
     if settings.container is None:
         return
-    if not Path(settings.container).exists():
-        raise FGDError(
-            f"cluster.container: there is no image {settings.container}; expected a .sif file, or "
-            "an image's folder, seen from here. docs/cluster.md says how to build one"
-        )
-    # A line of `setup` may bring it on the nodes.
-    if shutil.which(PROGRAM) is None and not settings.setup:
-        raise FGDError(
-            f"cluster.container: {PROGRAM} is not on the PATH. Load it before (`module load "
-            f"{PROGRAM}`), as jobs start with this shell's environment, or in cluster.setup"
-        )
+    _check_image(settings.container)
+    if not settings.setup:  # a line of it may bring Apptainer on the nodes
+        _check_program(", or in cluster.setup")
 
 
 def check_single_jobs(settings: ClusterSettings, path: str | Path) -> None:
@@ -69,7 +61,8 @@ def check_single_jobs(settings: ClusterSettings, path: str | Path) -> None:
     """
     if settings.container is None:
         raise FGDError(f"{path}: --sdm apptainer: the suite names no image; say cluster.container")
-    check(settings.model_copy(update={"setup": []}))  # Snakemake starts them without
+    _check_image(settings.container)
+    _check_program("")  # Snakemake asks it for its version, whatever jobs have
 
 
 def python(settings: ClusterSettings) -> str | None:
@@ -134,6 +127,22 @@ def path_prefix(folder: str) -> str:
     """Shell words that put a folder of this machine on the PATH, but not in a container."""
     # Snakemake formats it: braces are doubled.
     return f'[ -n "${{{{{_INSIDE}:-}}}}" ] || export PATH={shlex.quote(folder)}:$PATH; '
+
+
+def _check_image(image: str) -> None:
+    if not Path(image).exists():
+        raise FGDError(
+            f"cluster.container: there is no image {image}; expected a .sif file, or an image's "
+            "folder, seen from here. docs/cluster.md says how to build one"
+        )
+
+
+def _check_program(otherwise: str) -> None:
+    if shutil.which(PROGRAM) is None:
+        raise FGDError(
+            f"cluster.container: {PROGRAM} is not on the PATH. Load it before (`module load "
+            f"{PROGRAM}`), as jobs start with this shell's environment{otherwise}"
+        )
 
 
 def _variables() -> dict[str, str]:

@@ -168,7 +168,7 @@ class Job(Section):
     are refused."""
     setup: list[str] = []
     """Shell lines before the training, for modules or conda."""
-    container: str | None = None
+    container: Annotated[str, Field(min_length=1)] | None = None
     """An Apptainer image, a .sif file or a folder, in which trainings compute, relative to the
     working directory; and single jobs, with Snakemake's --sdm apptainer."""
     container_binds: list[str] = []
@@ -516,6 +516,7 @@ _WRONG = {
     "literal_error": "is not one of {expected}",
     "string_pattern_mismatch": "does not match {pattern!r}",
     "too_short": "should be non-empty",
+    "string_too_short": "should be non-empty",
     "unique": "has non-unique elements",
 }
 
