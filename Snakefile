@@ -22,6 +22,8 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
+    # Without a training's own; launchers check again, before they submit.
+    explained(container.check, cluster_settings.in_container(experiment(SUITE).suite))
     if workflow.executor_plugin.name == "slurm":
         from snakemake_executor_plugin_slurm.accounts import test_account
 

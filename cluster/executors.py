@@ -11,7 +11,7 @@ from typing import Protocol
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 
-from cluster import devices, environment, slurm
+from cluster import container, devices, environment, slurm
 from cluster.settings import ClusterSettings, submitit_parameters
 from cluster.slurm import JobState
 from cluster.task import TrainingTask
@@ -59,18 +59,24 @@ class Slurm:
 
         Raises:
             NoAnswer: the job may be there or not; `lost` tells.
-            FGDError: Slurm refuses it, with the setting to change.
+            FGDError: its container could not start, or Slurm refuses it, with the setting to
+                change.
         """
+        container.check(settings)
         try:
             executor = submitit.AutoExecutor(
-                folder=folder, cluster="slurm", slurm_max_num_timeout=settings.max_timeouts
+                folder=folder,
+                cluster="slurm",
+                slurm_max_num_timeout=settings.max_timeouts,
+                slurm_python=container.python(settings),
             )
         except RuntimeError:
             raise FGDError(
                 "no Slurm on this machine (srun is not on the PATH). Run this on a login node, or "
                 "on one machine with --profile cluster/profiles/local"
             ) from None
-        executor.update_parameters(**submitit_parameters(settings, name))
+        parameters = container.submission(settings, submitit_parameters(settings, name))
+        executor.update_parameters(**parameters)
         try:
             with environment.submitting(settings):
                 return executor.submit(task).job_id
@@ -123,9 +129,12 @@ class Local:
         """Start the processes, once there are GPUs for them.
 
         Raises:
-            FGDError: this machine has fewer GPUs than they need.
+            FGDError: this machine has fewer GPUs than they need, or the container could not start.
         """
-        executor = submitit.AutoExecutor(folder=folder, cluster="local")
+        container.check(settings)
+        executor = submitit.AutoExecutor(
+            folder=folder, cluster="local", local_python=container.python(settings)
+        )
         executor.update_parameters(
             name=name,
             tasks_per_node=settings.tasks_per_node,

@@ -77,6 +77,7 @@ def for_training(suite: Suite, name: str, path: str | Path) -> ClusterSettings:
     """
     # A suite that says nothing is trained on one node, by as many processes as on one machine.
     settings = ClusterSettings(**{"gpus_per_node": suite.gpus} | _wishes(suite, name))
+    settings = _with_data(settings, suite)
     check_options(settings, lambda option: f"{path}: cluster.sbatch.{option} ({name})")
     if suite.total_batch % settings.tasks:
         raise FGDError(
@@ -91,8 +92,9 @@ def for_training(suite: Suite, name: str, path: str | Path) -> ClusterSettings:
 def on_this_machine(suite: Suite, name: str) -> ClusterSettings:
     """One process a GPU of the suite, on this machine; of the section, what holds anywhere."""
     wishes = _wishes(suite, name)
-    kept = {key: wishes[key] for key in ("max_restarts", "cancel_on_interrupt") if key in wishes}
-    return ClusterSettings(gpus_per_node=suite.gpus, poll_s=1, **kept)
+    anywhere = ("max_restarts", "cancel_on_interrupt", "container", "container_binds")
+    kept = {key: wishes[key] for key in anywhere if key in wishes}
+    return _with_data(ClusterSettings(gpus_per_node=suite.gpus, poll_s=1, **kept), suite)
 
 
 def check(suite: Suite, path: str | Path) -> None:
@@ -128,6 +130,14 @@ def check_options(settings: ClusterSettings, origin: Callable[[str], str]) -> No
 def single_job(suite: Suite, key: str) -> str:
     """What a single job, no training, asks of Slurm by a key of the section; "" for nothing."""
     return getattr(suite.cluster, key, None) or ""
+
+
+def in_container(suite: Suite) -> ClusterSettings:
+    """What the section says of the container, as of all trainings that have no own."""
+    section = suite.cluster.said() if suite.cluster else {}
+    keys = ("container", "container_binds", "setup")
+    kept = {key: section[key] for key in keys if key in section}
+    return _with_data(ClusterSettings(gpus_per_node=evaluation_gpus(suite), **kept), suite)
 
 
 def evaluation_gpus(suite: Suite) -> int:
@@ -207,6 +217,14 @@ def submitit_parameters(settings: ClusterSettings, name: str) -> dict[str, Any]:
         if getattr(settings, key) is not None:
             parameters[f"slurm_{key}"] = getattr(settings, key)
     return parameters
+
+
+def _with_data(settings: ClusterSettings, suite: Suite) -> ClusterSettings:
+    """A container sees the suite's own folder of data, too."""
+    if settings.container is None or suite.data_root is None:
+        return settings
+    folder = str(Path(suite.data_root).absolute())
+    return settings.model_copy(update={"container_binds": [*settings.container_binds, folder]})
 
 
 def _wishes(suite: Suite, name: str) -> dict[str, Any]:

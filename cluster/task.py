@@ -10,7 +10,7 @@ from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
 from submitit.helpers import TorchDistributedEnvironment
 
-from cluster import devices
+from cluster import container, devices
 
 # For how long a rank of an earlier start may go on: of a node that comes back, Slurm ends what is
 # left there after the training has started anew.
@@ -42,6 +42,7 @@ class TrainingTask:
         Raises:
             FGDError: the training is not possible, or is no longer the one that was submitted.
         """
+        container.find_commands(os.environ)
         # An earlier start of the same job may have left an error there.
         JobEnvironment().paths.result_pickle.unlink(missing_ok=True)
         if JobEnvironment().cluster == "local":

@@ -168,6 +168,12 @@ class Job(Section):
     are refused."""
     setup: list[str] = []
     """Shell lines before the training, for modules or conda."""
+    container: Annotated[str, Field(min_length=1)] | None = None
+    """An Apptainer image, a .sif file or a folder, in which trainings compute, relative to the
+    working directory; and single jobs, with Snakemake's --sdm apptainer."""
+    container_binds: list[str] = []
+    """What of the machine a container sees beside the clone, the working directory, the cache and
+    the data: Apptainer's --bind."""
     signal_delay_s: Annotated[int, Field(ge=10)] = 120
     """Seconds before the time limit at which a training stops and is requeued; it resumes from its
     last saved state."""
@@ -510,6 +516,7 @@ _WRONG = {
     "literal_error": "is not one of {expected}",
     "string_pattern_mismatch": "does not match {pattern!r}",
     "too_short": "should be non-empty",
+    "string_too_short": "should be non-empty",
     "unique": "has non-unique elements",
 }
 

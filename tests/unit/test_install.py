@@ -1,9 +1,11 @@
 """setup/install.sh until it would fetch the first package."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -64,3 +66,11 @@ def test_the_environment_can_lie_elsewhere(clone, tmp_path):
 def test_a_place_that_depends_on_where_one_stands_is_refused(clone):
     assert install(clone, "cpu", VENV="scratch").startswith("error: VENV=scratch: give a whole")
     assert not (clone / ".venv").exists()
+
+
+def test_pip_takes_the_pythons_that_set_up_takes():
+    set_up = (root() / "setup/install.sh").read_text()
+    low, high = re.search(r"\((3, \d+)\) <= sys.version_info < \((3, \d+)\)", set_up).groups()
+    project = tomllib.loads((root() / "pyproject.toml").read_text())["project"]
+    said = f">={low},<{high}".replace(", ", ".")
+    assert project["requires-python"] == said

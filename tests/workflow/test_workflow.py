@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import BIN, ROOT, tiny_suite
+from fake_apptainer import FakeApptainer
+from project import BIN, ROOT, Project, tiny_suite, write_data
 
 from fgd.method import METHOD_VERSION
 
@@ -367,3 +368,38 @@ def test_a_second_workflow_in_the_folder_is_refused(copy):
     assert "Directory cannot be locked" in second.stdout
     assert first.wait() == 0
     assert (copy.folder / target).exists()
+
+
+def test_with_a_container_single_jobs_and_trainings_compute_in_it(tmp_path):
+    project = Project(tmp_path)
+    write_data(tmp_path)
+    apptainer = FakeApptainer(tmp_path / "bin")
+    (tmp_path / "fgd.sif").touch()
+    project.write_suite(tiny_suite() | {"cluster": {"container": "fgd.sif"}})
+    result = project.run(
+        "--sdm=apptainer",
+        "results/mini/fcos_r50/baseline/trained.pth",
+        environment={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+    )
+    assert result.returncode == 0, result.stdout
+    commands = [call[call.index("fgd.sif") + 1 :] for call in apptainer.asked if "fgd.sif" in call]
+    rules = [line for command in commands for line in command if " fgd " in line]
+    assert any(" fgd data check " in line for line in rules)
+    # Launchers stay outside.
+    assert not [line for line in rules if "fgd-cluster" in line]
+    ranks = [call for call in apptainer.asked if str(tmp_path / "fgd.sif") in call]
+    assert len(ranks) == 1
+    assert "submitit.core._submit" in ranks[0]
+
+
+def test_no_job_runs_outside_a_container_that_was_asked_for(new_project):
+    for section, words in (
+        ({}, "mini.yaml: --sdm apptainer: the suite names no image"),
+        ({"cluster": {"container": "none.sif"}}, "there is no image none.sif"),
+    ):
+        new_project.write_suite(tiny_suite() | section)
+        result = new_project.run("--dry-run", "--sdm=apptainer")
+        new_project.write_suite(tiny_suite())
+        assert result.returncode == 1
+        assert words in result.stdout
+        assert "Traceback" not in result.stdout

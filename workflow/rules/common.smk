@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
-from cluster import accounts, environment, settings as cluster_settings
+from cluster import accounts, container, environment, settings as cluster_settings
 from fgd import compat
 from fgd.errors import FGDError
 from fgd.experiment import Experiment, jobs, load_experiment
@@ -23,9 +24,6 @@ compat.prepare()  # before anything imports mmcv
 # and to that one their Slurm's variables belong.
 if workflow.is_main_process:
     environment.leave_job(os.environ)
-
-# Named for Snakemake's linter; the file says why it holds nothing.
-ENVIRONMENT = "../envs/fgd.yaml"
 
 # Rules call `fgd`, the one that was installed beside this Snakemake.
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
@@ -116,9 +114,30 @@ def training_threads(wildcards):
     return suite(wildcards).gpus * (1 + suite(wildcards).workers_per_gpu)
 
 
+def image(wildcards):
+    """The container in which single jobs of a suite run, with `--sdm apptainer`; None if none."""
+    name = wildcards.get("suite", SUITE)
+    return cluster_settings.in_container(experiment(name).suite).container
+
+
+def outside(wildcards):
+    """No container: launchers submit jobs, and start what trains in the suite's container."""
+    return None
+
+
+def enter_container():
+    """Let single jobs run in the suite's container: with its `fgd`, and seeing what they need."""
+    settings = cluster_settings.in_container(experiment(SUITE).suite)
+    explained(container.check_single_jobs, settings, SUITE_FILES[SUITE])
+    os.environ.update(container.single_jobs(settings))
+    shell.prefix(container.path_prefix(os.path.dirname(sys.executable)))
+
+
 # A wrong suite is refused before anything is planned.
 try:
     experiment(SUITE)
+    if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+        enter_container()
 except WorkflowError as error:
     sys.exit(str(error))
 

@@ -8,8 +8,8 @@ rule write_mini_set:
         "results/logs/write_mini_set.log",
     benchmark:
         "results/benchmarks/write_mini_set.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=10,
@@ -27,8 +27,8 @@ rule download_coco:
         "results/{suite}/logs/download_coco.log",
     benchmark:
         "results/{suite}/benchmarks/download_coco.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=1440,
@@ -53,8 +53,8 @@ rule check_data:
         "results/{suite}/benchmarks/check_data/{split}.tsv"
     # Everything else needs the data: if something is wrong with it, say so first.
     priority: 1
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=by_size(2000, 8000),
         runtime=by_size(10, 60),
@@ -82,8 +82,8 @@ rule train_backbone:
         "results/{suite}/logs/train_backbone/{backbone}.log",
     benchmark:
         "results/{suite}/benchmarks/train_backbone/{backbone}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=20,
@@ -108,8 +108,8 @@ rule publish_backbone:
         "results/{suite}/logs/publish_backbone/{backbone}.log",
     benchmark:
         "results/{suite}/benchmarks/publish_backbone/{backbone}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=10,
@@ -134,8 +134,8 @@ rule download_backbone:
         "results/{suite}/logs/download_backbone/{backbone}.log",
     benchmark:
         "results/{suite}/benchmarks/download_backbone/{backbone}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=60,

@@ -16,8 +16,8 @@ rule compose:
         "results/{suite}/logs/compose/{row}_{arm}{seed}.log",
     benchmark:
         "results/{suite}/benchmarks/compose/{row}_{arm}{seed}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=10,
@@ -48,8 +48,8 @@ rule distill:
         "results/{suite}/logs/distill/{row}{seed}.log",
     benchmark:
         "results/{suite}/benchmarks/distill/{row}{seed}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        outside
     threads: training_threads
     resources:
         mem_mb=by_size(4000, 64000),
@@ -84,8 +84,8 @@ rule baseline:
         "results/{suite}/benchmarks/baseline/{row}{seed}.tsv"
     # Students wait for their teachers, baselines for nobody: they fill the gaps.
     priority: -1
-    conda:
-        ENVIRONMENT
+    container:
+        outside
     threads: training_threads
     resources:
         mem_mb=by_size(4000, 64000),

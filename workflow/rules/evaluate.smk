@@ -12,8 +12,8 @@ rule evaluate:
         "results/{suite}/logs/evaluate/{model}.log",
     benchmark:
         "results/{suite}/benchmarks/evaluate/{model}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     threads: by_size(1, 4)
     resources:
         mem_mb=by_size(4000, 32000),

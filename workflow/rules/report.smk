@@ -23,8 +23,8 @@ rule table:
         "results/{suite}/logs/{table}.log",
     benchmark:
         "results/{suite}/benchmarks/{table}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=10,
@@ -64,8 +64,8 @@ rule pictures:
         "results/{suite}/logs/pictures/{row}.log",
     benchmark:
         "results/{suite}/benchmarks/pictures/{row}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=by_size(2000, 16000),
         runtime=by_size(10, 60),
@@ -106,8 +106,8 @@ rule figures:
         "results/{suite}/logs/figures.log",
     benchmark:
         "results/{suite}/benchmarks/figures.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=10,
@@ -133,8 +133,8 @@ rule page:
         "results/{suite}/logs/page.log",
     benchmark:
         "results/{suite}/benchmarks/page.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=10,
@@ -177,8 +177,8 @@ rule card:
         "results/{suite}/logs/card/{row}.log",
     benchmark:
         "results/{suite}/benchmarks/card/{row}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=10,

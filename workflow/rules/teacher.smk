@@ -15,8 +15,8 @@ rule compose_teacher:
         "results/{suite}/logs/compose_teacher/{teacher}.log",
     benchmark:
         "results/{suite}/benchmarks/compose_teacher/{teacher}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=10,
@@ -41,8 +41,8 @@ rule train_teacher:
         "results/{suite}/logs/train_teacher/{teacher}.log",
     benchmark:
         "results/{suite}/benchmarks/train_teacher/{teacher}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        outside
     threads: training_threads
     resources:
         mem_mb=by_size(4000, 64000),
@@ -71,8 +71,8 @@ rule evaluate_trained_teacher:
         "results/{suite}/logs/evaluate_trained_teacher/{teacher}.log",
     benchmark:
         "results/{suite}/benchmarks/evaluate_trained_teacher/{teacher}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     threads: by_size(1, 4)
     resources:
         mem_mb=by_size(4000, 32000),
@@ -97,8 +97,8 @@ rule publish_teacher:
         "results/{suite}/logs/publish_teacher/{teacher}.log",
     benchmark:
         "results/{suite}/benchmarks/publish_teacher/{teacher}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=by_size(2000, 8000),
         runtime=10,
@@ -125,8 +125,8 @@ rule download_teacher:
         "results/{suite}/logs/download_teacher/{teacher}.log",
     benchmark:
         "results/{suite}/benchmarks/download_teacher/{teacher}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=2000,
         runtime=60,
@@ -152,8 +152,8 @@ rule check_teacher:
         "results/{suite}/logs/check_teacher/{teacher}.log",
     benchmark:
         "results/{suite}/benchmarks/check_teacher/{teacher}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     threads: by_size(1, 4)
     resources:
         mem_mb=by_size(4000, 32000),

@@ -10,8 +10,8 @@ rule transfer:
         "results/{suite}/logs/transfer/{row}_{arm}{seed}.log",
     benchmark:
         "results/{suite}/benchmarks/transfer/{row}_{arm}{seed}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=by_size(2000, 8000),
         runtime=10,
@@ -37,8 +37,8 @@ rule transfer_to_mmdet3:
         "results/{suite}/logs/transfer_to_mmdet3/{row}_{arm}{seed}.log",
     benchmark:
         "results/{suite}/benchmarks/transfer_to_mmdet3/{row}_{arm}{seed}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=by_size(2000, 8000),
         runtime=10,
@@ -64,8 +64,8 @@ rule export:
         "results/{suite}/logs/export/{row}_{arm}{seed}.log",
     benchmark:
         "results/{suite}/benchmarks/export/{row}_{arm}{seed}.tsv"
-    conda:
-        ENVIRONMENT
+    container:
+        image
     resources:
         mem_mb=by_size(2000, 8000),
         runtime=30,
