@@ -5,7 +5,7 @@ from mmcv import Config
 
 from fgd import recipe
 from fgd.errors import FGDError
-from fgd.recipe.config_text import config_text
+from fgd.config_text import config_text
 
 NAMES = [
     "' + __import__('os').system('touch ran') + '",
