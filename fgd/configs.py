@@ -68,9 +68,8 @@ def read_any(path: str | Path) -> Config:
 def is_of_mmdet_3(config: Config) -> bool:
     """Whether a config has what those of mmdet 3 alone have, in its model or beside it."""
     model = config.get("model")
-    return (
-        isinstance(model, dict) and "data_preprocessor" in model or bool(_KEYS_OF_3 & config.keys())
-    )
+    in_model = isinstance(model, dict) and "data_preprocessor" in model
+    return in_model or bool(_KEYS_OF_3 & config.keys())
 
 
 def _from_file(path: str | Path) -> Config:
@@ -149,9 +148,8 @@ def _for_mmengine(program: ast.Module) -> str:
                 modules = [node.module or ""]
             if any(module.partition(".")[0] == "mmengine" for module in modules):
                 return "it imports mmengine"
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id == "_base_":
-                return f"it takes _base_.{node.attr} from its base"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "_base_":
+            return f"it takes _base_.{node.attr} from its base"
     return ""
 
 

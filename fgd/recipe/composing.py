@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from mmcv import Config
 
+from fgd.config_text import config_text
 from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
 from fgd.pretrained import parts
 from fgd.recipe.checks import check_fit, check_stated_rates, pair_of
-from fgd.config_text import config_text
 from fgd.recipe.data import data_of
 from fgd.recipe.detectors import (
     backbone_checkpoint,
@@ -86,7 +86,7 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
     """The configs of a teacher: to evaluate it, and to train it.
 
     At full size its training is the one that its own config describes, at the learning rate of the
-    suite's batch. One whose config describes none, as that of mmdet 3's teachers, is evaluated alone.
+    suite's batch. One whose config describes none, such as one of mmdet 3, is evaluated alone.
     """
     teacher = load_teacher(suite, name, own_detectors(suite))
     recipe: dict[str, Any] = dict(suite=suite.name, teacher=name)
