@@ -22,8 +22,7 @@ class Target:
 
 FOR_3 = Target("mmdet 3", "write the config for mmdet 3 by hand")
 FOR_2 = Target(
-    "mmdet 2.28",
-    "give the model's config of mmdet 2 (`fgd zoo search` lists them), or leave it out",
+    "mmdet 2.28", "give the same model's config of mmdet 2 (`fgd zoo search` lists them)"
 )
 
 

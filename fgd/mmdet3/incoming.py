@@ -82,7 +82,11 @@ def _translated(content: dict[str, Any]) -> dict[str, Any]:
     pipeline = _pipeline(steps, _normalise(preprocessor, "model.data_preprocessor"), place)
     return {
         "model": translated_model(model, FOR_2),
-        "data": {"test": _test_set(_inner(dataset)) | {"pipeline": pipeline}},
+        "data": {
+            "samples_per_gpu": loader.get("batch_size", 1),
+            "workers_per_gpu": loader.get("num_workers", 0),
+            "test": _test_set(_inner(dataset)) | {"pipeline": pipeline},
+        },
     }
 
 
