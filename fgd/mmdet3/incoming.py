@@ -62,6 +62,28 @@ def translated_teacher(config: Config, origin: str) -> Config:
 
 
 def _translated(content: dict[str, Any]) -> dict[str, Any]:
+    _check_whose(content)
+    model = _named(content["model"], "model")
+    preprocessor = model.pop("data_preprocessor", None)
+    if preprocessor is None:  # mmengine takes it from there, too
+        preprocessor = _named(content.get("data_preprocessor"), "data_preprocessor")
+    loader, place = content["test_dataloader"], "test_dataloader.dataset"
+    dataset = _inner(_named(loader["dataset"], place))
+    steps = _steps(dataset.get("pipeline"), f"{place}.pipeline")
+    normalising = _normalising(preprocessor, "model.data_preprocessor")
+    pipeline = _pipeline(steps, normalising, f"{place}.pipeline")
+    return {
+        "model": translated_model(model, FOR_2),
+        "data": {
+            "samples_per_gpu": loader.get("batch_size", 1),
+            "workers_per_gpu": loader.get("num_workers", 0),
+            "test": _test_set(dataset) | {"pipeline": pipeline},
+        },
+    }
+
+
+def _check_whose(content: dict[str, Any]) -> None:
+    """Refuse a config that is not mmdet's own alone, or not a detector's."""
     if content.get("custom_imports"):
         raise FGDError(
             "custom_imports: what they bring was written for mmdet 3, and was not imported; leave "
@@ -69,25 +91,11 @@ def _translated(content: dict[str, Any]) -> dict[str, Any]:
         )
     if (scope := content.get("default_scope", "mmdet")) != "mmdet":
         raise FGDError(f"default_scope: is {scope!r}; expected 'mmdet', whose classes are known")
-    model = _named(content["model"], "model")
-    preprocessor = model.pop("data_preprocessor", None)
-    if preprocessor is None:  # mmengine takes it from there, too
-        preprocessor = _named(content.get("data_preprocessor"), "data_preprocessor")
+    if not isinstance(content.get("model"), dict):
+        raise FGDError(f"model: is {content.get('model')!r:.80}; expected a detector's settings")
     loader = content.get("test_dataloader")
     if not isinstance(loader, dict) or not isinstance(loader.get("dataset"), dict):
         raise FGDError("test_dataloader: has no dataset; give the complete config of a training")
-    place = "test_dataloader.dataset"
-    dataset = _named(loader["dataset"], place)
-    steps = _steps(_inner(dataset).get("pipeline"), f"{place}.pipeline")
-    pipeline = _pipeline(steps, _normalise(preprocessor, "model.data_preprocessor"), place)
-    return {
-        "model": translated_model(model, FOR_2),
-        "data": {
-            "samples_per_gpu": loader.get("batch_size", 1),
-            "workers_per_gpu": loader.get("num_workers", 0),
-            "test": _test_set(_inner(dataset)) | {"pipeline": pipeline},
-        },
-    }
 
 
 def _named(value: Any, place: str) -> Any:
@@ -147,15 +155,15 @@ def _steps(pipeline: Any, place: str) -> dict[str, dict[str, Any]]:
 
 def _check_loading(load: dict[str, Any], place: str) -> None:
     if (backend := load.get("imdecode_backend", "cv2")) != "cv2":
-        raise FGDError(f"{place}.imdecode_backend: is {backend!r}; expected 'cv2', as images of a "
-                       "suite are read")  # fmt: skip
+        raise FGDError(
+            f"{place}.imdecode_backend: is {backend!r}; expected 'cv2', which reads here"
+        )
     storage = load.get("backend_args") or {}
     if storage not in ({}, {"backend": "local"}):
-        raise FGDError(f"{place}.backend_args: is {storage!r}; a suite's images are files: leave "
-                       "it out")  # fmt: skip
+        raise FGDError(f"{place}.backend_args: is {storage!r}; images are files: leave it out")
 
 
-def _normalise(preprocessor: Any, place: str) -> list[dict[str, Any]]:
+def _normalising(preprocessor: Any, place: str) -> list[dict[str, Any]]:
     """The steps `Normalize` and `Pad` of what mmdet 3 does where the model is."""
     kind = preprocessor.get("type") if isinstance(preprocessor, dict) else None
     if kind != "DetDataPreprocessor":
@@ -163,8 +171,9 @@ def _normalise(preprocessor: Any, place: str) -> list[dict[str, Any]]:
     check_keys(preprocessor, _PREPROCESSOR, place, FOR_2)
     for key, only in _PREPROCESSOR.items():
         if only is not None and preprocessor.get(key, only) != only:
-            raise FGDError(f"{place}.{key}: is {preprocessor[key]!r}; expected {only!r}, the one "
-                           "value in mmdet 2.28")  # fmt: skip
+            raise FGDError(
+                f"{place}.{key}: is {preprocessor[key]!r}; expected {only!r}, as mmdet 2.28 does it"
+            )
     steps = [
         {
             "type": "Normalize",
@@ -183,8 +192,9 @@ def _of_channels(values: Any, default: float, place: str) -> list[float]:
     """A value for each channel; mmdet 3 leaves pixels as they are where it has none."""
     if values is None:
         return [default] * 3
-    if len(values) != 3:
-        raise FGDError(f"{place}: is {values!r}; expected three values, one of each channel")
+    sound = isinstance(values, list | tuple) and len(values) == 3
+    if not sound or not all(isinstance(value, int | float) for value in values):
+        raise FGDError(f"{place}: is {values!r}; expected three numbers, one of each channel")
     return [float(value) for value in values]
 
 
@@ -195,9 +205,7 @@ def _pipeline(
     scale = resize.get("scale")
     scale = [scale, scale] if type(scale) is int else scale
     if not isinstance(scale, tuple | list) or [type(side) for side in scale] != [int, int]:
-        raise FGDError(
-            f"{place}.pipeline.Resize.scale: is {scale!r}; expected one width and height"
-        )
+        raise FGDError(f"{place}.Resize.scale: is {scale!r}; expected one width and height")
     loading = {key: load[key] for key in ("to_float32", "color_type") if key in load}
     resizing = {key: resize[key] for key in ("backend", "interpolation") if key in resize}
     keep_ratio = resize.get("keep_ratio", False)  # mmdet 2.28's default is the other one

@@ -296,9 +296,8 @@ def main() -> None:
             if out.origin != "random":
                 here.append(coming_back(out, Path(folder, row)))
         run_mmdet3(there + here)
-        faults = [
-            *table("From mmdet 2.28 to mmdet 3", there), *table("From mmdet 3 to mmdet 2.28", here)
-        ]  # fmt: skip
+        faults = table("From mmdet 2.28 to mmdet 3", there)
+        faults += table("From mmdet 3 to mmdet 2.28", here)
     if faults:
         sys.exit("\n".join(["error: mmdet 3 finds something else", *faults]))
 

@@ -129,6 +129,7 @@ TEST = "test_dataloader__dataset"
 @pytest.mark.parametrize(
     ("change", "place"),
     [
+        ({"model": "RetinaNet"}, r"model: is 'RetinaNet'; expected a detector's settings"),
         ({"model__type": "ATSS"}, r"model\.type: 'ATSS' is not known to mean the same in mmdet 2"),
         ({"model__type": "mmrotate.RetinaNet"}, r"model\.type: 'mmrotate\.RetinaNet'"),
         ({"model__backbone__type": list}, r"model\.backbone\.type: is a class and no name"),
@@ -141,6 +142,7 @@ TEST = "test_dataloader__dataset"
         ({"model__data_preprocessor__type": "Mine"}, r"model\.data_preprocessor: is Mine"),
         ({"model__data_preprocessor__pad_value": 114}, r"data_preprocessor\.pad_value: is 114"),
         ({"model__data_preprocessor__mean": [1.0]}, r"data_preprocessor\.mean: is \[1\.0\]"),
+        ({"model__data_preprocessor__std": 57.4}, r"data_preprocessor\.std: is 57\.4"),
         ({"model__data_preprocessor__tta": 1}, r"data_preprocessor\.tta: is not known"),
         ({"custom_imports": {"imports": ["mine"]}}, r"custom_imports: what they bring"),
         ({"default_scope": "mmyolo"}, r"default_scope: is 'mmyolo'"),
