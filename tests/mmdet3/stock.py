@@ -41,6 +41,8 @@ def write(
     if data is not None:
         cfg.model = _narrow(cfg.model.to_dict(), len(data["classes"]))
         _read(cfg, data)
+    if "rpn" not in cfg.model.test_cfg:
+        cfg.model.test_cfg.setdefault("min_bbox_size", 0)  # as its own configs have it
     folder = Path(out)
     folder.mkdir()
     cfg.dump(folder / "config.py")
