@@ -64,7 +64,7 @@ test-slurm: setup ## tests on a real Slurm (root; DEBIAN=trixie, ALL=1)
 test-full: setup ## tests of all rows at full size and what they inherit
 	.venv/bin/pytest tests/full
 
-test-mmdet3: setup ## students in mmdet 3, in an environment of its own (.mmdet3)
+test-mmdet3: setup ## students in mmdet 3, its teachers here (environment .mmdet3)
 	OMP_NUM_THREADS=1 .venv/bin/python -W ignore tests/mmdet3/prove.py results/mini
 
 lint: setup

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from mmcv import Config
 
+from fgd.config_text import config_text
 from fgd.files import write_json, write_text
 from fgd.markdown import table
-from fgd.recipe.config_text import config_text
 from fgd.suite.layout import default_results
 
 FGD = [sys.executable, "-c", "from fgd.cli import main; main()"]  # installed or not

@@ -1,17 +1,15 @@
 """mmdet configs read from their files, and the kinds that commands take told apart."""
 
+import ast
 import copy
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmcv import Config, ConfigDict
+from mmcv.utils import import_modules_from_strings
 
 from fgd.errors import FGDError
-
-# What the configs of mmdet 3 name, if they cannot be read: mmengine's loader and its scopes.
-_NEWER = re.compile(r"\bmmengine\b|['\"]mm\w+::")
 
 _KEYS_OF_3 = {"default_scope", "train_dataloader", "test_dataloader", "optim_wrapper"}
 
@@ -38,7 +36,24 @@ def read_once() -> Iterator[None]:
 
 
 def read_config(path: str | Path) -> Config:
-    """An mmdet config.
+    """An mmdet 2 config.
+
+    Raises:
+        FGDError: it is missing, cannot be read, or is one of mmdet 3.
+    """
+    config = read_any(path)
+    if is_of_mmdet_3(config):
+        raise FGDError(
+            f"{path}: is a config of mmdet 3 or newer, and this project builds detectors with "
+            "mmdet 2. Give the config of the same model from mmdet 2 (`fgd zoo search` lists "
+            "them), with your number of classes; one of mmdet 3 is translated for a teacher that "
+            "comes with its checkpoint (`fgd new-row`)"
+        )
+    return config
+
+
+def read_any(path: str | Path) -> Config:
+    """An mmdet config, of mmdet 2 or of mmdet 3; of the latter no custom import is done.
 
     Raises:
         FGDError: it is missing or cannot be read.
@@ -50,12 +65,22 @@ def read_config(path: str | Path) -> Config:
     return copy.deepcopy(_read[str(path)])
 
 
+def is_of_mmdet_3(config: Config) -> bool:
+    """Whether a config has what those of mmdet 3 alone have, in its model or beside it."""
+    model = config.get("model")
+    in_model = isinstance(model, dict) and "data_preprocessor" in model
+    return in_model or bool(_KEYS_OF_3 & config.keys())
+
+
 def _from_file(path: str | Path) -> Config:
+    _check_whole(path)
     try:
-        config = _with_init_cfg(Config.fromfile(str(path)))
+        config = Config.fromfile(str(path), import_custom_modules=False)
+        if not is_of_mmdet_3(config):
+            if imports := config.get("custom_imports"):
+                import_modules_from_strings(**imports)
+            config = _with_init_cfg(config)
     except Exception as error:
-        if _NEWER.search(f"{error} {_text(path)}"):
-            raise FGDError(_of_mmdet_3(path)) from error
         if package := _missing_package(error):
             raise FGDError(
                 f"{path}: needs the package {package}, which is not installed: its custom_imports "
@@ -67,9 +92,6 @@ def _from_file(path: str | Path) -> Config:
             f"{path}: cannot be read as a config ({type(error).__name__}"
             f"{f': {reason}' if reason else ', perhaps of what its custom_imports name'})"
         ) from error
-    model = config.get("model")
-    if isinstance(model, dict) and ("data_preprocessor" in model or _KEYS_OF_3 & config.keys()):
-        raise FGDError(_of_mmdet_3(path))
     return config
 
 
@@ -82,19 +104,64 @@ def _missing_package(error: BaseException | None) -> str | None:
     return None
 
 
-def _of_mmdet_3(path: str | Path) -> str:
-    return (
-        f"{path}: is a config of mmdet 3 or newer, and this project builds detectors with mmdet 2. "
-        "Give the config of the same model from mmdet 2 (`fgd zoo search` lists them), with your "
-        "number of classes; a checkpoint of mmdet 3 fits where the tensors are the same"
-    )
+def _check_whole(path: str | Path) -> None:
+    """Refuse what mmengine alone can read, before anything of it runs.
+
+    Raises:
+        FGDError: naming what it is, and how to have mmdet 3 write it whole.
+    """
+    waiting, seen = [Path(path)], set()
+    while waiting:
+        file = waiting.pop()
+        if file in seen or (program := _program(file)) is None:
+            continue
+        seen.add(file)
+        if reason := _for_mmengine(program):
+            origin = path if file == Path(path) else f"{path}: its _base_ {file}"
+            raise FGDError(
+                f"{origin}: is a config of mmdet 3 that is not whole in one file: {reason}, which "
+                "mmdet 3 alone reads. Give the copy that it wrote into the folder of the training, "
+                'or let it write one: python -c "from mmengine.config import Config; '
+                f"Config.fromfile('{Path(path).name}').dump('whole.py')\". It can be a teacher; a "
+                "student's config comes from mmdet 2 (`fgd zoo search`)"
+            )
+        waiting += [file.parent / base for base in _bases(program)]
 
 
-def _text(path: str | Path) -> str:
+def _program(path: Path) -> ast.Module | None:
+    """A Python file, parsed; None where it is none, which is for its reader to say."""
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def _for_mmengine(program: ast.Module) -> str:
+    """What in a config only mmengine's own reader understands; "" for nothing."""
+    for base in _bases(program):
+        if "::" in base:
+            return f"it names the base {base!r}"
+    for node in ast.walk(program):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            modules = [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module or ""]
+            if any(module.partition(".")[0] == "mmengine" for module in modules):
+                return "it imports mmengine"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "_base_":
+            return f"it takes _base_.{node.attr} from its base"
+    return ""
+
+
+def _bases(program: ast.Module) -> list[str]:
+    """What a config's `_base_` names, as far as it is written out."""
+    for node in program.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "_base_" for target in node.targets
+        ):
+            texts = [each.value for each in ast.walk(node.value) if isinstance(each, ast.Constant)]
+            return [text for text in texts if isinstance(text, str)]
+    return []
 
 
 def _with_init_cfg(config: Config) -> Config:

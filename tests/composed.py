@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fgd import recipe
 from fgd.checkout import root
-from fgd.recipe.config_text import config_text
+from fgd.config_text import config_text
 from fgd.suite import ARMS, Suite, load_suite
 
 FILE = Path(__file__).parent / "data" / "composed.json"

@@ -7,7 +7,7 @@ from mmcv import Config
 from mmdet.models import build_detector
 
 from fgd import recipe
-from fgd.recipe.config_text import config_text
+from fgd.config_text import config_text
 from fgd.suite import Suite
 
 

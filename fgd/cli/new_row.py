@@ -32,7 +32,7 @@ def _levels(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 @click.option("--name", help="Name of the row, for example birds_r50.")
 @click.option("--out", type=_PATH, help="Folder of its files; its name is the suite's.")
 @click.option("--student", help="A name of the model zoo, or the path of an mmdet config (.py).")
-@click.option("--teacher", help="The same.")
+@click.option("--teacher", help="The same; a config that brings its weights may be mmdet 3's.")
 @click.option("--teacher-checkpoint", type=_PATH, help="Weights of a teacher that is a config.")
 @click.option("--train-teacher", is_flag=True, help="Train the teacher first, on the same data.")
 @click.option("--teacher-ap", type=float, help="Its AP x 100; checked before distilling.")

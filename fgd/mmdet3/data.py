@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from fgd.errors import FGDError
-from fgd.mmdet3.model import check_keys
+from fgd.mmdet3.checking import check_keys
 
 # What a test pipeline does, in order, and the keys that are known. Flipping is left out: it is
 # there for `flip` alone. What `Resize` does to boxes and `Collect` gathers plays no part.

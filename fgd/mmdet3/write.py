@@ -6,6 +6,7 @@ from typing import Any
 from mmcv import Config
 
 from fgd.classes import Names
+from fgd.config_text import config_text
 from fgd.configs import read_detector
 from fgd.errors import FGDError
 from fgd.export import link, plain_checkpoint, write_hashed
@@ -14,7 +15,6 @@ from fgd.heads import heads
 from fgd.mmdet3.data import translated_pipeline, translated_test_set
 from fgd.mmdet3.model import translated_model
 from fgd.plain import load_plain, plain_classes
-from fgd.recipe.config_text import config_text
 
 CONFIG, CHECKPOINT = "student.py", "student.pth"
 _METRICS = {"box": "bbox", "mask": "segm"}

@@ -138,7 +138,7 @@ def _strides(levels: Iterable[Level]) -> str:
 def _config(detector: str, *, learns: bool) -> Config:
     if detector.endswith(".py"):
         path = Path(detector).absolute()
-        config = own.load_config(OwnDetector(path.stem, path))
+        config = own.load_config(OwnDetector(path.stem, path), learns=learns)
     else:
         config = recipe.known_config(detector)
     if learns:

@@ -15,12 +15,12 @@ from torch import nn
 
 from fgd import recipe, zoo
 from fgd.checkout import root
+from fgd.config_text import config_text
 from fgd.download import fetch
 from fgd.export import write_hashed
 from fgd.files import write_json, write_text
 from fgd.pretrained import parts
 from fgd.recipe.building import build
-from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
 from fgd.zoo.publish import publish
 

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from fgd import progress, recipe
 from fgd.checkpoint import read_checkpoint
+from fgd.config_text import config_text
 from fgd.distiller import FGDDistiller
 from fgd.errors import FGDError, listing
 from fgd.files import write_text
 from fgd.pair import Member, Pair, Shape, level_strides
 from fgd.proof.complexity import IMAGE, Complexity, complexity
 from fgd.proof.data import make_backbone, make_teacher, rehearsal_suite
-from fgd.recipe.config_text import config_text
 from fgd.suite import Suite
 from fgd.training import train
 

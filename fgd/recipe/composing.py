@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from mmcv import Config
 
+from fgd.config_text import config_text
 from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
 from fgd.pretrained import parts
 from fgd.recipe.checks import check_fit, check_stated_rates, pair_of
-from fgd.recipe.config_text import config_text
 from fgd.recipe.data import data_of
 from fgd.recipe.detectors import (
     backbone_checkpoint,
@@ -86,19 +86,20 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
     """The configs of a teacher: to evaluate it, and to train it.
 
     At full size its training is the one that its own config describes, at the learning rate of the
-    suite's batch.
+    suite's batch. One whose config describes none, such as one of mmdet 3, is evaluated alone.
     """
     teacher = load_teacher(suite, name, own_detectors(suite))
     recipe: dict[str, Any] = dict(suite=suite.name, teacher=name)
     schedule = own_schedule(suite, name, "teacher")
     if schedule is None:
-        schedule = {key: teacher[key] for key in SCHEDULE}
+        schedule = {key: teacher[key] for key in SCHEDULE if key in teacher}
         if suite.trains(name):
             schedule = detectors_schedule(name, teacher)
             if (times := repeats(teacher.data.train)) > 1:
                 recipe["repeats"] = times
         base_batch = teacher.get("auto_scale_lr", {}).get("base_batch_size", rate.BASE_BATCH)
-        schedule = follow_batch(suite, schedule, recipe, base_batch)
+        if schedule:
+            schedule = follow_batch(suite, schedule, recipe, base_batch)
     detector = _detector_config(suite, teacher, schedule)
     return Composed(_training_config(suite, detector, recipe, suite.seed), detector)
 
@@ -146,6 +147,8 @@ def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
 
 
 def _batch_and_rate(suite: Suite, training: Config) -> str:
+    if "optimizer" not in training:
+        return f"{training.recipe.teacher} is not trained: its config says how it detects alone"
     words = (
         f"{suite.gpus} GPUs x {suite.samples_per_gpu} images = {suite.total_batch} images a step; "
         f"{rate.of_config(training)}"
@@ -205,7 +208,7 @@ def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) ->
     options = _imports(detector)
     if backbone_checkpoint(detector.model) is None:
         options["from_scratch"] = True
-    if "num_last_epochs" in detector.lr_config:
+    if "num_last_epochs" in detector.get("lr_config", {}):
         options["last_epochs"] = detector.lr_config.num_last_epochs
     if suite.validation:
         options["validation"] = dict(suite.validation.said())
@@ -215,7 +218,7 @@ def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) ->
         options["ema"] = average
     return Config(
         dict(
-            {key: detector[key] for key in ("model", "data", *SCHEDULE)},
+            {key: detector[key] for key in ("model", "data", *SCHEDULE) if key in detector},
             seed=seed,
             total_batch=suite.total_batch,
             precision=suite.precision,

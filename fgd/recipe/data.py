@@ -31,8 +31,9 @@ def images_of(suite: Suite, split: str) -> int | None:
 
 
 def data_of(suite: Suite, config: Config) -> dict:
-    """The suite's files, read by the detector's own pipelines."""
-    splits = {split: split_of(suite, config, split) for split in ("train", "val", "test")}
+    """The suite's files, read by the detector's own pipelines, as far as it has them."""
+    there = [split for split in ("train", "val", "test") if split in config.data]
+    splits = {split: split_of(suite, config, split) for split in there}
     return dict(
         samples_per_gpu=suite.samples_per_gpu, workers_per_gpu=suite.workers_per_gpu, **splits
     )

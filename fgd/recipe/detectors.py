@@ -53,7 +53,7 @@ def load_detector(
         owned: where the name is looked up first.
         learns: whether the suite trains it; then its heads have the classes of the data.
     """
-    config = own.load_config(owned[name]) if name in owned else known_config(name)
+    config = own.load_config(owned[name], learns=learns) if name in owned else known_config(name)
     if learns:
         check_supported(name, config)
     else:
@@ -116,6 +116,7 @@ def _backbones(suite: Suite) -> Iterator[str]:
     for row in (load_row(name, suite) for name in suite.rows):
         for name in (row.student, row.teacher):
             if name == row.student or suite.trains(name):
-                config = own.load_config(row.own[name]) if name in row.own else known_config(name)
+                owned = row.own.get(name)
+                config = own.load_config(owned, learns=True) if owned else known_config(name)
                 if (checkpoint := backbone_checkpoint(config.model)) is not None:
                     yield checkpoint

@@ -6,11 +6,13 @@ from typing import Any
 
 from mmcv import Config
 
-from fgd.configs import read_config
+from fgd.configs import is_of_mmdet_3, read_any, read_config
 from fgd.errors import FGDError
+from fgd.mmdet3.incoming import translated_teacher
 
 # What is taken from a detector's config; the one that mmdet writes beside a checkpoint has it all.
 _NEEDED = ("model", "data", "optimizer", "optimizer_config", "lr_config", "runner")
+_NEEDED_OF_3 = ("model", "test_dataloader")  # of a teacher alone
 
 
 @dataclass(frozen=True)
@@ -99,19 +101,26 @@ def name_of(detector: str | dict[str, Any]) -> str:
     return Path(config).stem if config.endswith(".py") else config
 
 
-def load_config(detector: OwnDetector) -> Config:
+def load_config(detector: OwnDetector, *, learns: bool) -> Config:
     """The config of a detector, a local backbone checkpoint in it by its absolute path.
+
+    Args:
+        learns: whether it is trained here. A teacher that is not can be one of mmdet 3; of that it
+            has the model and `data.test`, in the words of mmdet 2.28.
 
     Raises:
         FGDError: it cannot be read, or lacks what a row needs of it.
     """
-    config = read_config(detector.config)
-    missing = [key for key in _NEEDED if key not in config]
+    config = read_config(detector.config) if learns else read_any(detector.config)
+    newer = is_of_mmdet_3(config)
+    missing = [key for key in (_NEEDED_OF_3 if newer else _NEEDED) if key not in config]
     if missing:
         raise FGDError(
             f"{detector.config}: has no {missing[0]!r}; give a complete mmdet config, such as the "
             "one that mmdet writes into the folder of a training"
         )
+    if newer:
+        return translated_teacher(config, str(detector.config))
     init = config.model.backbone.get("init_cfg")
     if isinstance(init, dict) and "://" not in (checkpoint := init.get("checkpoint", "://")):
         init["checkpoint"] = str(_existing(detector.config, "init_cfg.checkpoint", checkpoint))

@@ -365,7 +365,7 @@ class OwnTeacher(Section):
     """A teacher of one's own."""
 
     config: Annotated[str, Field(pattern=r"\.py$")]
-    """Path of its complete mmdet config, relative to the row's file."""
+    """Path of its complete config, of mmdet 2 or mmdet 3, relative to the row's file."""
     checkpoint: str
     """Path of its weights, relative to the row's file."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")] = ""

@@ -1,6 +1,7 @@
-"""What students find in mmdet 3, which this runs in: its own test runner, and single images.
+"""What detectors find in mmdet 3, which this runs in: its own test runner, and single images.
 
-Usage: in_mmdet3.py JSON, a list of `find`'s arguments
+Usage: in_mmdet3.py JSON, a list of `find`'s arguments, perhaps with `write`: those of `stock.write`
+       in_mmdet3.py defaults JSON, the names of classes
 
 Writes to each folder found.json, the metrics of the whole test set and the classes, and
 <image>.npz: boxes, scores, labels and perhaps masks of single images.
@@ -11,10 +12,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from defaults import Defaults, defaults
+from mmcv.ops import RoIAlign
 from mmdet.apis import inference_detector, init_detector
 from mmdet.evaluation.metrics import coco_metric
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.runner import Runner
+from stock import write
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 KINDS = {"bbox": "box", "segm": "mask"}
@@ -43,7 +49,7 @@ def test(config: str, checkpoint: str, folder: Path) -> dict[str, dict[str, floa
 
 
 def find(config: str, checkpoint: str, folder: str, images: list[str]) -> None:
-    """Write what one student finds."""
+    """Write what one detector finds."""
     out = Path(folder)
     metrics = test(config, checkpoint, out)
     detector = init_detector(config, checkpoint, device="cpu")
@@ -57,6 +63,20 @@ def find(config: str, checkpoint: str, folder: str, images: list[str]) -> None:
     (out / "found.json").write_text(json.dumps(content))
 
 
+def known_defaults(kinds: list[str]) -> Defaults:
+    """What classes take where a config says nothing."""
+    register_all_modules()
+    return defaults(
+        kinds,
+        lambda kind: {"RoIAlign": RoIAlign}.get(kind) or MODELS.get(kind) or TASK_UTILS.get(kind),
+    )
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "defaults":
+        print(json.dumps(known_defaults(json.loads(sys.argv[2]))))
+        sys.exit()
     for arguments in json.loads(sys.argv[1]):
+        if writing := arguments.pop("write", None):
+            write(**writing)
         find(**arguments)

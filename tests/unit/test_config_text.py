@@ -4,8 +4,8 @@ import pytest
 from mmcv import Config
 
 from fgd import recipe
+from fgd.config_text import config_text
 from fgd.errors import FGDError
-from fgd.recipe.config_text import config_text
 
 NAMES = [
     "' + __import__('os').system('touch ran') + '",
