@@ -27,7 +27,8 @@ FOLDER = Path("results/zoo-sweep")
 TRACEBACK = "traceback"
 FAULT = "wrong"
 NOT_ASKED = "not asked"
-_IMAGE = 256  # pixels; every neck of the zoo can be run on it
+_IMAGE = 256  # pixels
+_LARGER = {"SSDNeck": 384}  # of a smaller image it has no last level
 
 
 _INTRO = """\
@@ -38,8 +39,8 @@ _FIGURES = f"""\
 ## Those that work
 
 Each was built at full size with random weights and trained one step on a CPU, on two images of
-{_IMAGE}x{_IMAGE} pixels, as `fgd prove` does it: every level has the stride below in student and
-teacher and is what the head gets (the neck's output), every tensor of the student starts where its
+{_IMAGE}x{_IMAGE} pixels (SSD: {_LARGER["SSDNeck"]}), as `fgd prove` does it: every level has the stride below in student
+and teacher and is what the head gets (the neck's output), every tensor of the student starts where its
 row says, and every parameter has a finite gradient or is frozen by its config. Parameters are in
 millions; GFLOPs are 10^9 multiply-adds of one such image, with 1,000 proposals in a two-stage
 detector; seconds are those of a processor that did other work, too."""
@@ -156,7 +157,9 @@ def prove(name: str) -> Answer:
     from fgd.recipe.detectors import backbone_checkpoint
     from fgd.suite import load_suite
 
-    scratch = backbone_checkpoint(known_config(name).model) is None
+    model = known_config(name).model
+    scratch = backbone_checkpoint(model) is None
+    size = next((size for kind, size in _LARGER.items() if kind in _kinds(model)), _IMAGE)
     with tempfile.TemporaryDirectory() as folder:
         request = RowRequest(
             name="row", folder=Path(folder), student=name, teacher=name, from_scratch=scratch
@@ -168,13 +171,13 @@ def prove(name: str) -> Answer:
             f"base: {root()}/configs/suites/coco.yaml\nname: zoo\nrows: [row.py]\n"
             "validation: null\ncluster: null\n"
         )
-        shown = proof.prove(load_suite(suite), "row", _IMAGE, (_IMAGE, _IMAGE))
-    size = shown.sizes["student"]
+        shown = proof.prove(load_suite(suite), "row", size, (size, size))
+    student = shown.sizes["student"]
     figures = {
         "Strides": " ".join(str(level.stride) for level in shown.levels),
         "Inherits": "neck, head" if fitting.inherit else "nothing",
-        "Params": f"{size.parameters:.1f}",
-        "GFLOPs": f"{size.gflops:.1f}",
+        "Params": f"{student.parameters:.1f}",
+        "GFLOPs": f"{student.gflops:.1f}",
         "Gradients": str(shown.with_gradient),
         "Frozen": str(len(shown.frozen)),
         "Seconds": f"{shown.seconds:.0f}",
