@@ -39,11 +39,11 @@ _FIGURES = f"""\
 ## Those that work
 
 Each was built at full size with random weights and trained one step on a CPU, on two images of
-{_IMAGE}x{_IMAGE} pixels (SSD: {_LARGER["SSDNeck"]}), as `fgd prove` does it: every level has the stride below in student
-and teacher and is what the head gets (the neck's output), every tensor of the student starts where its
-row says, and every parameter has a finite gradient or is frozen by its config. Parameters are in
-millions; GFLOPs are 10^9 multiply-adds of one such image, with 1,000 proposals in a two-stage
-detector; seconds are those of a processor that did other work, too."""
+{_IMAGE} x {_IMAGE} pixels (SSD {_LARGER["SSDNeck"]}), as `fgd prove` does it: every level has the
+stride below in student and teacher and is what the head gets (the neck's output), every tensor of
+the student starts where its row says, and every parameter has a finite gradient or is frozen by its
+config. Parameters are in millions; GFLOPs are 10^9 multiply-adds of one such image, with 1,000
+proposals in a two-stage detector; seconds are those of a processor that did other work, too."""
 
 
 class Answer(NamedTuple):
