@@ -23,7 +23,10 @@ include: "workflow/rules/report.smk"
 
 onstart:
     # Without a training's own; launchers check again, before they submit.
-    explained(container.check, cluster_settings.in_container(experiment(SUITE).suite))
+    container_settings = cluster_settings.in_container(experiment(SUITE).suite)
+    explained(container.check, container_settings)
+    if note := explained(container.note, container_settings, experiment(SUITE)):
+        logger.warning(note)
     if workflow.executor_plugin.name == "slurm":
         from snakemake_executor_plugin_slurm.accounts import test_account
 

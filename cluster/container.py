@@ -15,11 +15,15 @@ from typing import Any
 from cluster.settings import ClusterSettings
 from fgd.checkout import is_checkout, root
 from fgd.errors import FGDError
+from fgd.experiment import Experiment
 from fgd.files import cache_root
+from fgd.suite.layout import default_results
 
 PROGRAM = "apptainer"
-# What Apptainer sets inside.
-_INSIDE = "APPTAINER_CONTAINER"
+# Says inside that a job is in this project's container; a user's session may be in one of its own.
+_INSIDE = "FGD_IN_CONTAINER"
+# Where a rank's job script waits for what the rank asks of Slurm.
+_REQUESTS = "FGD_REQUESTS"
 _COMMANDS = Path(__file__).resolve().with_name("in_container")
 # The signal before a time limit, in place of submitit's USR2. Slurm sends it to every process of
 # the ranks, and the one that mounts an image for them would die of USR2: it leaves URG alone.
@@ -27,14 +31,15 @@ _SIGNAL = "URG"
 
 # An image has no Slurm. A rank that wants its job requeued asks by a file (in_container/scontrol),
 # and its job's script, which runs beside rank 0, does it and answers with scontrol's status.
-_ANSWER = """\
-FGD_REQUESTS=$(mktemp -d /tmp/fgd-requests-XXXXXX); export FGD_REQUESTS
+# (`set -e` among the suite's own lines holds here, too.)
+_ANSWER = f"""\
+{_REQUESTS}=$(mktemp -d /tmp/fgd-requests-XXXXXX); export {_REQUESTS}
 (
-    until [ -e "$FGD_REQUESTS/asked" ]; do sleep 1; done
-    scontrol requeue "$SLURM_JOB_ID"
-    echo $? >"$FGD_REQUESTS/answer.part" && mv "$FGD_REQUESTS/answer.part" "$FGD_REQUESTS/answer"
+    until [ -e "${_REQUESTS}/asked" ]; do sleep 1; done
+    status=0; scontrol requeue "$SLURM_JOB_ID" || status=$?
+    echo $status >"${_REQUESTS}/answer.part"; mv "${_REQUESTS}/answer.part" "${_REQUESTS}/answer"
 ) &
-trap 'kill '$!' 2>/dev/null; rm -rf "$FGD_REQUESTS"' EXIT"""
+trap 'kill '$!' 2>/dev/null || true; rm -rf "${_REQUESTS}"' EXIT"""
 
 
 def check(settings: ClusterSettings) -> None:
@@ -65,13 +70,17 @@ def check_single_jobs(settings: ClusterSettings, path: str | Path) -> None:
     _check_program("")  # Snakemake asks it for its version, whatever jobs have
 
 
-def python(settings: ClusterSettings) -> str | None:
-    """What submitit runs in Python's place, as a shell reads it; None without a container."""
+def python(settings: ClusterSettings, temporary: str = "/tmp") -> str | None:
+    """What submitit runs in Python's place, as a shell reads it; None without a container.
+
+    Args:
+        temporary: folder for temporary files of the machine on which it runs.
+    """
     if settings.container is None:
         return None
     command = [PROGRAM, "exec"]
     command += ["--nv"] if settings.gpus_per_node else []
-    for folder in binds(settings):
+    for folder in dict.fromkeys([*binds(settings), temporary]):
         command += ["--bind", folder]
     for name, value in (_variables() | {"SUBMITIT_PREEMPT_SIGNAL": _SIGNAL}).items():
         command += ["--env", f"{name}={value}"]
@@ -98,28 +107,59 @@ def submission(settings: ClusterSettings, parameters: dict[str, Any]) -> dict[st
 def binds(settings: ClusterSettings) -> list[str]:
     """What a container sees of this machine, beside what Apptainer shows it anyway.
 
-    These are the clone, the working directory, the cache, folders for temporary files (GPUs are
-    reserved there), what links in data/ lead to, and what the suite names.
+    These are the clone, the working directory, the cache, /tmp, what links to data and results lead
+    to, and what the suite names.
+
+    Raises:
+        FGDError: a folder's name has a character that Apptainer reads otherwise.
     """
     cache = cache_root()
     cache.mkdir(parents=True, exist_ok=True)  # Apptainer refuses what is not there
-    temporary = [Path("/tmp"), Path(tempfile.gettempdir())]
-    own = [root(), Path.cwd(), cache.absolute(), *temporary, *_linked_data()]
+    own = [root(), Path.cwd(), cache.absolute(), Path("/tmp"), *_linked()]
+    for folder in own:
+        if {",", ":"} & set(str(folder)):
+            raise FGDError(
+                f"cluster.container: {folder}: a comma or colon in a folder's name means something "
+                "else to Apptainer; rename it"
+            )
     return list(dict.fromkeys([*map(str, own), *settings.container_binds]))
+
+
+def note(settings: ClusterSettings, experiment: Experiment) -> str:
+    """What jobs will open that is in no folder that their container is shown; "" for nothing."""
+    if settings.container is None:
+        return ""
+    shown = [Path(bind.split(":")[0]).resolve() for bind in binds(settings)]
+    files = [str(experiment.suite.file)]
+    for split in experiment.splits.values():
+        files += [split.annotations, split.images]
+    unseen = [
+        file
+        for file in files
+        if not any(Path(file).resolve().is_relative_to(folder) for folder in shown)
+    ]
+    if not unseen:
+        return ""
+    return (
+        f"cluster.container: unless your site shows it anyway, a container does not see "
+        f"{', '.join(unseen)}; name the folder in cluster.container_binds"
+    )
 
 
 def single_jobs(settings: ClusterSettings) -> dict[str, str]:
     """Apptainer's variables for jobs that Snakemake starts in the container."""
     if settings.container is None:
         return {}
-    found = {"APPTAINER_BIND": ",".join(binds(settings))}
+    sites = os.environ.get("APPTAINER_BIND", "").split(",")
+    folders = dict.fromkeys([*filter(None, sites), *binds(settings), tempfile.gettempdir()])
+    found = {"APPTAINER_BIND": ",".join(folders)}
     found |= {"APPTAINER_NV": "1"} if settings.gpus_per_node else {}
     return found | {f"APPTAINERENV_{name}": value for name, value in _variables().items()}
 
 
 def find_commands(environment: MutableMapping[str, str]) -> None:
-    """In a container, put what stands for Slurm's commands on the PATH."""
-    if environment.get(_INSIDE):
+    """For a rank in a container, put what stands for Slurm's commands on the PATH."""
+    if environment.get(_REQUESTS):
         environment["PATH"] = f"{_COMMANDS}:{environment.get('PATH', os.defpath)}"
 
 
@@ -148,10 +188,11 @@ def _check_program(otherwise: str) -> None:
 def _variables() -> dict[str, str]:
     """What a process in a container is told: whose code it runs, and where the cache is."""
     code = {"PYTHONPATH": str(root())} if is_checkout() else {}
-    return code | {"FGD_CACHE": str(cache_root().absolute())}
+    return code | {"FGD_CACHE": str(cache_root().absolute()), _INSIDE: "1"}
 
 
-def _linked_data() -> list[Path]:
-    """Where the links in data/ lead, one step: what a path through them needs."""
-    links = [path for path in sorted(Path("data").glob("*")) if path.is_symlink() and path.exists()]
+def _linked() -> list[Path]:
+    """Where data, results and the links in data/ lead, one step: what a path through them needs."""
+    links = [Path(default_results("suite")).parent, Path("data"), *sorted(Path("data").glob("*"))]
+    links = [path for path in links if path.is_symlink() and path.exists()]
     return [Path(os.path.abspath(link.parent / link.readlink())) for link in links]

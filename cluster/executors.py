@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -133,7 +134,10 @@ class Local:
         """
         container.check(settings)
         executor = submitit.AutoExecutor(
-            folder=folder, cluster="local", local_python=container.python(settings)
+            folder=folder,
+            cluster="local",
+            # GPUs are reserved among temporary files.
+            local_python=container.python(settings, tempfile.gettempdir()),
         )
         executor.update_parameters(
             name=name,

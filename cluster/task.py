@@ -5,6 +5,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
@@ -35,6 +36,12 @@ class TrainingTask:
     out: Path
     fingerprint: str = ""
     gpus: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As text: an image's Python may be older than 3.13, which names a module for a Path that
+        # others do not have.
+        paths = (str(self.config), str(self.work_dir), str(self.out))
+        return _task, (*paths, self.fingerprint, self.gpus)
 
     def __call__(self) -> None:
         """Train as one rank of the job.
@@ -84,3 +91,9 @@ class TrainingTask:
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit before it requeues the job: the work folder holds what is needed."""
         return DelayedSubmission(self)
+
+
+def _task(
+    config: str, work_dir: str, out: str, fingerprint: str, gpus: tuple[str, ...]
+) -> TrainingTask:
+    return TrainingTask(Path(config), Path(work_dir), Path(out), fingerprint, gpus)

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from mmcv.utils import import_modules_from_strings
 from fgd.errors import FGDError
 
 _KEYS_OF_3 = {"default_scope", "train_dataloader", "test_dataloader", "optim_wrapper"}
+
+# A base's value in the words of mmcv 1; `_base_.key` without the braces is mmengine's.
+_OF_BASE = re.compile(r"\{\{\s*_base_\.[\w.]+\s*\}\}")
 
 # How to install what the zoo's configs import, where that is not its name alone.
 _INSTALL = {"mmcls": "pip install 'mmcls<1' timm"}
@@ -43,11 +47,16 @@ def read_config(path: str | Path) -> Config:
     """
     config = read_any(path)
     if is_of_mmdet_3(config):
+        instead = (
+            "Give the config of the same model from mmdet 2 (`fgd zoo search` lists them), with "
+            "your number of classes; one of mmdet 3 is translated for a teacher that comes with "
+            "its checkpoint (`fgd new-row`)"
+        )
+        if "model" not in config:
+            instead = "Give a file of mmdet 2 (`data = dict(train=..., val=..., test=...)`)"
         raise FGDError(
             f"{path}: is a config of mmdet 3 or newer, and this project builds detectors with "
-            "mmdet 2. Give the config of the same model from mmdet 2 (`fgd zoo search` lists "
-            "them), with your number of classes; one of mmdet 3 is translated for a teacher that "
-            "comes with its checkpoint (`fgd new-row`)"
+            f"mmdet 2. {instead}"
         )
     return config
 
@@ -131,7 +140,7 @@ def _check_whole(path: str | Path) -> None:
 def _program(path: Path) -> ast.Module | None:
     """A Python file, parsed; None where it is none, which is for its reader to say."""
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
+        return ast.parse(_OF_BASE.sub("None", path.read_text(encoding="utf-8")))
     except (OSError, ValueError, SyntaxError):
         return None
 

@@ -24,7 +24,6 @@ while :; do
     *) break ;;
     esac
 done
-export APPTAINER_CONTAINER="$1"
 shift
 exec "$@"
 """

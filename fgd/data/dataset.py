@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,9 @@ from fgd.errors import FGDError
 from fgd.files import sha256
 
 _LEAST_SIDE = 32  # pixels; mmdet trains on no smaller images
+_PROGRESS = re.compile(
+    r"loading annotations into memory\.\.\.|Done \(t=.*s\)|creating index\.\.\.|index created!"
+)
 # What a config may say of a data set that is read from an index. Anything else (proposals, another
 # storage than files) mmdet's own class reads.
 _KNOWN = {
@@ -171,10 +175,23 @@ def build(
     index = None if file is None else find(file.digest)
     if index is not None:
         settings = _indexed(settings, index)
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools says how it reads the file
+    with _without_progress():
         dataset = build_dataset(settings, defaults or None)
     dataset.annotation_file = file
     return dataset
+
+
+@contextlib.contextmanager
+def _without_progress() -> Iterator[None]:
+    """Leave out what pycocotools prints of how it reads a file, and that alone."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            yield
+    finally:
+        for line in said.getvalue().splitlines():
+            if not _PROGRESS.fullmatch(line):
+                print(line)
 
 
 def annotation_path(settings: Any) -> Path | None:

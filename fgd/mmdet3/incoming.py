@@ -22,6 +22,7 @@ _LAYERS = {"BatchNorm2d": "BN", "SyncBatchNorm": "SyncBN", "GroupNorm": "GN"}
 _STEPS = {
     "LoadImageFromFile": {
         "to_float32", "color_type", "imdecode_backend", "ignore_empty", "backend_args",
+        "file_client_args",
     },
     "Resize": {"scale", "keep_ratio", "backend", "interpolation", "clip_object_border"},
     "PackDetInputs": {"meta_keys"},
@@ -158,9 +159,10 @@ def _check_loading(load: dict[str, Any], place: str) -> None:
         raise FGDError(
             f"{place}.imdecode_backend: is {backend!r}; expected 'cv2', which reads here"
         )
-    storage = load.get("backend_args") or {}
-    if storage not in ({}, {"backend": "local"}):
-        raise FGDError(f"{place}.backend_args: is {storage!r}; images are files: leave it out")
+    for key, local in (("backend_args", "local"), ("file_client_args", "disk")):
+        storage = load.get(key) or {}
+        if storage not in ({}, {"backend": local}):
+            raise FGDError(f"{place}.{key}: is {storage!r}; images are files: leave it out")
 
 
 def _normalising(preprocessor: Any, place: str) -> list[dict[str, Any]]:

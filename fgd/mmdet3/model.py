@@ -7,6 +7,13 @@ from fgd.errors import FGDError
 from fgd.mmdet3.checking import FOR_2, FOR_3, Target, check_keys
 from fgd.mmdet3.known import KEYS, LEFT_OUT, TEST_CFG, UPSAMPLE_CFG
 
+# What mmdet 2.28 wants said in a test_cfg, and what mmdet 3 takes where it is not.
+_OPTIONAL_IN_3: dict[str, dict[str, float]] = {
+    "": {"score_thr": 0.0},
+    "rpn": {"min_bbox_size": -1},
+    "rcnn": {},
+}
+
 
 def translated_model(model: dict[str, Any], target: Target = FOR_3) -> dict[str, Any]:
     """A `model` of mmdet 2.28 for mmdet 3, or the other way round.
@@ -72,4 +79,8 @@ def _test_cfg(settings: dict[str, Any], two_stage: bool, target: Target) -> dict
 
 def _stage(settings: dict[str, Any], stage: str, place: str, target: Target) -> dict[str, Any]:
     check_keys(settings, TEST_CFG[stage], place, target)
-    return {key: _translated(each, f"{place}.{key}", target) for key, each in settings.items()}
+    least = settings.get("min_bbox_size", 0)
+    if not isinstance(least, int | float):
+        raise FGDError(f"{place}.min_bbox_size: is {least!r}; expected a number of pixels")
+    found = {key: _translated(each, f"{place}.{key}", target) for key, each in settings.items()}
+    return (_OPTIONAL_IN_3[stage] if target is FOR_2 else {}) | found

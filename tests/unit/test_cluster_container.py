@@ -1,10 +1,12 @@
 """Trainings in a container: what is asked of Apptainer, what is refused, how a job is requeued."""
 
 import os
+import pickle
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from cluster.settings import (
 from cluster.task import TrainingTask
 from fgd.checkout import root
 from fgd.errors import FGDError
+from fgd.experiment import load_experiment
 from fgd.suite import load_suite
 
 TASK = TrainingTask(Path("/fgd/config.py"), Path("/fgd/run"), Path("/fgd/run/final.pth"), "abc")
@@ -91,15 +94,40 @@ def test_a_container_sees_where_links_to_data_lead(image, tmp_path, monkeypatch)
     assert found == [str(tmp_path / "disk" / "coco")]
 
 
-def test_single_jobs_get_the_same_by_apptainers_variables(image):
+def test_a_job_on_another_node_is_shown_no_temporary_folder_of_this_one(image, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/run/session")
+    assert "/run/session" not in shlex.split(container.python(image))
+
+
+def test_folders_that_apptainer_would_read_otherwise_are_refused(image, tmp_path, monkeypatch):
+    (tmp_path / "a:b").mkdir()
+    monkeypatch.chdir(tmp_path / "a:b")
+    with pytest.raises(FGDError, match=r"a:b: a comma or colon in a folder's name"):
+        container.python(image)
+
+
+def test_what_a_container_may_not_see_is_told(suite, monkeypatch, tmp_path):
+    experiment = load_experiment(suite)
+    settings = in_container(suite)
+    hidden = settings.model_copy(update={"container_binds": []})
+    assert str(suite.file) not in container.note(settings, experiment)
+    assert "/disk/coco/annotations/instances_train2017.json" in container.note(hidden, experiment)
+    assert "/disk/coco" not in container.note(settings, experiment)
+    assert container.note(ClusterSettings(), experiment) == ""
+
+
+def test_single_jobs_get_the_same_by_apptainers_variables(image, monkeypatch):
+    monkeypatch.setenv("APPTAINER_BIND", "/gpfs,/scratch:/scratch:ro")
     found = single_jobs(image)
-    assert found["APPTAINER_BIND"].split(",") == binds(image)
+    folders = found["APPTAINER_BIND"].split(",")
+    assert folders[:2] == ["/gpfs", "/scratch:/scratch:ro"]
+    assert {*binds(image)} <= {*folders}
     assert found["APPTAINERENV_PYTHONPATH"] == str(root())
     assert found["APPTAINER_NV"] == "1"
 
 
 def test_only_outside_a_container_this_machines_commands_come_first(tmp_path):
-    for inside, expected in ({}, f"{tmp_path}:/bin"), ({"APPTAINER_CONTAINER": "x"}, "/bin"):
+    for inside, expected in ({}, f"{tmp_path}:/bin"), ({"FGD_IN_CONTAINER": "1"}, "/bin"):
         prefix = container.path_prefix(str(tmp_path)).format()
         said = subprocess.run(
             ["/bin/bash", "-c", prefix + "echo $PATH"],
@@ -197,13 +225,14 @@ def test_a_rank_in_a_container_is_requeued_by_its_jobs_script(command, image, tm
     rank = """
         import os, subprocess
         from cluster import container
-        os.environ["APPTAINER_CONTAINER"] = "fgd.sif"
         container.find_commands(os.environ)
         print(subprocess.run(["scontrol", "requeue", "17"]).returncode)
+        print(os.environ["FGD_REQUESTS"])
     """
     lines = "\n".join(line.strip() for line in rank.splitlines())
 
-    parameters = container.submission(image, submitit_parameters(image, "name"))
+    strict = image.model_copy(update={"setup": ["set -euo pipefail"]})
+    parameters = container.submission(strict, submitit_parameters(strict, "name"))
     script = [*parameters["slurm_setup"], f"{sys.executable} -c {shlex.quote(lines)}", "exit 7"]
     done = subprocess.run(
         ["/bin/bash", "-c", "\n".join(script)],
@@ -212,9 +241,10 @@ def test_a_rank_in_a_container_is_requeued_by_its_jobs_script(command, image, tm
         text=True,
         timeout=60,
     )
-    assert (done.stdout, done.returncode) == (f"{status}\n", 7), done.stderr
+    said, requests = done.stdout.splitlines()
+    assert (said, done.returncode) == (str(status), 7), done.stderr
     assert (tmp_path / "asked").read_text() == "outside: requeue 17\n"
-    assert not [*Path("/tmp").glob("fgd-requests-*/asked")]
+    assert not Path(requests).exists()
 
 
 def test_in_a_container_nothing_else_is_asked_of_slurm():
@@ -227,7 +257,14 @@ def test_in_a_container_nothing_else_is_asked_of_slurm():
     assert "can be requeued and nothing else" in said.stderr
 
 
-def test_outside_a_container_commands_stay_slurms_own():
-    environment = {"PATH": "/usr/bin"}
-    container.find_commands(environment)
-    assert environment == {"PATH": "/usr/bin"}
+def test_commands_stay_slurms_own_outside_and_in_a_container_of_the_users():
+    for session in ({}, {"APPTAINER_CONTAINER": "/site/notebook.sif"}):
+        environment = {"PATH": "/usr/bin"} | session
+        container.find_commands(environment)
+        assert environment["PATH"] == "/usr/bin"
+
+
+def test_an_older_python_in_the_image_can_read_what_it_is_to_do():
+    text = pickle.dumps(TASK)
+    assert b"pathlib" not in text
+    assert pickle.loads(text) == TASK

@@ -192,6 +192,25 @@ def test_what_mmengine_alone_can_read_is_not_run(tmp_path, monkeypatch, text, re
     assert not Path("ran").exists()
 
 
+def test_a_bases_value_in_the_words_of_mmcv_1_is_read(tmp_path):
+    (tmp_path / "base.py").write_text("img_scale = (1333, 800)\n")
+    path = tmp_path / "mine.py"
+    path.write_text("_base_ = './base.py'\ndata = dict(test=dict(scale={{ _base_.img_scale }}))\n")
+    assert read_config(path).data.test.scale == (1333, 800)
+
+
+def test_what_mmdet_2_wants_said_and_mmdet_3_does_not_is_written():
+    one_stage = of_mmdet_3()
+    one_stage["model"]["test_cfg"].pop("score_thr")
+    assert back(one_stage).model.test_cfg.score_thr == 0
+    two_stage = of_mmdet_3("faster_rcnn_r50")
+    two_stage["model"]["test_cfg"]["rpn"].pop("min_bbox_size")
+    assert back(two_stage).model.test_cfg.rpn.min_bbox_size == -1
+    two_stage["model"]["test_cfg"]["rpn"]["min_bbox_size"] = None
+    with pytest.raises(FGDError, match=r"rpn\.min_bbox_size: is None; expected a number"):
+        back(two_stage)
+
+
 def test_bases_that_are_there_are_read(tmp_path):
     (tmp_path / "base.py").write_text(config_text(Config(of_mmdet_3())))
     path = tmp_path / "mine_v3.py"
