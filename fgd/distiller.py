@@ -1,5 +1,6 @@
 """A detector that learns from another one: mmdet's side of FGD."""
 
+import copy
 from typing import Any
 
 import torch
@@ -66,8 +67,9 @@ class FGDDistiller(BaseDetector):
         taps: str = settings.pop("taps", FPN_TAPS)
         pixels = settings.pop("renormalise", None)
 
-        self.student = build_detector(student)
-        frozen = build_detector(teacher)
+        # DETR's head changes the config that it is built from.
+        self.student = build_detector(copy.deepcopy(student))
+        frozen = build_detector(copy.deepcopy(teacher))
         load_strictly(frozen, read_checkpoint(teacher_checkpoint)["state_dict"], teacher_checkpoint)
         # Neck and head stay as they are: students inherit them.
         if _has_plain_convolutions(frozen.backbone):

@@ -2,7 +2,8 @@
 
 What we simply do not use is not patched: mmcv's data-parallel wrappers (they rely on internals
 that torch 2.0 and 2.1 removed) are replaced by `fgd.training.step`. Operators have modules of their
-own: `fgd.compat.deform` replaces one, `fgd.compat.layout` mends what all of them get.
+own: `fgd.compat.deform` and `fgd.compat.sync_norm` replace one each, `fgd.compat.layout` mends what
+all of them get.
 """
 
 import functools
@@ -18,12 +19,13 @@ from fgd.compat import deferred
 @functools.cache
 def apply() -> None:
     """Patch mmcv and mmdet; modules that build detectors call this when they are imported."""
-    from fgd.compat import deform, layout
+    from fgd.compat import deform, layout, sync_norm
 
     reppoints_valid_flags_on_the_features_device()
     checkpoints_are_data()
     numpy_has_its_old_names()
     deform.use_on_cpu()
+    sync_norm.work_in_one_process()
     layout.read_any()
 
 

@@ -1,10 +1,13 @@
 """How large a detector is: its parameters, and the arithmetic of one image."""
 
+import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.models import BaseDetector, SparseRCNN
-from torch import Tensor
+from mmdet.models.dense_heads.yolact_head import YOLACTProtonet
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fgd.recipe.building import build
@@ -44,6 +47,14 @@ def complexity(model: dict, image: tuple[int, int] = IMAGE) -> Complexity:
     )
 
 
+def _image_metas(head: nn.Module, pixels: Tensor) -> list[list[dict[str, Any]]]:
+    """What a transformer's head wants to know of the image beside its features; or nothing."""
+    if "img_metas" not in inspect.signature(head.forward).parameters:
+        return []
+    size = tuple(pixels.shape[2:])
+    return [[{"batch_input_shape": size, "img_shape": (*size, 3)}]]
+
+
 def _predict(detector: BaseDetector, pixels: Tensor) -> None:
     """Everything up to the heads' outputs."""
     if isinstance(detector, SparseRCNN):
@@ -53,8 +64,10 @@ def _predict(detector: BaseDetector, pixels: Tensor) -> None:
     features = detector.extract_feat(pixels)
     for name in ("rpn_head", "bbox_head", "mask_head"):
         head = getattr(detector, name, None)
-        if head is not None:
-            head(features)
+        if isinstance(head, YOLACTProtonet):  # what follows selects boxes
+            head.protonet(features[0])
+        elif head is not None:
+            head(features, *_image_metas(head, pixels))
     if hasattr(detector, "roi_head"):
         # mmdet's tool draws boxes at random, and mmcv refuses those of negative size on a CPU.
         proposals = torch.tensor([[0.0, 0.0, 64.0, 64.0]]).repeat(_PROPOSALS, 1)

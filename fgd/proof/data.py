@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from fgd.zoo.publish import publish
 IMAGES = 2
 # Sides of the objects, as fractions of the image's: some for every FPN level.
 _SIDES = (0.08, 0.15, 0.3, 0.6, 0.9)
+# Of DetectoRS's convolutions: deviation and mean of the weights that they were given.
+_MOMENTS = re.compile(r"weight_(gamma|beta)$")
 _NOISE = 0.01  # keeps the teacher's tensors apart from any other initialisation's
 
 
@@ -106,7 +109,9 @@ def make_backbone(suite: Suite, model: dict, key: str) -> None:
     state = nn.Linear(8, 8).state_dict(prefix="fc.")
     for part in parts(model)[::-1]:  # last the backbone, whose own names count
         inside = {name: part.inside(name) for name in tensors}
-        state |= part.as_saved({own: tensors[name] for name, own in inside.items() if own})
+        named = {own: tensors[name] for name, own in inside.items() if own}
+        # A classifier has none: they follow from its weights when these are loaded.
+        state |= part.as_saved({own: named[own] for own in named if not _MOMENTS.search(own)})
     made = Path(suite.results) / "made"
     file = write_hashed(state, made, key)
     fetch(file.as_uri(), suite.layout.backbone(key), zoo.hash_of(file.name))
@@ -121,6 +126,9 @@ def make_teacher(suite: Suite, name: str) -> None:
     teacher = build_detector(detector.model)
     get_logger("mmcv").setLevel(logging.ERROR)  # it announces every tensor
     teacher.init_weights()  # Sparse R-CNN's first boxes are whole images only then
+    state = teacher.state_dict()
+    plain = {name: tensor for name, tensor in state.items() if not _MOMENTS.search(name)}
+    teacher.load_state_dict(plain, strict=False)
     state = teacher.state_dict()
     for tensor in state.values():
         if tensor.is_floating_point():

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy
 import pytest
 import torch
-from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack, roi_align
+from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack, SyncBatchNorm, roi_align
 from mmcv.ops.roi_align import RoIAlignFunction
 from mmdet.core.bbox.samplers import IoUBalancedNegSampler, iou_balanced_neg_sampler
 from mmdet.models.dense_heads import RepPointsHead
@@ -35,6 +35,24 @@ def test_reppoints_flags_need_their_patch_on_the_cpu():
     points, flags = points_and_flags(RepPointsHead.get_points)
     assert [tuple(level.shape) for level in points[0]] == [(16, 4), (4, 4), (1, 4), (1, 4), (1, 4)]
     assert all(flag.all() for flag in flags[0])
+
+
+# --- synchronised norms ---
+
+
+def test_a_synchronised_norm_of_one_process_is_a_batch_norm():
+    with pytest.raises((RuntimeError, ValueError), match="process group"):
+        torch.distributed.get_world_size()  # what mmcv asks for when it builds one
+    compat.apply()
+    norm, plain = SyncBatchNorm(4), torch.nn.BatchNorm2d(4)
+    plain.load_state_dict(norm.state_dict())
+    images = torch.rand(3, 4, 5, 5)
+    assert torch.equal(norm(images), plain(images))
+    assert all(torch.equal(a, b) for a, b in zip(norm.buffers(), plain.buffers(), strict=True))
+    before = norm.running_mean.clone()
+    assert norm(images[:0]).shape == (0, 4, 5, 5)
+    assert torch.equal(norm.running_mean, before)
+    assert torch.equal(norm.eval()(images), plain.eval()(images))
 
 
 # --- numpy's old names ---
