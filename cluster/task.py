@@ -41,7 +41,7 @@ class TrainingTask:
         # As text: an image's Python may be older than 3.13, which names a module for a Path that
         # others do not have.
         paths = (str(self.config), str(self.work_dir), str(self.out))
-        return _task, (*paths, self.fingerprint, self.gpus)
+        return _task, (type(self), *paths, self.fingerprint, self.gpus)
 
     def __call__(self) -> None:
         """Train as one rank of the job.
@@ -94,6 +94,11 @@ class TrainingTask:
 
 
 def _task(
-    config: str, work_dir: str, out: str, fingerprint: str, gpus: tuple[str, ...]
+    kind: type[TrainingTask],
+    config: str,
+    work_dir: str,
+    out: str,
+    fingerprint: str,
+    gpus: tuple[str, ...],
 ) -> TrainingTask:
-    return TrainingTask(Path(config), Path(work_dir), Path(out), fingerprint, gpus)
+    return kind(Path(config), Path(work_dir), Path(out), fingerprint, gpus)
