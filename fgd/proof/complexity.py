@@ -36,7 +36,8 @@ def complexity(model: dict, image: tuple[int, int] = IMAGE) -> Complexity:
     Two-stage detectors count 1,000 proposals and 100 masks, as mmdet's tool does. Detections are
     not selected.
     """
-    detector = build("the detector", model).eval()
+    # The counter looks for the history of what asks for gradients, which nothing has here.
+    detector = build("the detector", model).eval().requires_grad_(False)
     pixels = torch.zeros(1, 3, *image)
     with FlopCounterMode(display=False) as counter:
         _predict(detector, pixels)
