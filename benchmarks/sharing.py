@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
-STEPS = 20
+STEPS = 5
 POLICIES = ("active", "passive")  # of OpenMP, with which torch runs its threads
 _CODE = f"""
 import sys, time
