@@ -53,10 +53,10 @@ full: setup ## rehearse all rows at full size (CPU): docs/full-size.md
 	.venv/bin/fgd prove configs/suites/{coco,more,yolox}.yaml \
 		--json results/full-size.json --markdown docs/full-size.md
 
-test: lint ## lint, unit tests, small trainings, the workflow tests
+test: lint ## lint, unit tests, small trainings, the workflow (ALL=1)
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --dist worksteal tests/unit
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --dist worksteal tests/training
-	.venv/bin/pytest tests/workflow
+	.venv/bin/pytest $(if $(ALL),,-m 'not less') tests/workflow
 
 test-slurm: setup ## tests on a real Slurm (root; DEBIAN=trixie, ALL=1)
 	$(if $(DEBIAN),tests/slurm/in_debian.sh $(DEBIAN),.venv/bin/pytest) $(if $(ALL),,-m 'not less') tests/slurm

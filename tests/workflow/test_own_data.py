@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from project import BIN, ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -85,15 +86,23 @@ def test_from_ones_own_folder_to_a_distilled_student(tmp_path):
     assert "5ecret" not in ran.stdout + written.stdout + written.stderr
 
 
-def test_three_commands_from_voc_to_a_distilled_student(tmp_path):
+FORMS = [
+    pytest.param(form, marks=[] if form == "voc" else pytest.mark.less)
+    for form in label_formats.WRITERS
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_three_commands_from_another_format_to_a_distilled_student(tmp_path, form):
     own_data.write_all(tmp_path / "mine")
     splits = label_formats.renamed(own_data.contents(tmp_path / "mine/data"))
-    label_formats.voc(tmp_path / "voc", splits)
+    label_formats.WRITERS[form](tmp_path / "source", splits)
     classes = f"--classes={','.join(own_data.CLASSES)}"
     run = functools.partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
-    imported = run([BIN / "fgd", "data", "import", "voc", "--out=data", classes])
+    imported = run([BIN / "fgd", "data", "import", "source", "--out=data", classes])
     assert imported.returncode == 0, imported.stderr
-    files = {split: (f"data/{split}.json", "voc/JPEGImages") for split in ("train", "val")}
+    images = re.search(r"--train-images=(\S+)", imported.stdout + imported.stderr)[1]
+    files = {split: (f"data/{split}.json", images) for split in ("train", "val")}
     written = run(own_data.new_row(Path("mine"), "--samples-per-gpu=4", **files))
     assert written.returncode == 0, written.stderr
     options = ["--profile", ROOT / "cluster/profiles/local", "--snakefile", ROOT / "Snakefile"]
