@@ -26,6 +26,7 @@ from fgd.markdown import table
 FOLDER = Path("results/zoo-sweep")
 TRACEBACK = "traceback"
 FAULT = "wrong"
+REFUSED = "refused"
 NOT_ASKED = "not asked"
 _IMAGE = 256  # pixels
 _LARGER = {"SSDNeck": 384}  # of a smaller image it has no last level
@@ -197,7 +198,7 @@ PARTS: dict[str, Callable[[str], Answer]] = {
 @click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 @click.option("--words", default="", help="Ask the models alone whose name holds all of them.")
 @click.option("--page", type=click.Path(path_type=Path), help="Write the answers as a table here.")
-@click.option("--families", is_flag=True, help="Ask one model of each folder of configs alone.")
+@click.option("--families", is_flag=True, help="Ask a folder's models until one is not refused.")
 def main(parts: tuple[str, ...], words: str, page: Path | None, families: bool) -> None:
     """Ask every model each of PARTS, all but `prove` by default, and print the totals."""
     from fgd import compat
@@ -206,11 +207,11 @@ def main(parts: tuple[str, ...], words: str, page: Path | None, families: bool) 
     compat.prepare()
     found = sorted(models(words), key=lambda model: model.name)  # alike ones beside each other
     family = {model.name: model.config.parent.name for model in found if model.config}
-    names = _one_a_family(family) if families else list(family)
+    groups = _families(family) if families else [[name] for name in family]
     faults = 0
     for part in parts or ("show", "strides", "fit"):  # `prove` takes a minute a model
         answers: list[dict[str, Any]] = []
-        for answers in sweep(part, names):  # the page is true whenever the sweep is cut short
+        for answers in sweep(part, groups):  # the page is true whenever the sweep is cut short
             if page is not None:
                 write_text(page, page_of(part, answers, family))
         faults += sum(answer["outcome"] in (TRACEBACK, FAULT) for answer in answers)
@@ -219,28 +220,44 @@ def main(parts: tuple[str, ...], words: str, page: Path | None, families: bool) 
         raise SystemExit(1)
 
 
-def _one_a_family(family: dict[str, str]) -> list[str]:
-    """A model of each folder of configs, with a ResNet-50 if one has it, in the folders' order."""
-    chosen: dict[str, str] = {}
+def _families(family: dict[str, str]) -> list[list[str]]:
+    """The models of each folder of configs, those with a ResNet-50 first, in the folders' order."""
+    members: dict[str, list[str]] = {folder: [] for folder in sorted(set(family.values()))}
     for name in sorted(family, key=lambda name: ("r50" not in name, name)):
-        chosen.setdefault(family[name], name)
-    return [chosen[folder] for folder in sorted(chosen)]
+        members[family[name]].append(name)
+    return list(members.values())
 
 
-def sweep(part: str, names: list[str]) -> Iterator[list[dict[str, Any]]]:
-    """The answers of all models after each that was asked, those asked before from the file."""
+def sweep(part: str, groups: list[list[str]]) -> Iterator[list[dict[str, Any]]]:
+    """An answer of each group after each model that was asked, those asked before from the file."""
     path = FOLDER / f"{part}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = {name: dict(name=name, outcome=NOT_ASKED, message="") for name in names}
-    known |= {answer["name"]: answer for answer in _read(path) if answer["name"] in known}
-    yield list(known.values())
+    known = {answer["name"]: answer for answer in _read(path)}
+    yield [_answer_of(group, known) for group in groups]
     with path.open("a", encoding="utf-8") as file:
-        for name in names:
-            if known[name]["outcome"] == NOT_ASKED:
+        for group in groups:
+            while (name := _to_ask(group, known)) is not None:
                 known[name] = {"name": name} | _ask(PARTS[part], name)._asdict()
                 file.write(json.dumps(known[name]) + "\n")
                 file.flush()
-                yield list(known.values())
+                yield [_answer_of(group, known) for group in groups]
+
+
+def _to_ask(group: list[str], known: dict[str, dict[str, Any]]) -> str | None:
+    """The first model that was not asked, unless one before it was not refused."""
+    for name in group:
+        if name not in known:
+            return name
+        if known[name]["outcome"] != REFUSED:
+            return None
+    return None
+
+
+def _answer_of(group: list[str], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """That of the first model that was not refused, or else of the first."""
+    asked = [known[name] for name in group if name in known]
+    told = [answer for answer in asked if answer["outcome"] != REFUSED] or asked
+    return told[0] if told else dict(name=group[0], outcome=NOT_ASKED, message="")
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
@@ -256,7 +273,7 @@ def _ask(question: Callable[[str], Answer], name: str) -> Answer:
     try:
         return question(name)
     except FGDError as error:
-        return Answer("refused", _plain(str(error), name))
+        return Answer(REFUSED, _plain(str(error), name))
     except Exception as error:
         if "implementation for device cpu not found" in str(error):
             return Answer("needs a GPU")
