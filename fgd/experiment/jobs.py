@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import textwrap
 from pathlib import Path
 
 from fgd.doctor import memory
@@ -195,16 +196,20 @@ def model_files(experiment: Experiment, model: str) -> dict[str, str]:
 def gpu_memory(experiment: Experiment) -> str | None:
     """What the rows of the table need of a GPU at full size, as far as it was counted; in words.
 
-    A line for people who plan: whether a card is large enough shows before days of waiting for it.
+    For people who plan: whether a card is large enough shows before days of waiting for it.
     """
     suite, known = experiment.suite, memory.known()
     if not suite.full_size:
         return None
     images = suite.samples_per_gpu
-    needs = [f"{row} {known[row].of(images):.0f}" for row in suite.rows if row in known]
-    if not needs:
+    if not any(row in known for row in suite.rows):
         return None
-    return f"GPU memory for {images} images a process, float32, about, GB: {', '.join(needs)}"
+    needs = [
+        f"{row} {known[row].of(images):.0f}" if row in known else f"{row} not counted"
+        for row in suite.rows
+    ]
+    said = f"GPU memory for {images} images a process, float32, about, GB: {', '.join(needs)}"
+    return textwrap.fill(said, 80, break_on_hyphens=False)
 
 
 def rows_of(experiment: Experiment, table: str = "table") -> list[str]:

@@ -29,7 +29,7 @@ BACKBONES = {"resnet50": "torchvision://resnet50", "mine": "/my/b.pth"}
 
 
 def experiment(splits=SPLITS, masks=(), **changes):
-    suite = dataclasses.replace(COCO, rows=tuple(ROWS), **changes)
+    suite = dataclasses.replace(COCO, **({"rows": tuple(ROWS)} | changes))
     teachers = {name: Teacher(name, source) for name, source in TEACHERS.items()}
     plan = Plan(ROWS, teachers, BACKBONES, {}, frozenset(masks))
     return Experiment(suite, plan, splits, {})
@@ -190,6 +190,8 @@ def test_the_plan_tells_what_a_gpu_needs(monkeypatch):
     figures = {"retinanet_r50": Memory(1.0, 2.0), "another": Memory(1.0, 1.0)}
     monkeypatch.setattr(jobs.memory, "known", lambda: figures)
     said = "GPU memory for 2 images a process, float32, about, GB: retinanet_r50 8"
-    assert jobs.gpu_memory(experiment()) == said
+    assert jobs.gpu_memory(experiment(rows=("retinanet_r50",))) == said
+    rows = jobs.gpu_memory(experiment(rows=("retinanet_r50", "fcos_r50")))
+    assert rows == f"{said},\nfcos_r50 not counted"
     monkeypatch.setattr(jobs.memory, "known", dict)
     assert jobs.gpu_memory(experiment()) is None
