@@ -202,13 +202,12 @@ def gpu_memory(experiment: Experiment) -> str | None:
     if not suite.full_size:
         return None
     images = suite.samples_per_gpu
-    if not any(row in known for row in suite.rows):
+    needs = [f"{row} {known[row].of(images):.0f}" for row in suite.rows if row in known]
+    if not needs:
         return None
-    needs = [
-        f"{row} {known[row].of(images):.0f}" if row in known else f"{row} not counted"
-        for row in suite.rows
-    ]
     said = f"GPU memory for {images} images a process, float32, about, GB: {', '.join(needs)}"
+    if left := [row for row in suite.rows if row not in known]:
+        said += f"; not counted: {', '.join(left)}"
     return textwrap.fill(said, 80, break_on_hyphens=False)
 
 

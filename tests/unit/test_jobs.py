@@ -192,6 +192,6 @@ def test_the_plan_tells_what_a_gpu_needs(monkeypatch):
     said = "GPU memory for 2 images a process, float32, about, GB: retinanet_r50 8"
     assert jobs.gpu_memory(experiment(rows=("retinanet_r50",))) == said
     rows = jobs.gpu_memory(experiment(rows=("retinanet_r50", "fcos_r50")))
-    assert rows == f"{said},\nfcos_r50 not counted"
+    assert rows == f"{said}; not\ncounted: fcos_r50"
     monkeypatch.setattr(jobs.memory, "known", dict)
     assert jobs.gpu_memory(experiment()) is None
