@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import annotations
+import deployment
 import evaluation
 import growth
 import loader
@@ -31,7 +32,7 @@ from fgd.suite.layout import default_results
 compat.prepare()
 TOPICS = (
     "loss", "step", "ranks", "states", "evaluation", "waits", "annotations", "loader", "starting",
-    "growth", "sharing",
+    "growth", "sharing", "deployment",
 )  # fmt: skip
 
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--annotated", type=int, default=IMAGES, help="images of the made annotation file"
     )
+    parser.add_argument("--suite", default="mini", help="whose finished students are deployed")
     parser.add_argument("--checkpoint", nargs=2, type=Path, metavar=("CONFIG", "WEIGHTS"))
     parser.add_argument("--out", type=Path, default=Path(default_results("benchmarks"), "bench"))
     arguments = parser.parse_args()
@@ -67,10 +69,12 @@ def main() -> None:
         "starting": lambda: starting.measure(rounds),
         "growth": growth.measure,
         "sharing": lambda: sharing.measure(rounds),
+        "deployment": lambda: deployment.measure(arguments.suite, rounds),
     }
     modules = dict(
         loss=loss, step=step, ranks=ranks, states=states, evaluation=evaluation, waits=waits,
         annotations=annotations, loader=loader, starting=starting, growth=growth, sharing=sharing,
+        deployment=deployment,
     )  # fmt: skip
     results: dict = {
         "when": time.strftime("%Y-%m-%d"),

@@ -122,7 +122,6 @@ def _measure_onnx(
         encoded(detector.detect(mmcv.imread(str(Path(dataset.img_prefix) / info["filename"]))))
         for info in tqdm(dataset.data_infos, unit="img", disable=None)
     ]
-    seconds = round(time.monotonic() - started, 2)
     metrics = coco_metrics(dataset, results, pycocotools=pycocotools, per_class=True)
     return {
         "checkpoint": path.name,
@@ -130,7 +129,7 @@ def _measure_onnx(
         "images": len(dataset),
         "batch": 1,
         "precision": "fp32",
-        "seconds": seconds,
+        "seconds": round(time.monotonic() - started, 2),
         **metrics,
     }
 
