@@ -72,41 +72,29 @@ def check(
     file, folder = Path(annotation_file), Path(image_folder)
     before = index.stamp(file)
     content, images, annotations, categories = read(file, folder)
-    objects = Counter(annotations["category_id"])
-    grouping = groups(content["categories"], objects) if not (classes or all_categories) else []
-    if number not in (None, len(images["id"])):
-        raise FGDError(
-            f"{file}: lists {len(images['id'])} images, expected {number}; it is another data set "
-            "or another version of it"
-        )
-    if not annotations["id"]:
-        raise FGDError(f"{file}: has no annotations; there is nothing to learn or to measure")
+    _check_extent(file, images, annotations, number)
     if classes is not None:
         check_classes(file, categories, classes)
     check_files(file, folder, images)
     if not open_images:
         check_ends(folder, images["file_name"])
-    found: Counter[str] = Counter()
-    refused = Refusals(file, accept, found)
-    refused.of_images(faulty_images(folder, images) if open_images else ())
+
+    objects = Counter(annotations["category_id"])
+    grouping = groups(content["categories"], objects) if not (classes or all_categories) else []
     used = classes or [name for name in categories["name"] if name not in grouping]
     ids = dict(zip(categories["name"], categories["id"], strict=True))
     learned = {ids[name] for name in used}
-    with_masks = learned if masks else ()
+    found: Counter[str] = Counter()
+    refused = Refusals(file, accept, found)
+    refused.of_images(faulty_images(folder, images) if open_images else ())
     refused.of_annotations(
-        faulty_annotations(images, content["annotations"], with_masks), masks=masks
+        faulty_annotations(images, content["annotations"], learned if masks else ()), masks=masks
     )
     _check_objects(file, content["annotations"], learned)
-
-    boxes = boxes_of(file, annotations)
-    faults, beyond = box_faults(images, annotations, boxes)
-    faults["marked ignore"] = np.array([ignored(a) for a in content["annotations"]], bool)
-    most = 0 if strict else MOST_FAULTY * len(boxes)
-    for reason, which in [*faults.items(), ("partly beyond the image's border", beyond)]:
-        if which.sum() > most:
-            raise FGDError(f"{file}: {describe(images, annotations, which, reason)}")
+    most = 0.0 if strict else MOST_FAULTY
+    dropped, beyond = _check_boxes(file, content, images, annotations, most)
     small = small_images(images)
-    if training and len(small) > (0 if strict else MOST_FAULTY * len(images["id"])):
+    if training and len(small) > most * len(images["id"]):
         raise FGDError(f"{file}: {describe_small(images, small)}")
 
     digest = sha256(file)
@@ -125,8 +113,8 @@ def check(
         "per_class": {name: objects[ids[name]] for name in categories["name"] if name in used},
         "other_classes": sum(n for category, n in objects.items() if category not in learned),
         "no_classes": grouping,
-        "dropped_by_mmdet": {reason: int(which.sum()) for reason, which in faults.items()},
-        "beyond_border": int(beyond.sum()),
+        "dropped_by_mmdet": dropped,
+        "beyond_border": beyond,
         "found": dict(sorted(found.items())),
     }
 
@@ -145,6 +133,39 @@ def remarks(report: dict[str, Any]) -> list[str]:
     if report["small_images"]:
         lines.append(f"{report['small_images']} images are too small for mmdet's training")
     return lines
+
+
+def _check_extent(
+    file: Path, images: dict[str, list[Any]], annotations: dict[str, list[Any]], number: int | None
+) -> None:
+    if number not in (None, len(images["id"])):
+        raise FGDError(
+            f"{file}: lists {len(images['id'])} images, expected {number}; it is another data set "
+            "or another version of it"
+        )
+    if not annotations["id"]:
+        raise FGDError(f"{file}: has no annotations; there is nothing to learn or to measure")
+
+
+def _check_boxes(
+    file: Path,
+    content: dict[str, Any],
+    images: dict[str, list[Any]],
+    annotations: dict[str, list[Any]],
+    most: float,
+) -> tuple[dict[str, int], int]:
+    """How many boxes mmdet drops, by reason, and how many lie partly outside their image.
+
+    Args:
+        most: of all boxes, how large a part may be of one kind.
+    """
+    boxes = boxes_of(file, annotations)
+    faults, beyond = box_faults(images, annotations, boxes)
+    faults["marked ignore"] = np.array([ignored(a) for a in content["annotations"]], bool)
+    for reason, which in [*faults.items(), ("partly beyond the image's border", beyond)]:
+        if which.sum() > most * len(boxes):
+            raise FGDError(f"{file}: {describe(images, annotations, which, reason)}")
+    return {reason: int(which.sum()) for reason, which in faults.items()}, int(beyond.sum())
 
 
 def _check_objects(file: Path, annotations: list[dict[str, Any]], learned: set[Any]) -> None:
