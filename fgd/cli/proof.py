@@ -1,7 +1,5 @@
 """The command that rehearses rows at their full size."""
 
-import contextlib
-import sys
 from pathlib import Path
 
 import click
@@ -49,8 +47,7 @@ def prove(
         for name in suite.rows:
             if rows and name not in rows:
                 continue
-            with contextlib.redirect_stdout(sys.stderr):  # pycocotools prints
-                shown = proof.prove(suite, name, size)
+            shown = proof.prove(suite, name, size)
             click.echo(f"{suite.name} {name}: {proof.summary(shown)}", err=True)
             proofs.setdefault(suite.name, []).append(shown)
     page = proof.to_markdown(proofs)
@@ -79,8 +76,7 @@ def memory(suites: tuple[Path, ...], rows: tuple[str, ...], json_file: Path | No
     found = {}
     for suite in map(load_suite, suites):
         for name in (name for name in suite.rows if not rows or name in rows):
-            with contextlib.redirect_stdout(sys.stderr):  # pycocotools prints
-                needed = found[name] = proof.memory(suite, name)
+            needed = found[name] = proof.memory(suite, name)
             click.echo(
                 f"{name} needs about {needed.of(suite.samples_per_gpu):.1f} GB with "
                 f"{suite.samples_per_gpu} images a GPU: {needed.fixed} GB and {needed.image} GB an "

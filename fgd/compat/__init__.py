@@ -4,6 +4,6 @@
 `deferred` until they are needed.
 """
 
-from fgd.compat.patches import apply, checkpoints_are_data, prepare
+from fgd.compat.patches import apply, checkpoints_are_data, prepare, pycocotools_is_quiet
 
-__all__ = ["apply", "checkpoints_are_data", "prepare"]
+__all__ = ["apply", "checkpoints_are_data", "prepare", "pycocotools_is_quiet"]

@@ -23,6 +23,7 @@ def apply() -> None:
 
     reppoints_valid_flags_on_the_features_device()
     checkpoints_are_data()
+    pycocotools_is_quiet()
     numpy_has_its_old_names()
     deform.use_on_cpu()
     sync_norm.work_in_one_process()
@@ -95,6 +96,22 @@ class _OldNumpy(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._numpy, name)
+
+
+def pycocotools_is_quiet() -> None:
+    """pycocotools prints how far it is, to where a command's result goes.
+
+    pycocotools 2.0, coco.py and cocoeval.py, without an option; nothing else of them that we use
+    prints.
+    """
+    from pycocotools import coco, cocoeval
+
+    for module in (coco, cocoeval):
+        vars(module)["print"] = _print_nothing
+
+
+def _print_nothing(*parts: Any, **options: Any) -> None:
+    pass
 
 
 def checkpoints_are_data() -> None:

@@ -1,8 +1,5 @@
 """mmdet's CocoDataset on an index: the same samples, and no process holds the annotations."""
 
-import contextlib
-import io
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,14 +10,14 @@ import numpy as np
 from mmdet.datasets import CocoDataset, build_dataset
 from mmdet.datasets.api_wrappers import COCO
 
+from fgd import compat
 from fgd.data.index import CROWD, DROPPED, Index, find, stamp
 from fgd.errors import FGDError
 from fgd.files import sha256
 
+compat.pycocotools_is_quiet()
+
 _LEAST_SIDE = 32  # pixels; mmdet trains on no smaller images
-_PROGRESS = re.compile(
-    r"loading annotations into memory\.\.\.|Done \(t=.*s\)|creating index\.\.\.|index created!"
-)
 # What a config may say of a data set that is read from an index. Anything else (proposals, another
 # storage than files) mmdet's own class reads.
 _KNOWN = {
@@ -175,23 +172,9 @@ def build(
     index = None if file is None else find(file.digest)
     if index is not None:
         settings = _indexed(settings, index)
-    with _without_progress():
-        dataset = build_dataset(settings, defaults or None)
+    dataset = build_dataset(settings, defaults or None)
     dataset.annotation_file = file
     return dataset
-
-
-@contextlib.contextmanager
-def _without_progress() -> Iterator[None]:
-    """Leave out what pycocotools prints of how it reads a file, and that alone."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said):
-            yield
-    finally:
-        for line in said.getvalue().splitlines():
-            if not _PROGRESS.fullmatch(line):
-                print(line)
 
 
 def annotation_path(settings: Any) -> Path | None:

@@ -5,8 +5,6 @@ The images are drawn anew with replacement, both detectors are scored on each dr
 Introduction to the Bootstrap, chapter 13). It says nothing of another seed's training.
 """
 
-import contextlib
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +50,7 @@ class Matches:
         """Match detections (`scores.scored`) of a kind, "box" or "mask", as pycocotools does."""
         evaluation = prepared(truth, found, kind, pycocotools=True)
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [_ANY_SIZE], ["all"]
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation.evaluate()
+        evaluation.evaluate()
         self._recalls = evaluation.params.recThrs
         self.images = len(truth.images)
         self._overlaps = len(evaluation.params.iouThrs)

@@ -1,7 +1,5 @@
 """The detections of a test set, and the COCO metrics of them."""
 
-import contextlib
-import io
 import json
 import tempfile
 from pathlib import Path
@@ -72,10 +70,9 @@ def coco_metrics(
     metrics: dict[str, dict] = {}
     for kind, found in scored(dataset, results, truth).items():
         evaluation = prepared(truth, found, kind, pycocotools=pycocotools)
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
         metrics[kind] = dict(zip(METRICS, map(float, evaluation.stats), strict=False))
         if per_class:
             metrics[kind]["per_class"] = _per_class(evaluation, truth.classes)
@@ -114,11 +111,10 @@ def prepared(truth: Truth, found: list[dict], kind: str, *, pycocotools: bool) -
             # too. SOLO has no boxes: mmdet fills in zeros.
             del detection["bbox"]
     content = truth.content(masks=kind == "mask")
-    with contextlib.redirect_stdout(io.StringIO()):
-        there = _loaded(COCO, content)
-        # pycocotools loads no empty list of results.
-        results = there.loadRes(found) if found else _loaded(COCO, content | {"annotations": []})
-        evaluation = COCOeval(there, results, _KINDS[kind])
+    there = _loaded(COCO, content)
+    # pycocotools loads no empty list of results.
+    results = there.loadRes(found) if found else _loaded(COCO, content | {"annotations": []})
+    evaluation = COCOeval(there, results, _KINDS[kind])
     evaluation.params.catIds = list(truth.classes)
     evaluation.params.imgIds = truth.images
     return evaluation

@@ -1,7 +1,5 @@
 """Images on their way into a picture: their ground truth, and the network's input."""
 
-import contextlib
-import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +13,12 @@ from mmdet.datasets.pipelines import Compose
 from pycocotools.coco import COCO
 from torch import Tensor
 
+from fgd import compat
 from fgd.data.batches import Collate
 from fgd.data.segmentation import fault
 from fgd.errors import FGDError
+
+compat.pycocotools_is_quiet()
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,7 @@ def _truths(paths: list[Path], annotations: Path) -> list[Objects]:
     content = _read_annotations(annotations)
     coco = COCO()
     coco.dataset = content
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
+    coco.createIndex()
     ids = {image["file_name"]: image["id"] for image in content["images"]}
     return [_truth(coco, _image_id(path, ids, annotations)) for path in paths]
 

@@ -60,6 +60,12 @@ def test_perfect_detections_score_1_whatever_the_ids(tmp_path, slow, kind, numbe
 
 
 @BOTH
+def test_nothing_is_printed(tmp_path, slow, capfd):
+    metrics(tmp_path, coco_worlds.world(), slow)
+    assert capfd.readouterr().out == ""
+
+
+@BOTH
 def test_without_detections_ap_is_0_and_minus_1_where_there_is_nothing_to_find(tmp_path, slow):
     content = coco_worlds.world(classes=("cat", "dog", "bird"))
 
