@@ -14,8 +14,6 @@ says `min_bbox_size=0`, as its own do.
 """
 
 import argparse
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -219,8 +217,7 @@ def compare(each: Detector) -> list[str]:
     detector = load_plain(cfg, read_checkpoint(each.checkpoint), each.checkpoint, classes)
     detector.cfg = cfg
     faults = [] if tuple(theirs["classes"]) == classes else [f"classes {theirs['classes']}"]
-    with contextlib.redirect_stdout(io.StringIO()):
-        measured = measure(each.config, each.checkpoint)
+    measured = measure(each.config, each.checkpoint)
     for kind, metrics in theirs["metrics"].items():
         faults += [
             f"{kind} {name}: {measured[kind][name]:.6f} and {value:.6f}"
@@ -246,8 +243,7 @@ def compare(each: Detector) -> list[str]:
 
 def _images(cfg: Config) -> list[Path]:
     """The first of the test set."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        dataset = build(cfg.data.test, test_mode=True)
+    dataset = build(cfg.data.test, test_mode=True)
     infos = islice(dataset.data_infos, IMAGES)
     return [Path(dataset.img_prefix) / each["filename"] for each in infos]
 
