@@ -43,7 +43,7 @@ def measure(images: int, ranks: int = 8, workers: int = 2) -> dict:
         kinds = {}
         for kind in KINDS:
             together = 1 if kind == "mmdet" else ranks
-            found = _node(kind, file, together, workers)
+            found = node(kind, file, together, workers)
             kinds[kind] = found | {
                 key: found[key] * ranks / together for key in ("private", "proportional")
             }
@@ -60,8 +60,12 @@ def measure(images: int, ranks: int = 8, workers: int = 2) -> dict:
         }
 
 
-def _node(kind: str, file: Path, ranks: int, workers: int) -> dict:
-    """MB of all processes together, seconds to the first batch, microseconds of a sample."""
+def node(kind: str, file: Path, ranks: int, workers: int) -> dict:
+    """MB of all processes together, seconds to the first batch, microseconds of a sample.
+
+    Args:
+        kind: one of KINDS, how the processes read `file`.
+    """
     command = [sys.executable, __file__, kind, str(file), str(workers)]
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     started = [subprocess.Popen(command, **pipes) for _ in range(ranks)]
@@ -125,7 +129,7 @@ def _rank(kind: str, file: str, workers: int) -> None:
     first_batch = time.perf_counter() - started
     whole = _All(dataset, workers)
     own = whole[0]
-    loader = DataLoader(whole, batch_size=None, num_workers=workers, persistent_workers=True)
+    loader = DataLoader(whole, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
     told = list(loader)
     pids = [own["pid"], *(each["pid"] for each in told)]
     print(json.dumps({"pids": pids, "first_batch": first_batch, "sample": own["sample"]}))

@@ -1,27 +1,60 @@
-"""How the plan of a suite grows with its rows: `snakemake -n`, without and with its cache."""
+"""How a plan grows with rows, the start of a training with images, memory with workers.
+
+A plan is `snakemake -n`, without and with its cache. Images have one object each.
+"""
 
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import annotations
+import made_coco
 import yaml
 
+from fgd.data import index
+from fgd.markdown import table
 from fgd.suite.layout import default_results
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = (8, 80, 800)
+IMAGES = (10_000, 100_000, 1_000_000)
+WORKERS = (0, 2, 4, 8)
 
 
 def measure() -> dict:
+    """What grows with the rows of a suite, with the images of a file, and with the workers."""
+    with tempfile.TemporaryDirectory() as folder:
+        plans = _plans(Path(folder))
+        os.environ["FGD_CACHE"] = f"{folder}/cache"
+        file = Path(folder) / "instances.json"
+        starts = {}
+        for images in IMAGES:
+            made_coco.write(file, images, images)
+            started = time.perf_counter()
+            index.write_of(file)
+            written = time.perf_counter() - started
+            found = annotations.node("index", file, ranks=1, workers=2)
+            starts[images] = {"index": written, "first_batch": found["first_batch"]}
+        workers = {
+            number: {
+                kind: annotations.node(kind, file, 1, number)["proportional"]
+                for kind in ("nothing", "index")
+            }
+            for number in WORKERS
+        }
+    return {"plans": plans, "starts": starts, "workers": workers}
+
+
+def _plans(folder: Path) -> dict:
     """CPU seconds and peak MB of a cold and of a warm plan, by number of rows."""
     found: dict = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for count in ROWS:
-            suite = _suite(Path(folder), count)
-            cache = {"FGD_CACHE": f"{folder}/cache{count}"}
-            found[count] = {kind: _plan(suite, cache) for kind in ("cold", "warm")}
+    for count in ROWS:
+        suite = _suite(folder, count)
+        cache = {"FGD_CACHE": f"{folder}/cache{count}"}
+        found[count] = {kind: _plan(suite, cache) for kind in ("cold", "warm")}
     return found
 
 
@@ -66,13 +99,25 @@ def _plan(suite: Path, cache: dict[str, str]) -> dict[str, float]:
 
 def report(result: dict) -> str:
     """Markdown."""
-    lines = [
-        "## Growth of a plan",
-        "",
-        "| rows | cold, CPU s | MB | warm, CPU s | MB |",
-        "|--:|--:|--:|--:|--:|",
+    plans = [
+        [count, *(f"{kinds[k][what]:.1f}" for k in kinds for what in ("seconds", "peak"))]
+        for count, kinds in result["plans"].items()
     ]
-    for count, kinds in result.items():
-        cells = (f"{kinds[k]['seconds']:.1f} | {kinds[k]['peak']:.0f}" for k in ("cold", "warm"))
-        lines.append(f"| {count} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    starts = [
+        [images, f"{found['index']:.1f}", f"{found['first_batch']:.1f}"]
+        for images, found in result["starts"].items()
+    ]
+    workers = [
+        [number, f"{found['nothing']:.0f}", f"{found['index']:.0f}"]
+        for number, found in result["workers"].items()
+    ]
+    return "\n\n".join(
+        [
+            "## Growth",
+            table(["rows", "cold plan, CPU s", "peak MB", "warm, CPU s", "peak MB"], plans, left=0),
+            table(["images", "s to write the index", "s to the first batch"], starts, left=0),
+            f"A rank and its workers, each of which has read {IMAGES[-1]:,} images; MB, "
+            "shared pages once:",
+            table(["workers", "without annotations", "with"], workers, left=0),
+        ]
+    )
