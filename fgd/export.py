@@ -25,7 +25,8 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
     training state are dropped.
 
     Args:
-        out: becomes a relative symbolic link to the checkpoint, a name that rules and people know.
+        out: becomes a relative symbolic link to the checkpoint, a name that rules and people know;
+            only another link may be there.
         name: the checkpoint is `<name>-<first 8 hex digits of its sha256>.pth` beside `out`, the
             model zoo's convention.
 
@@ -33,6 +34,7 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
         The path of the checkpoint.
     """
     out = Path(out)
+    _check_link(out)
     plain = plain_checkpoint(checkpoint)
     if not any(key.startswith("backbone.") for key in plain["state_dict"]):
         raise FGDError(
@@ -75,8 +77,16 @@ def write_hashed(checkpoint: dict[str, Any], folder: Path, name: str) -> Path:
     return target
 
 
+def _check_link(path: Path) -> None:
+    if path.exists() and not path.is_symlink():
+        raise FGDError(
+            f"{path}: is there already and no link, as this command makes it; give another --out, "
+            "or move it"
+        )
+
+
 def link(path: Path, target: str) -> None:
-    """Make `path` a symbolic link to `target`, in one step where another file stood there."""
+    """Make `path` a symbolic link to `target`, in one step where another link stood there."""
     beside = path.with_name(f".{path.name}.link")
     beside.unlink(missing_ok=True)
     beside.symlink_to(target)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,17 +11,24 @@ from fgd.errors import FGDError
 
 
 @contextmanager
-def atomic_folder(path: str | os.PathLike, marker: str) -> Iterator[Path]:
+def atomic_folder(
+    path: str | os.PathLike, *, marker: str, says: str, others: Collection[str]
+) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it becomes `path`, on error it is removed.
 
     A folder that already stands at `path` is replaced only if that can cost nobody any data: it
-    holds no files, or it holds the file `marker`, which whoever fills the folder has to write.
+    holds no files, or those that this writes and no other.
+
+    Args:
+        marker: a file that whoever fills the folder has to write,
+        says: with these words in it, by which an earlier one is known.
+        others: patterns of what else is written, of paths from the folder on.
 
     Raises:
         FGDError: `path` is something else, for example a folder of the user's own files.
     """
     path = Path(path).resolve()
-    _refuse_foreign(path, marker)
+    _refuse_foreign(path, marker, says, others)
     path.parent.mkdir(parents=True, exist_ok=True)
     workshop = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:
@@ -36,17 +43,30 @@ def atomic_folder(path: str | os.PathLike, marker: str) -> Iterator[Path]:
         shutil.rmtree(workshop)
 
 
-def _refuse_foreign(path: Path, marker: str) -> None:
-    if not path.exists() or (path / marker).is_file():
+def _refuse_foreign(path: Path, marker: str, says: str, others: Collection[str]) -> None:
+    if not path.exists():
         return
     if not path.is_dir():
         raise FGDError(f"{path} is a file; a folder is to be written there: name another one")
-    foreign = next((entry for entry in sorted(path.rglob("*")) if not entry.is_dir()), None)
-    if foreign:
-        raise FGDError(
-            f"{path} holds files that were not written by this command (no {marker} in it, but "
-            f"{foreign.relative_to(path)}), so it is not replaced: name a new or empty folder"
-        )
+    known = [marker, *others] if _says(path / marker, says) else []
+    for entry in sorted(path.rglob("*")):
+        file = entry.relative_to(path)
+        if not (entry.is_dir() or any(_is_one(file, pattern) for pattern in known)):
+            raise FGDError(
+                f"{path} holds {file}, which was not written by this command, so it is not "
+                "replaced: name a new or empty folder"
+            )
+
+
+def _is_one(file: Path, pattern: str) -> bool:
+    return len(file.parts) == len(Path(pattern).parts) and file.match(pattern)
+
+
+def _says(marker: Path, says: str) -> bool:
+    try:
+        return says in marker.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _fsync_tree(folder: Path) -> None:

@@ -186,7 +186,7 @@ def data_clean(
     help="Folder of the images, where they do not lie beside the annotations.",
 )
 @click.option(
-    "--classes", callback=_names, help="Comma-separated names in the order of the labels."
+    "--classes", callback=_names, help="Comma-separated names in the order of the new labels."
 )
 @click.option(
     "--val",

@@ -20,6 +20,7 @@ from fgd.importing.reading import LabelledImage, Source, folder_of
 from fgd.importing.splits import SPLITS, split
 
 RECORD = "import.json"  # what was done; an earlier import is known by it
+_FILES = tuple(f"{name}.json" for name in SPLITS)
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     if not out.is_dir():
         raise FGDError(f"{out}: is a file; --out is a folder")
     there = sorted(entry.name for entry in out.iterdir())
-    own = {RECORD, *(f"{name}.json" for name in SPLITS)}
-    if foreign := [name for name in there if name not in own]:
+    if foreign := [name for name in there if name not in (RECORD, *_FILES)]:
         raise FGDError(f"{out}: holds {foreign[0]}; give a new or an empty folder")
     if there and not overwrite:
         raise FGDError(f"{out}: holds {there[0]} already; give --overwrite, or another folder")
@@ -163,7 +163,7 @@ def _write(out: Path | None, files: dict[str, Any], imported: Imported, request:
         with tempfile.TemporaryDirectory() as folder:
             _fill(Path(folder), files, imported, request)
         return
-    with atomic_folder(out, marker=RECORD) as folder:
+    with atomic_folder(out, marker=RECORD, says="", others=_FILES) as folder:
         _fill(folder, files, imported, request)
 
 

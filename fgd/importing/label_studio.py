@@ -95,7 +95,7 @@ def _image(
     if not address:
         raise Unreadable("names no image")
     image = LabelledImage(_find(address, where), file)
-    named = {str(region.get("id")) for region in regions if _labels(region)}
+    named = {str(region["id"]) for region in regions if _labels(region) and "id" in region}
     for position, region in enumerate(regions, start=1):
         words = f"{origin}, region {position}"
         if not _labels(region) and str(region.get("id")) in named:
@@ -122,9 +122,9 @@ def _labels(region: dict[str, Any]) -> Any:
 
 def _regions(task: dict[str, Any]) -> list[dict[str, Any]] | None:
     """The regions of the one annotation that counts: the one that is marked as ground truth."""
-    if "annotations" not in task and "completions" not in task:  # JSON-MIN
+    if "annotations" not in task and "completions" not in task:  # JSON-MIN: a list for each tool
         found = [v for v in task.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
-        return _objects(found[0]) if found else None
+        return [region for each in found for region in _objects(each)] or None
     annotations = _objects(task.get("annotations", task.get("completions")) or [])
     annotations = [a for a in annotations if not a.get("was_cancelled")]
     best = [a for a in annotations if a.get("ground_truth")] or annotations

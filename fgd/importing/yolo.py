@@ -48,7 +48,7 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
 
     Args:
         images: folder of the images where no data.yaml names one.
-        classes: names of the classes, where no file has them.
+        classes: names of the classes by number, where no file has them.
 
     Raises:
         FGDError: no file names the classes, data.yaml is wrong as a whole, or no image has labels.
@@ -61,7 +61,12 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
         listed = list(_listed(config, content))
         place = config.parent
     else:
-        source.classes = list(classes or _classes_of(place))
+        source.classes = _classes_of(place) or list(classes or ())
+        if not source.classes:
+            raise FGDError(
+                f"{place}: no file names the classes; YOLO has them in data.yaml (names) or "
+                "classes.txt, or give --classes, in the order of their numbers"
+            )
         listed = []
     if not listed:
         folder = images or (place / "images" if (place / "images").is_dir() else place)
@@ -131,17 +136,14 @@ def _names(file: Path, content: dict[str, Any]) -> list[str]:
 
 
 def _classes_of(folder: Path) -> list[str]:
-    """The names of the classes from a list, one a line."""
+    """The names of the classes from a list, one a line; none if there is no list."""
     for place in (folder, folder / "labels", folder / "data"):
         for name in _LISTS:
             if (place / name).is_file():
                 return [
                     line.strip() for line in read_text(place / name).splitlines() if line.strip()
                 ]
-    raise FGDError(
-        f"{folder}: no file names the classes; YOLO has them in data.yaml (names) or classes.txt, "
-        "or give --classes, in the order of their numbers"
-    )
+    return []
 
 
 def _listed(config: Path, content: dict[str, Any]) -> Iterator[tuple[Path, str]]:

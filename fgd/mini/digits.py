@@ -47,7 +47,8 @@ def write(
         FGDError: a number is out of range, or `out` holds files of somebody else.
     """
     _check_numbers(train, val, size, seed)
-    with atomic_folder(out, marker=SETTINGS) as folder:
+    others = ("contact_sheet.png", "annotations/*.json", *(f"{split}/*.jpg" for split in SPLITS))
+    with atomic_folder(out, marker=SETTINGS, says="fgd mini", others=others) as folder:
         written = {
             "train": _write_split(folder, "train", count=train, size=size, seed=seed),
             "val": _write_split(folder, "val", count=val, size=size, seed=seed),

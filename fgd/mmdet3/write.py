@@ -17,6 +17,7 @@ from fgd.mmdet3.model import translated_model
 from fgd.plain import load_plain, plain_classes
 
 CONFIG, CHECKPOINT = "student.py", "student.pth"
+_SCOPE = "default_scope"  # in every config that is written here, and in none of mmdet 2.28
 _METRICS = {"box": "bbox", "mask": "segm"}
 
 
@@ -46,7 +47,8 @@ def transfer_to_mmdet3(
         raise FGDError(f"{config}: {error}") from error
     plain = plain_checkpoint(checkpoint)
     load_plain(cfg, plain, checkpoint, classes)
-    with atomic_folder(out, marker=CONFIG) as folder:
+    others = (CHECKPOINT, f"*-{'[0-9a-f]' * 8}.pth")
+    with atomic_folder(out, marker=CONFIG, says=_SCOPE, others=others) as folder:
         (folder / CONFIG).write_text(text, encoding="utf-8")
         written = write_hashed(_with_classes(plain, classes), folder, name)
         link(folder / CHECKPOINT, written.name)
@@ -70,7 +72,7 @@ def translated(cfg: Config, classes: Names) -> dict[str, Any]:
     model = translated_model(content["model"])
     metrics = [_METRICS[kind] for kind in heads(model)]
     return {
-        "default_scope": "mmdet",
+        _SCOPE: "mmdet",
         "model": {"type": model.pop("type"), "data_preprocessor": preprocessor, **model},
         **translated_test_set(test, pipeline, classes, metrics),
     }

@@ -326,6 +326,10 @@ class TestYolo:
         (folder / "classes.txt").write_text("cat\ndog\n")
         made = imported(folder, tmp_path / "b")
         assert [c["name"] for c in made["categories"]] == ["cat", "dog"]
+        # The file says what the numbers are, the option in which order the names come out.
+        other = imported(folder, tmp_path / "c", "--classes=dog,cat")
+        assert [c["name"] for c in other["categories"]] == ["dog", "cat"]
+        assert plain(other) == plain(made)
 
     def test_no_labels_at_all(self, world):
         folder = world("yolo")
@@ -609,6 +613,27 @@ class TestLabelStudio:
         result = run(folder / "export.json", "--out", tmp_path / "out")
         assert result.exit_code == 0, result.stderr
         assert "3 images" in result.output
+        assert "left out" not in result.output
+
+    def test_json_min_of_several_tools(self, world, tmp_path):
+        folder = world("label-studio")
+
+        def make(tasks):
+            for task in tasks:
+                regions = [r | r.pop("value") for r in task.pop("annotations")[0]["result"]]
+                task.pop("predictions")
+                task["image"] = task.pop("data")["image"]
+                regions = [{k: v for k, v in r.items() if k not in ("id", "type")} for r in regions]
+                task |= {"box": regions[:1], "outline": regions[1:], "other": []}
+
+        before = label_formats.WRITERS["label-studio"](tmp_path / "same", world.splits)
+        self.change(folder, make)
+        made, same = (
+            imported(place, tmp_path / out) for place, out in ((folder, "out"), (before, "before"))
+        )
+        assert plain(made) == plain(same)
+        self.change(folder, lambda tasks: tasks[0].update(more=[{"x": 1}]))
+        assert "has the labels None; expected one" in refusal(folder, "--dry-run")
 
 
 class TestCvat:

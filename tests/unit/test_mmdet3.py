@@ -3,6 +3,7 @@
 import copy
 import inspect
 import json
+import shutil
 
 import pytest
 import torch
@@ -158,9 +159,34 @@ def test_nothing_is_half_written(student, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
     out.mkdir()
     (out / "mine.txt").write_text("my own")
-    with pytest.raises(FGDError, match="holds files that were not written by this command"):
+    with pytest.raises(FGDError, match=r"holds mine\.txt, which was not written by this command"):
         transfer_to_mmdet3(config, checkpoint, out=out, name="mine")
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("more", ["", "run/iter_9.pth", "photos/a-01234567.pth"])
+def test_the_folder_of_a_student_is_no_folder_of_this_command(student, tmp_path, more):
+    config, checkpoint, _ = student
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    shutil.copy(config, mine / "student.py")
+    shutil.copy(checkpoint, mine / "student.pth")
+    if more:
+        (mine / more).parent.mkdir()
+        (mine / more).write_text("mine")
+    before = {path: path.is_dir() or path.read_bytes() for path in mine.rglob("*")}
+    with pytest.raises(FGDError, match="not written by this command, so it is not replaced"):
+        transfer_to_mmdet3(mine / "student.py", mine / "student.pth", out=mine, name="mine")
+    assert {path: path.is_dir() or path.read_bytes() for path in mine.rglob("*")} == before
+
+
+def test_what_was_put_beside_a_transferred_one_is_kept(student, tmp_path):
+    config, checkpoint, _ = student
+    out = tmp_path / "mmdet3"
+    transfer_to_mmdet3(config, checkpoint, out=out, name="mine")
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(FGDError, match=r"holds notes\.txt"):
+        transfer_to_mmdet3(config, checkpoint, out=out, name="mine")
 
 
 def test_mmdet_3_needs_the_config(student, tmp_path):

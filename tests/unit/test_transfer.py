@@ -4,8 +4,10 @@ import hashlib
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from fgd import zoo
+from fgd.cli import main
 from fgd.errors import FGDError
 from fgd.export import transfer
 from fgd.zoo.publish import publish
@@ -38,6 +40,28 @@ def test_only_the_student_is_kept(tmp_path):
     digest = hashlib.sha256(written.read_bytes()).hexdigest()
     assert written.name == f"my_row-{digest[:8]}.pth"
     assert (tmp_path / "student.pth").readlink().name == written.name
+
+
+def test_a_file_is_not_replaced_by_the_link(tmp_path):
+    source = save(tmp_path / "epoch_24.pth", published_layout(), meta={})
+    before = source.read_bytes()
+    with pytest.raises(FGDError, match=r"epoch_24\.pth: is there already and no link"):
+        transfer(source, source, "mine")
+    assert source.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [source]
+    transfer(source, tmp_path / "student.pth", "mine")
+    transfer(source, tmp_path / "student.pth", "mine")  # over its own link
+
+
+@pytest.mark.parametrize("order", [("a.pth", "--out", "a.pth"), ("--out", "a.pth", "a.pth")])
+def test_no_command_writes_over_what_it_reads(tmp_path, monkeypatch, order):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.py", "a.pth"):
+        (tmp_path / name).write_text("mine")
+    result = CliRunner().invoke(main, ["export", "a.py", *order])
+    assert result.exit_code == 2
+    assert "a.pth: would be written over what is read" in result.output
+    assert (tmp_path / "a.pth").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
