@@ -47,12 +47,11 @@ def checked(request: RowRequest, masks: set[str]) -> Data:
         mended, notes = _mended(request, splits, masks, Path(folder))
         train, val = _reports(request, mended, masks)
         texts = {
-            request.folder / split.annotations.name: split.annotations.read_text(encoding="utf-8")
-            for split in mended.values()
+            request.cleaned(name): split.annotations.read_text(encoding="utf-8")
+            for name, split in mended.items()
         }
     there = {
-        name: replace(split, annotations=request.folder / split.annotations.name)
-        for name, split in mended.items()
+        name: replace(split, annotations=request.cleaned(name)) for name, split in mended.items()
     }
     classes = tuple(train["per_class"])
     return Data(there, texts, classes, train["images"], _notes(train, val) + notes)
@@ -64,7 +63,7 @@ def _mended(
     mended: dict[str, Split] = {}
     notes = []
     for name, split in splits.items():
-        out = folder / f"{name}.json"
+        out = folder / request.cleaned(name).name
         like = mended["train"].annotations if mended else None
         report = clean(
             split.annotations,

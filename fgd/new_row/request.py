@@ -77,3 +77,12 @@ class RowRequest:
     def row(self) -> Path:
         """The row's file."""
         return self.folder / f"{self.name}.py"
+
+    @property
+    def dataset(self) -> Path:
+        """The file of a new suite's data."""
+        return self.folder / "dataset.py"
+
+    def cleaned(self, split: str) -> Path:
+        """The mended annotation file of a split of a new suite's data."""
+        return self.folder / f"{split}_clean.json"

@@ -37,7 +37,6 @@ def write(request: RowRequest) -> Written:
         FGDError: something is wrong; then nothing was written.
     """
     _check_names(request)
-    dataset = request.folder / "dataset.py"
     texts = {}
     if request.suite.exists():
         suite = load_suite(request.suite)
@@ -49,11 +48,11 @@ def write(request: RowRequest) -> Written:
         data = checked(request, splits_with_masks(request))
         classes, notes = data.classes, data.notes
         texts |= data.texts
-        texts[dataset] = dataset_text(request, data)
+        texts[request.dataset] = dataset_text(request, data)
         texts[request.suite] = suite_text(request, data.images)
     fitting = fit(request, classes)
     texts[request.row] = row_text(request, fitting)
-    _compose(request, texts, dataset)
+    _compose(request, texts)
     for path, text in texts.items():
         write_text(path, text)
     return Written(request.suite, list(texts), notes + fitting.notes)
@@ -68,8 +67,18 @@ def _check_names(request: RowRequest) -> None:
         raise FGDError(
             f"{request.folder}: {suite!r} is a suite of configs/suites; take another name"
         )
+    if request.row == request.dataset:
+        raise FGDError(f"the row: {request.row} describes the data; take another name for the row")
     if request.row.exists():
         raise FGDError(f"{request.row}: is there already; take another name for the row")
+    if not request.suite.exists():
+        made = [
+            request.dataset,
+            *(request.cleaned(name) for name in request.splits if request.clean),
+        ]
+        for path in made:
+            if path.exists():
+                raise FGDError(f"{path}: is there already; move it, or give another --out")
     if not request.suite.exists() and (request.train is None or request.val is None):
         raise FGDError(f"{request.suite}: is a new suite; name its training and validation data")
     if request.suite.exists() and (request.train or request.val or request.clean):
@@ -117,14 +126,14 @@ def _words(setting: int | tuple[int, ...] | None) -> str:
     return ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
 
 
-def _compose(request: RowRequest, texts: dict[Path, str], dataset: Path) -> None:
+def _compose(request: RowRequest, texts: dict[Path, str]) -> None:
     """Compose both arms of the row, from files in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         for path, text in texts.items():
             (Path(folder) / path.name).write_text(text, encoding="utf-8")
         suite = yaml.safe_load(texts[request.suite]) | {"rows": [request.row.name]}
         suite.pop("cluster", None)  # it can name other rows
-        if dataset not in texts:
+        if request.dataset not in texts:
             suite["dataset"] = str(request.suite.parent.absolute() / suite["dataset"])
         file = Path(folder) / request.suite.name
         file.write_text(yaml.safe_dump(suite), encoding="utf-8")

@@ -329,6 +329,24 @@ def test_other_places_to_tap_are_written_into_the_row(run):
     assert "the student student has no module neck.nothing, which distill.taps names" in said
 
 
+@pytest.mark.parametrize("name", ["dataset.py", "train_clean.json", "val_clean.json"])
+def test_what_is_there_is_not_written_over(run, tmp_path, name):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / name).write_text("mine")
+    status, said = run("--clean")
+    assert status == 2
+    assert f"own/{name}: is there already" in said
+    assert [path.name for path in (tmp_path / "own").iterdir()] == [name]
+    assert (tmp_path / "own" / name).read_text() == "mine"
+
+
+def test_a_row_is_not_called_as_the_data(run, tmp_path):
+    status, said = run("--name=dataset")
+    assert status == 2
+    assert "describes the data; take another name" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_student_from_random_weights_has_to_be_meant(run, brought):
     path = brought / "raw.py"
     own_data.write_detector(path, "retinanet_r50_fpn_1x_coco", 16)
@@ -423,7 +441,7 @@ def test_data_as_a_tool_wrote_them_are_mended_where_that_is_wished(run, brought,
     assert "without iscrowd" in said
     suite = load_suite("own/own.yaml")
     data = recipe.compose(suite, recipe.load_row("mine", suite), "fgd").detector.data
-    assert data.test.ann_file == str(tmp_path / "own/val.json")
+    assert data.test.ann_file == str(tmp_path / "own/val_clean.json")
     names = [c["name"] for c in json.loads(Path(data.test.ann_file).read_text())["categories"]]
     assert tuple(names) == own_data.CLASSES
 
