@@ -20,7 +20,7 @@ class _File(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, which no other parameter may have for the other purpose."""
-        path = super().convert(value, param, ctx)
+        path: Any = super().convert(value, param, ctx)
         if ctx is not None:
             known = ctx.meta.setdefault("fgd.files", {})
             if known.setdefault(os.path.abspath(path), self._written) != self._written:

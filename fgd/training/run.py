@@ -147,7 +147,10 @@ def _run(
     runner = Runner(
         model, optimizer, loader, max_epochs=cfg.runner.max_epochs, done=meta.iter, folder=work_dir
     )
-    runner.register_lr_hook(dict(cfg.lr_config))
+    lr_config, note = rate.fitting_warmup(cfg.lr_config, len(loader), runner.max_epochs)
+    if note is not None:
+        logger.warning("%s", note)
+    runner.register_lr_hook(lr_config)
     for hook in (
         *epoch_hooks(detector),
         *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)),
