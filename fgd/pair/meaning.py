@@ -38,11 +38,12 @@ _OF_TRAINING = (
 # Compared as a whole, also where one of both leaves it out; other dicts are parts of a model, which
 # one of both may not have.
 _WHOLE = ("*_cfg", "*_coder", "*_generator")
-# Defaults that are not those of the class that a key is an argument of.
+# Defaults that need not be looked up, or that are not those of the class they are arguments of.
 _DEFAULTS = {
     "add_extra_convs": False,
     "centerness_on_reg": False,
     "conv_cfg": None,
+    "dcn_on_last_conv": False,
     "end_level": -1,
     "no_norm_on_lateral": False,
     "reg_decoded_bbox": False,
