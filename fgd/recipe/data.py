@@ -44,6 +44,8 @@ def split_of(suite: Suite, config: Config, split: str) -> dict:
     """One of "train", "val" and "test" of `data_of`."""
     dataset = _dataset(suite)
     files = dict(dataset.data[split])
+    if isinstance(named := files.get("classes"), str):  # a file: its names belong to the recipe
+        files["classes"] = config_classes(named, f"{suite.dataset}: data.{split}.classes")
     for key in ("ann_file", "img_prefix"):
         files[key] = _move(files[key], dataset.data_root, suite.data_root)
     return _split(config.data[split], files, dataset.get("pipeline", {}))
