@@ -106,6 +106,8 @@ _HEIGHT_FIRST = ("Mosaic", "MixUp")
 
 def _of_step(step: dict, settings: dict) -> dict:
     """The settings in the words of a step: a mosaic of four images is cut to one by its border."""
+    if step.get("denorm_bbox"):  # OpenImages' boxes are parts of an image, a suite's are pixels
+        return settings | {"denorm_bbox": False}
     scale = settings.get("img_scale")
     if not (isinstance(scale, tuple) and len(scale) == 2):
         return settings
