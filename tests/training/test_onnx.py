@@ -152,7 +152,7 @@ def test_what_cannot_be_exported_is_refused_by_name(tiny_suite, tmp_path):
     with pytest.raises(FGDError, match=r"student\.py: data\.test\..*color_type: is 'grayscale'"):
         export(config, checkpoint, out=out)
     own.data.test.pipeline[0].update(color_type="color", to_float32=True)
-    own.model.test_cfg.nms.type = "nms"
+    own.model.test_cfg.nms = dict(type="nms", iou_threshold=0.5)
     write_config(own, config)
     with pytest.raises(FGDError, match=r"student\.py: data.*to_float32: .* --pixels float32"):
         export(config, checkpoint, out=out)
