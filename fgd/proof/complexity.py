@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmdet.models import BaseDetector, SparseRCNN
+from mmdet.models.dense_heads import CascadeRPNHead
 from mmdet.models.dense_heads.yolact_head import YOLACTProtonet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -67,6 +68,10 @@ def _predict(detector: BaseDetector, pixels: Tensor) -> None:
         head = getattr(detector, name, None)
         if isinstance(head, YOLACTProtonet):  # what follows selects boxes
             head.protonet(features[0])
+        elif isinstance(head, CascadeRPNHead):  # each stage looks where the one before found boxes
+            shape = (*pixels.shape[2:], 3)
+            meta = {"img_shape": shape, "pad_shape": shape, "scale_factor": 1.0}
+            head.simple_test_rpn(features, [meta])
         elif head is not None:
             head(features, *_image_metas(head, pixels))
     if hasattr(detector, "roi_head"):

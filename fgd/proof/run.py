@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcv import Config
-from mmcv.runner import build_optimizer
+from mmdet.core import build_optimizer
 from mmdet.models import build_detector
 from torch import Tensor
 

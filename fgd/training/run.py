@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmcv import Config
-from mmcv.runner import build_optimizer
 from mmcv.utils import get_logger
+from mmdet.core import build_optimizer
 from mmdet.models import build_detector
 from mmdet.models.detectors import BaseDetector
 from torch import nn
@@ -320,8 +320,16 @@ def _built_optimizer(detector: nn.Module, settings: dict) -> torch.optim.Optimiz
         return build_optimizer(detector, settings)
     optimizer = build_optimizer(student, settings)
     its = set(student.parameters())
-    if others := [p for p in detector.parameters() if p.requires_grad and p not in its]:
-        optimizer.add_param_group({"params": others})
+    others = {
+        name: parameter
+        for name, parameter in detector.named_parameters()
+        if parameter.requires_grad and parameter not in its
+    }
+    if others:
+        group: dict[str, Any] = {"params": list(others.values())}
+        if "param_names" in optimizer.param_groups[0]:  # torch wants all groups alike in this
+            group["param_names"] = list(others)
+        optimizer.add_param_group(group)
     return optimizer
 
 

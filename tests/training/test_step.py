@@ -9,7 +9,8 @@ import pytest
 import torch
 from detectors import training_config, write_config
 from mmcv import Config
-from mmcv.runner import OPTIMIZER_BUILDERS, DefaultOptimizerConstructor
+from mmcv.runner import DefaultOptimizerConstructor
+from mmdet.core.optimizers import OPTIMIZER_BUILDERS
 from mmdet.models import build_detector
 from torch.utils._python_dispatch import TorchDispatchMode
 
