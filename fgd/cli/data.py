@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from fgd.cli.group import FILE, OUT, scale
+from fgd.cli.group import scale
+from fgd.cli.paths import FILE, OUT_FOLDER, PICTURE, out_file
 
 _LISTED = 20  # annotations that are left out; all of them stand in the file's info
 
@@ -15,6 +16,13 @@ _LISTED = 20  # annotations that are left out; all of them stand in the file's i
 def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     # As CSV: a name with a comma or a line break stands in double quotes.
     return next(csv.reader(io.StringIO(value, newline=""))) if value else None
+
+
+def _where(out: Path | None, *, dry_run: bool) -> Path | None:
+    """Where to write; None, with --dry-run, writes nothing, whatever --out says."""
+    if out is None and not dry_run:
+        raise click.UsageError("give --out, or --dry-run")
+    return None if dry_run else out
 
 
 _ALL = click.option(
@@ -30,7 +38,7 @@ def data() -> None:
 
 
 @data.command("mini")
-@click.option("--out", type=OUT, required=True, help="Folder: new, empty or an earlier set.")
+@click.option("--out", type=OUT_FOLDER, required=True, help="Folder: new, empty or an earlier set.")
 @click.option("--train", default=1200, show_default=True, help="Training images.")
 @click.option("--val", default=300, show_default=True, help="Validation images.")
 @click.option("--size", default=128, show_default=True, help="Width and height in pixels.")
@@ -44,7 +52,9 @@ def data_mini(out: Path, train: int, val: int, size: int, seed: int) -> None:
 
 
 @data.command("coco")
-@click.option("--out", type=OUT, required=True, help="Folder; what is there already is kept.")
+@click.option(
+    "--out", type=OUT_FOLDER, required=True, help="Folder; what is there already is kept."
+)
 @click.option(
     "--from",
     "address",
@@ -53,7 +63,7 @@ def data_mini(out: Path, train: int, val: int, size: int, seed: int) -> None:
     show_default=True,
     help="http, https or file address of zips/ and annotations/; or $FGD_COCO.",
 )
-@click.option("--report", type=OUT, help="What was done, JSON.")
+@click.option("--report", type=out_file('"downloaded"'), help="What was done, JSON.")
 def data_coco(out: Path, address: str, report: Path | None) -> None:
     """Download COCO 2017 and unpack it: 20 GB, and as much again while archives are unpacked.
 
@@ -81,7 +91,7 @@ def data_coco(out: Path, address: str, report: Path | None) -> None:
 @_ALL
 @click.option("--number", type=int, help="How many images there have to be.")
 @click.option("--accept", multiple=True, help="Count this kind of finding, do not refuse it.")
-@click.option("--out", type=OUT, required=True, help="Report, JSON.")
+@click.option("--out", type=out_file('"dropped_by_mmdet"'), required=True, help="Report, JSON.")
 def data_check(
     annotations: Path,
     images: Path,
@@ -132,7 +142,11 @@ def data_check(
     "--corners/--no-corners", default=None, help="Whether boxes are x1, y1, x2, y2; see below."
 )
 @click.option("--dry-run", is_flag=True, help="Write nothing, say what would be changed.")
-@click.option("--out", type=OUT, help="Annotation file to write.")
+@click.option(
+    "--out",
+    type=out_file('"by": "fgd data clean"'),
+    help="Annotation file to write. One that is there is replaced if `fgd data clean` wrote it.",
+)
 def data_clean(
     annotations: Path,
     images: Path,
@@ -156,8 +170,7 @@ def data_clean(
 
     if like and classes:
         raise click.UsageError("--like and --classes say the same; give one")
-    if (out is None) != dry_run:
-        raise click.UsageError("give --out, or --dry-run")
+    out = _where(out, dry_run=dry_run)
     report = clean(
         annotations, images, out=out, like=like, classes=classes, corners=corners, **options
     )
@@ -173,7 +186,7 @@ def data_clean(
 
 @data.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=OUT, help="Folder for train.json and val.json: new or empty.")
+@click.option("--out", type=OUT_FOLDER, help="Folder for train.json and val.json: new or empty.")
 @click.option(
     "--format",
     "form",
@@ -224,8 +237,7 @@ def data_import(
     """
     from fgd.importing.importing import Request, import_annotations
 
-    if (out is None) != dry_run:
-        raise click.UsageError("give --out, or --dry-run")
+    out = _where(out, dry_run=dry_run)
     done = import_annotations(Request(source, **options), out=out, overwrite=overwrite)
     click.echo(f"{done.form}, images in {done.images}")
     for kind, example in done.report.examples.items():
@@ -251,7 +263,7 @@ def data_import(
 )
 @click.option("--number", type=click.IntRange(1), default=12, show_default=True, help="Images.")
 @click.option("--seed", default=0, show_default=True, help="Which images.")
-@click.option("--out", type=OUT, required=True, help="Picture to write, PNG.")
+@click.option("--out", type=out_file(PICTURE), required=True, help="Picture to write, PNG.")
 def data_show(
     annotations: Path,
     images: Path,
@@ -277,7 +289,9 @@ def data_show(
 
 @click.command("mini-backbone")
 @click.argument("name")
-@click.option("--out", type=OUT, required=True, help="Checkpoint to write.")
+@click.option(
+    "--out", type=out_file("iterations", "accuracy"), required=True, help="Checkpoint to write."
+)
 @click.option("--iterations", default=150, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def mini_backbone(name: str, out: Path, iterations: int, seed: int) -> None:

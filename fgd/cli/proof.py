@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import OUT, SUITE
+from fgd.cli.paths import SUITE, out_file
 
 
 @click.command()
@@ -17,8 +17,13 @@ from fgd.cli.group import OUT, SUITE
     show_default=True,
     help="Of the images, in pixels.",
 )
-@click.option("--json", "json_file", type=OUT, help="Write everything that was measured here.")
-@click.option("--markdown", type=OUT, help="Write the page here.")
+@click.option(
+    "--json",
+    "json_file",
+    type=out_file('"with_gradient"'),
+    help="Write everything that was measured here.",
+)
+@click.option("--markdown", type=out_file("# Every row at full size"), help="Write the page here.")
 def prove(
     suites: tuple[Path, ...],
     rows: tuple[str, ...],
@@ -61,7 +66,12 @@ def prove(
 @click.command()
 @click.argument("suites", type=SUITE, nargs=-1, required=True)
 @click.option("--row", "rows", multiple=True, help="Only this row; can be given several times.")
-@click.option("--json", "json_file", type=OUT, help="Write the figures here, beside other rows'.")
+@click.option(
+    "--json",
+    "json_file",
+    type=out_file('"fixed"', '"image"'),
+    help="Write the figures here, beside other rows'.",
+)
 def memory(suites: tuple[Path, ...], rows: tuple[str, ...], json_file: Path | None) -> None:
     """Say what the rows of SUITES need of a GPU's memory, counted on a CPU.
 
