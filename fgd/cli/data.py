@@ -109,22 +109,24 @@ def data_check(
     from fgd.data.coco import check, remarks
     from fgd.data.findings import KINDS
     from fgd.files import write_json
+    from fgd.importing.finding import or_other_format
 
     for kind in accept:
         if kind not in KINDS:
             raise click.UsageError(f"--accept {kind!r}: the kinds are {', '.join(KINDS)}")
-    report = check(
-        annotations,
-        images,
-        classes=classes,
-        strict=strict,
-        open_images=open_images,
-        accept=accept,
-        number=number,
-        masks=masks,
-        training=training,
-        all_categories=all_categories,
-    )
+    with or_other_format(annotations):
+        report = check(
+            annotations,
+            images,
+            classes=classes,
+            strict=strict,
+            open_images=open_images,
+            accept=accept,
+            number=number,
+            masks=masks,
+            training=training,
+            all_categories=all_categories,
+        )
     write_json(out, report)
     for line in remarks(report):
         click.echo(line)
@@ -167,13 +169,15 @@ def data_clean(
     stay as they are; what was done stands in the written file's `info`.
     """
     from fgd.data.clean import clean
+    from fgd.importing.finding import or_other_format
 
     if like and classes:
         raise click.UsageError("--like and --classes say the same; give one")
     out = _where(out, dry_run=dry_run)
-    report = clean(
-        annotations, images, out=out, like=like, classes=classes, corners=corners, **options
-    )
+    with or_other_format(annotations):
+        report = clean(
+            annotations, images, out=out, like=like, classes=classes, corners=corners, **options
+        )
     for kind, example in report.examples.items():
         click.echo(f"{report.counts[kind]:6} {kind}, for example {example}")
     if report.left_out:
