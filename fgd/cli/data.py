@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fgd.cli import look_up
 from fgd.cli.group import scale
 from fgd.cli.paths import FILE, OUT_FOLDER, PICTURE, out_file
 
@@ -282,6 +283,9 @@ def data_show(
     The picture also has the sizes by class, a histogram of the boxes as the student sees them, with
     its FPN strides and anchors, and the smallest objects in the pixels that are left of them.
     """
+    look_up.data_set(annotations, images)
+    if student is not None:
+        look_up.detector(student, "--student")
     from fgd.visual.make import show_data
 
     for line in show_data(

@@ -25,21 +25,30 @@ def scale(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     """The callback of an option of width and height."""
     if value is None:
         return None
-    sides = numbers(value, parameter)
-    if len(sides) != 2:
-        raise click.BadParameter(f"{value!r}: expected WIDTH,HEIGHT, for example 1333,800")
+    sides = _numbers(value)
+    if len(sides) != 2 or min(sides) < 1:
+        raise click.BadParameter(
+            f"{value!r}: expected WIDTH,HEIGHT in pixels, for example 1333,800", param=parameter
+        )
     return sides
 
 
 def numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
     """Whole numbers with commas between them."""
+    if found := _numbers(text):
+        return found
+    raise click.BadParameter(
+        f"{text!r}: expected whole numbers with commas between them, for example 0,1,2",
+        param=parameter,
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The numbers of a text; none where something else stands in it."""
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise click.BadParameter(
-            f"{text!r}: expected whole numbers with commas between them, for example 0,1,2",
-            param=parameter,
-        ) from None
+        return ()
 
 
 _ROOM = "Make room and run the same again"

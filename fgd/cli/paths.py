@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from fgd.cli.look_up import WEIGHTS
 from fgd.errors import FGDError
 
 
@@ -30,6 +31,26 @@ class _Path(click.Path):
             known = ctx.meta.setdefault("fgd.files", {})
             if known.setdefault(os.path.abspath(path), self._written) != self._written:
                 self.fail(f"{path}: would be written over what is read; name another", param, ctx)
+        return path
+
+
+class _Input(_Path):
+    """A file that has to be there, and of which an ending tells that it is something else."""
+
+    def __init__(self, what: str, others: Mapping[str, str]) -> None:
+        super().__init__(exists=True, dir_okay=False)
+        self._what, self._others = what, others
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        path = super().convert(value, param, ctx)
+        if other := self._others.get(path.suffix):
+            self.fail(
+                f"{path}: is {other}, and {self._what} is expected here; a config comes before its "
+                "checkpoint",
+                param,
+                ctx,
+            )
         return path
 
 
@@ -155,6 +176,8 @@ def _says(path: Path, words: Iterable[str]) -> bool:
 # Arguments: a file that has to be there, a suite, and a folder to write to.
 FILE = _Path(exists=True, dir_okay=False)
 SUITE = _Suite(exists=True, dir_okay=False)
+CONFIG = _Input("a config (.py)", dict.fromkeys(WEIGHTS, "a checkpoint"))
+CHECKPOINT = _Input("a checkpoint", {".py": "a config"})
 OUT_FOLDER = _OutFolder()
 # What is written where, or into what, is known to the command itself, which looks.
 OUT = _Path(written=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.paths import DRAWN, FILE, out_files
+from fgd.cli.paths import CHECKPOINT, CONFIG, DRAWN, FILE, out_files
 
 _TYPE = click.Path(path_type=Path)
 _OUT = out_files({f"_{kind}.png": (DRAWN,) for kind in ("detections", "attention", "data")})
@@ -15,14 +15,14 @@ _OUT = out_files({f"_{kind}.png": (DRAWN,) for kind in ("detections", "attention
 @click.option(
     "--model",
     "models",
-    type=(str, FILE, FILE),
+    type=(str, CONFIG, CHECKPOINT),
     multiple=True,
     metavar="NAME CONFIG CHECKPOINT",
     help="A plain mmdet detector; one column each.",
 )
 @click.option(
     "--distillation",
-    type=(FILE, FILE),
+    type=(CONFIG, CHECKPOINT),
     metavar="CONFIG TRAINED",
     help="Config and final state of a row's training (config.py, trained.pth): FGD's own view.",
 )

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.paths import FILE, OUT, OUT_FOLDER, SUITE, out_file, refuse_folder, refuse_foreign
+from fgd.cli.paths import (
+    CHECKPOINT,
+    CONFIG,
+    OUT,
+    OUT_FOLDER,
+    SUITE,
+    out_file,
+    refuse_folder,
+    refuse_foreign,
+)
 from fgd.errors import FGDError
 
 
@@ -115,8 +124,8 @@ def _is_there(out: Path, digest: str) -> bool:
 
 @click.command("check-teacher")
 @click.argument("name")
-@click.argument("config", type=FILE)
-@click.argument("checkpoint", type=FILE)
+@click.argument("config", type=CONFIG)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--index", type=click.Path(path_type=Path), help="Folder of metafiles (*.yml).")
 @click.option("--ap", type=float, help="Box AP x 100 that your own teacher should reach.")
 @click.option("--tolerance", type=float, default=0.2, show_default=True, help="In AP points.")

@@ -8,6 +8,8 @@ import click
 
 from fgd.cli.group import BATCH, PRECISION
 from fgd.cli.paths import (
+    CHECKPOINT,
+    CONFIG,
     FILE,
     OUT,
     OUT_FOLDER,
@@ -25,7 +27,7 @@ _PROVENANCE = out_file('"evaluated"', '"trained"')
 
 
 @click.command()
-@click.argument("config", type=FILE)
+@click.argument("config", type=CONFIG)
 @click.option(
     "--work-dir", type=OUT_FOLDER, required=True, help="Training states and log; resumed from."
 )
@@ -45,7 +47,7 @@ def train(config: Path, work_dir: Path, out: Path) -> None:
 
 
 @click.command()
-@click.argument("config", type=FILE)
+@click.argument("config", type=CONFIG)
 def fingerprint(config: Path) -> None:
     """Print the hash of a training: its CONFIG and the weights that it starts from."""
     from fgd.fingerprint import fingerprint as run
@@ -54,7 +56,7 @@ def fingerprint(config: Path) -> None:
 
 
 @click.command()
-@click.argument("checkpoint", type=FILE)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--name", required=True, help="The checkpoint is called NAME-<hash>.pth.")
 @click.option(
     "--out", type=OUT, required=True, help="Link to the checkpoint; for mmdet3 a folder of both."
@@ -67,7 +69,7 @@ def fingerprint(config: Path) -> None:
     show_default=True,
     help="mmdet3: config and checkpoint for mmdet 3.",
 )
-@click.option("--config", type=FILE, help="The student's config, which mmdet3 needs.")
+@click.option("--config", type=CONFIG, help="The student's config, which mmdet3 needs.")
 def transfer(checkpoint: Path, name: str, out: Path, target: str, config: Path | None) -> None:
     """Take the plain mmdet student out of a distillation checkpoint.
 
@@ -87,8 +89,8 @@ def transfer(checkpoint: Path, name: str, out: Path, target: str, config: Path |
 
 
 @click.command()
-@click.argument("config", type=FILE)
-@click.argument("checkpoint", type=FILE)
+@click.argument("config", type=CONFIG)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--out", type=_ONNX, required=True, help="ONNX file.")
 @click.option(
     "--pixels",
@@ -114,8 +116,8 @@ def export(config: Path, checkpoint: Path, out: Path, pixels: str, opset: int) -
 
 
 @click.command()
-@click.argument("config", type=FILE)
-@click.argument("checkpoint", type=FILE)
+@click.argument("config", type=CONFIG)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--out", type=_FIGURES, required=True, help="Figures, JSON.")
 @click.option("--pycocotools", is_flag=True, help="Use the reference implementation (slower).")
 @BATCH
@@ -152,7 +154,7 @@ def evaluate(
 
 
 @click.command()
-@click.argument("checkpoint", type=FILE)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--name", required=True, help="Name of the model.")
 @click.option("--index", type=OUT_FOLDER, required=True, help="Folder of metafiles to publish in.")
 @click.option("--config", help="Its plain mmdet config.")

@@ -65,7 +65,7 @@ def load(file: Path, folder: Path) -> tuple[dict[str, Any], str]:
     Raises:
         FGDError: a file or folder is missing, or it is no JSON object.
     """
-    _check_layout(file, folder)
+    check_layout(file, folder)
     data = file.read_bytes()
     try:
         # UTF-8 with or without a byte order mark, UTF-16 and UTF-32.
@@ -99,7 +99,12 @@ def columns(
     return images, annotations, categories
 
 
-def _check_layout(file: Path, folder: Path) -> None:
+def check_layout(file: Path, folder: Path) -> None:
+    """Whether an annotation file and its image folder are there.
+
+    Raises:
+        FGDError: one is not, or is something else.
+    """
     if file.is_dir() and folder.is_file():
         raise FGDError(
             f"{file} is a folder, and {folder} a file: they stand in each other's place; the "
