@@ -26,7 +26,7 @@ class _Path(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, which no other parameter may have for the other purpose."""
-        path = super().convert(value, param, ctx)
+        path = Path(super().convert(value, param, ctx))
         if ctx is not None:
             known = ctx.meta.setdefault("fgd.files", {})
             if known.setdefault(os.path.abspath(path), self._written) != self._written:
@@ -59,9 +59,12 @@ class _Suite(_Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path of the file."""
-        from fgd.suite import suite_file
+        from fgd.suite import find_suite
 
-        return super().convert(str(suite_file(value)), param, ctx)
+        try:
+            return super().convert(str(find_suite(value)), param, ctx)
+        except FGDError as error:
+            self.fail(str(error), param, ctx)
 
 
 class _OutFolder(_Path):
