@@ -26,7 +26,7 @@ class _Path(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, which no other parameter may have for the other purpose."""
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if ctx is not None:
             known = ctx.meta.setdefault("fgd.files", {})
             if known.setdefault(os.path.abspath(path), self._written) != self._written:

@@ -18,7 +18,7 @@ def _chosen(files: Iterable[Path], names: Sequence[str]) -> list[tuple["Suite", 
     from fgd.suite import load_suite
 
     rows = [(suite, name) for suite in map(load_suite, files) for name in suite.rows]
-    known = {name: None for _, name in rows}
+    known = sorted({name for _, name in rows})
     for name in names:
         if name not in known:
             raise click.UsageError(

@@ -49,7 +49,7 @@ def test_a_row_that_no_suite_has_is_refused(tmp_path, command):
     out = tmp_path / "figures.json"
     result = CliRunner().invoke(main, [command, COCO, "--row=fcos_r500", f"--json={out}"])
     assert result.exit_code == 2
-    assert "no row 'fcos_r500': these suites have retinanet_r50, " in result.output
+    assert "no row 'fcos_r500': these suites have faster_rcnn_r101, " in result.output
     assert "did you mean" in result.output
     assert not out.exists()
 

@@ -1,16 +1,21 @@
 """Where a command is asked to write, nothing of the user's is lost, and no work is done in vain."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import coco_worlds
 
 from fgd.cli import main
 from fgd.cli.paths import DRAWN, PICTURE, TRAINED
 from fgd.cli.training import _FIGURES, _PROVENANCE
+from fgd.report.figures import write_figure
+from fgd.training.state import Meta, write_state
 from fgd.visual.draw import save
 
 
@@ -122,7 +127,8 @@ def test_what_is_no_ordinary_file_stays(inputs):
 
 def test_a_command_replaces_what_it_wrote_itself(tmp_path):
     state = tmp_path / "trained.pth"
-    torch.save({"state_dict": {}, "optimizer": {}, "meta": {"fingerprint": "1"}}, state)
+    meta = vars(Meta(fingerprint="1", seed=0))
+    write_state({"state_dict": {}, "optimizer": {}, "scaler": {}, "meta": meta}, state)
     figures = tmp_path / "eval.json"
     figures.write_text(json.dumps({"checkpoint": "x.pth", "seconds": 1}))
     origin = tmp_path / "provenance.json"
@@ -140,9 +146,11 @@ def test_a_command_replaces_what_it_wrote_itself(tmp_path):
 
 def test_a_picture_tells_who_drew_it(tmp_path):
     save(Figure(), tmp_path / "picture.png")
-    content = (tmp_path / "picture.png").read_bytes()
-    assert DRAWN.encode() in content
-    assert PICTURE.encode() in content
+    assert PICTURE.encode() in (tmp_path / "picture.png").read_bytes()
+    for name in ("picture.png", "figure.pdf", "figure.svg"):
+        if name != "picture.png":
+            write_figure(Figure(), tmp_path / name)
+        assert DRAWN.encode() in (tmp_path / name).read_bytes()
 
 
 def test_a_download_that_is_there_is_not_brought_again(inputs):
@@ -152,3 +160,46 @@ def test_a_download_that_is_there_is_not_brought_again(inputs):
     code, said = run("download", "student.pth", "--out=mine.pth")
     assert (code, said) == (0, "mine.pth: is there already, and is the file that is asked for")
     assert Path("mine.pth").stat().st_mtime_ns == written
+
+
+SUITE = ("mini", "--results=folder")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (("data", "check", "data.json", "pictures", "--out=report.json"), "report.json"),
+        (("data", "clean", "data.json", "pictures", "--out=clean.json"), "clean.json"),
+        (("data", "show", "data.json", "pictures", "--out=show.png"), "show.png"),
+        (("mini-backbone", "resnet18x4", "--iterations=1", "--out=b.pth"), "b.pth"),
+        (("compose", "mini", "retinanet_r50", "--arm=fgd", "--out=run"), "run/config.py"),
+        (("compose", "mini", "--teacher=retinanet_x101_64x4d_fpn_1x_coco", "--out=run"),
+         "run/detector.py"),
+        (("table", *SUITE, "--out=table"), "table.tex"),
+        (("report", *SUITE, "--out=page.html"), "page.html"),
+    ],
+)  # fmt: skip
+def test_a_command_can_be_repeated(tmp_path, monkeypatch, arguments, file):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fgd.mini.backbone.TRAIN_CROPS", 64)
+    monkeypatch.setattr("fgd.mini.backbone.TEST_CROPS", 64)
+    coco_worlds.write(tmp_path, coco_worlds.world())
+    Path("folder").mkdir()
+    for _ in range(2):
+        code, said = run(*arguments)
+        assert code == 0, said
+        assert Path(file).is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "file"),
+    [
+        ("study", "--out", "docs/results-mini.md"),
+        ("prove", "--markdown", "docs/full-size.md"),
+        ("memory", "--json", "configs/memory.json"),
+    ],
+)
+def test_the_pages_of_the_repository_are_known(command, option, file):
+    (parameter,) = [each for each in main.commands[command].params if option in each.opts]
+    path = Path(__file__).parents[2] / file
+    assert parameter.type.convert(str(path), None, None) == path
