@@ -260,7 +260,7 @@ def data_import(
 
 
 @data.command("show")
-@click.argument("annotations", type=FILE)
+@click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option("--student", help="A name of the model zoo or a config: whose levels and anchors.")
 @click.option(

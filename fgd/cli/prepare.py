@@ -43,19 +43,24 @@ def compose(
     config for evaluation and deployment. How the learning rate follows from the suite's total batch
     is printed.
     """
-    from fgd import recipe
     from fgd.suite import load_suite
 
+    loaded = load_suite(suite)
     if row is not None and arm is not None and teacher is None:
+        loaded.with_rows([row])  # a misspelt one is told at once
         _refuse_configs(out, "student.py")
-        click.echo(recipe.write_row(load_suite(suite), row, arm=arm, out=out, seed=seed))
+        from fgd import recipe
+
+        click.echo(recipe.write_row(loaded, row, arm=arm, out=out, seed=seed))
         return
     if row is not None or teacher is None:
         raise click.UsageError("give a ROW with --arm, or --teacher NAME")
     if arm is not None or seed is not None:
         raise click.UsageError("--arm and --seed go with a ROW; a teacher is trained once")
     _refuse_configs(out, "detector.py")
-    click.echo(recipe.write_teacher(load_suite(suite), teacher, out))
+    from fgd import recipe
+
+    click.echo(recipe.write_teacher(loaded, teacher, out))
 
 
 def _refuse_configs(folder: Path, detector: str) -> None:
@@ -145,6 +150,8 @@ def check_teacher(
     that were evaluated on the same data before are not evaluated again.
     """
     from fgd import zoo
+
+    model = zoo.find(name, index) if ap is None else None  # an unknown name is told at once
     from fgd.evaluation.evaluate import measure
     from fgd.files import write_json
     from fgd.progress import log_to
@@ -154,7 +161,6 @@ def check_teacher(
     if ap is not None:
         check_points(ap, "--ap")
     log_to(sys.stdout)
-    model = zoo.find(name, index) if ap is None else None  # an unknown name is told at once
     metrics = measure(config, checkpoint, again=False)
     if model is not None:
         report = gate.check_teacher(metrics, model, tolerance)

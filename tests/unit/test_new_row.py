@@ -354,6 +354,7 @@ def test_a_student_from_random_weights_has_to_be_meant(run, brought):
     status, said = run(f"--student={path}")
     assert status == 2
     assert "names no checkpoint for its backbone" in said
+    assert "`fgd new-row --from-scratch`" in said
     assert run(f"--student={path}", "--from-scratch")[0] == 0
 
 
@@ -624,6 +625,15 @@ class TestTrainedTeachers:
         assert "learn.json has 3" in words
         assert "--train-teacher" in words
         assert "--teacher CONFIG.py --teacher-checkpoint FILE" in words
+
+
+def test_no_error_names_the_folder_in_which_a_row_was_tried(run, monkeypatch):
+    def refuse(suite):
+        raise FGDError(f"{suite.dataset}: is no good")
+
+    monkeypatch.setattr("fgd.recipe.plan", refuse)
+    status, said = run()
+    assert (status, said) == (2, "error: own/dataset.py: is no good\n")
 
 
 @pytest.mark.parametrize(
