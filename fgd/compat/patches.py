@@ -25,6 +25,7 @@ def apply() -> None:
     checkpoints_are_data()
     pycocotools_is_quiet()
     numpy_has_its_old_names()
+    batch_norms_may_add_nothing()
     deform.use_on_cpu()
     sync_norm.work_in_one_process()
     layout.read_any()
@@ -71,6 +72,25 @@ def reppoints_valid_flags_on_the_features_device() -> None:
         return [[level.clone() for level in points] for _ in img_metas], flags
 
     RepPointsHead.get_points = get_points
+
+
+def batch_norms_may_add_nothing() -> None:
+    """NAS-FCOS's batch norms have `eps=0`, which torch 2.10 refuses.
+
+    The smallest float32 in its place changes no sum with a variance, and so no feature.
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    initialise = _BatchNorm.__init__
+    smallest = 2.0**-126
+
+    @functools.wraps(initialise)
+    def with_some(
+        self: Any, num_features: int, eps: float = 1e-5, *more: Any, **named: Any
+    ) -> None:
+        initialise(self, num_features, eps or smallest, *more, **named)
+
+    setattr(_BatchNorm, "__init__", with_some)  # noqa: B010 (mypy knows no patches)
 
 
 def numpy_has_its_old_names() -> None:

@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
 from PIL import Image
 
 # Kinds of findings that training cannot live with. The rest it reads as well: they are counted.
@@ -19,6 +21,7 @@ ACCEPTED = (
     ALPHA := "with transparency or a palette",
     DEEP := "of 16 bits",
     TURNED_AS_STATED := "turned by EXIF, as the annotation file has it",
+    LEFT_AS_STORED := "with an EXIF orientation that training does not apply",
 )
 REFUSED = (UNREADABLE, OTHER_SIZE, TURNED)
 
@@ -32,7 +35,10 @@ _FORMATS = {
     "TIFF": (".tif", ".tiff"),
 }
 _MODES = {"L": GRAY, "1": GRAY, "CMYK": CMYK, "YCCK": CMYK, "P": ALPHA, "RGBA": ALPHA, "LA": ALPHA}
-_ORIENTATION = 0x0112  # EXIF: 1 is upright, from 5 on width and height change places
+_ORIENTATION = 0x0112  # of EXIF
+_UPRIGHT = 1
+_TURNS = range(2, 9)  # orientations that say something; other numbers mean nothing
+_TRANSPOSES = range(5, 9)  # of these: width and height change places
 _MOST_PIXELS = 1 << 28  # OpenCV takes 2^30; an image of this many fills 800 MB of a worker
 # Pillow refuses from twice this number on, which is less than training reads, and warns before.
 Image.MAX_IMAGE_PIXELS = _MOST_PIXELS
@@ -68,9 +74,9 @@ def look(path: Path, width: int, height: int) -> list[Finding]:
                 return [Finding(UNREADABLE, f"declares {size} pixels")]
             if image.format not in _FORMATS:
                 return [Finding(UNREADABLE, f"is a {image.format}, which OpenCV does not read")]
+            orientation = _orientation(image)  # before it is loaded: a TIFF forgets it then
             image.load()
-            turned = image.getexif().get(_ORIENTATION, 1)
-            return list(_findings(image, path, (width, height), turned))
+            return list(_findings(image, path, (width, height), orientation))
     except Exception as error:
         # Pillow raises OSError, SyntaxError, ValueError, struct.error, DecompressionBombError ...
         words = " ".join(str(error).replace(str(path), "it").split()) or type(error).__name__
@@ -81,30 +87,64 @@ def size_of(path: Path) -> tuple[int, int] | None:
     """Width and height in pixels, as training reads the image; None if it cannot be read."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION, 1)
-            return image.size[::-1] if turned >= 5 else image.size
+            return image.size if _orientation(image) == _UPRIGHT else _as_trained(path).size
     except Exception:  # Pillow raises many types
         return None
 
 
+class _Read(NamedTuple):
+    """What training gets of an image: width and height, and whether an orientation was applied."""
+
+    size: tuple[int, int]
+    turned: bool
+
+
+def _orientation(image: Image.Image) -> Any:
+    """The EXIF orientation of an image, a number if the file is sound."""
+    return image.getexif().get(_ORIENTATION, _UPRIGHT)
+
+
+def _as_trained(path: Path) -> _Read:
+    """Decode an image that has an orientation as training does, which nothing else tells.
+
+    OpenCV 4.11 applies those of JPEG, PNG and TIFF, not those of WebP, and none that stands in XMP
+    alone, where Pillow finds it, too. Pillow in turn has the size of a TIFF turned already, that of
+    every other format not.
+
+    Raises:
+        ValueError: OpenCV cannot.
+    """
+    content = np.fromfile(path, np.uint8)
+    read = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    # A TIFF is turned whatever the flags say, so that the two are the same.
+    stored = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if read is None or stored is None:
+        raise ValueError("OpenCV, with which training reads it, does not decode it")
+    tiff = content[:2].tobytes() in (b"II", b"MM")
+    return _Read((read.shape[1], read.shape[0]), tiff or not np.array_equal(read, stored))
+
+
 def _findings(
-    image: Image.Image, path: Path, stated: tuple[int, int], turned: int
+    image: Image.Image, path: Path, stated: tuple[int, int], orientation: Any
 ) -> Iterator[Finding]:
-    size = image.size[::-1] if turned >= 5 else image.size  # OpenCV turns what it reads
+    size, turned = (image.size, False) if orientation == _UPRIGHT else _as_trained(path)
     if stated != size:
-        if turned >= 5 and stated == image.size:
+        if orientation in _TRANSPOSES and stated == size[::-1]:
+            applied = f"once its EXIF orientation {orientation} is applied, as training does"
+            left = f"as training reads it, without its EXIF orientation {orientation}"
             yield Finding(
                 TURNED,
-                f"is {size[0]} x {size[1]} pixels once its EXIF orientation {turned} is applied, "
-                f"as training does, and its boxes are those of {stated[0]} x {stated[1]}",
+                f"is {size[0]} x {size[1]} pixels {applied if turned else left}, and its boxes are "
+                f"those of {stated[0]} x {stated[1]}",
             )
         else:
             yield Finding(
                 OTHER_SIZE,
                 f"is {size[0]} x {size[1]} pixels, and {stated[0]} x {stated[1]} are stated",
             )
-    elif turned != 1:
-        yield Finding(TURNED_AS_STATED, f"has the EXIF orientation {turned}")
+    elif orientation in _TURNS:
+        kind = TURNED_AS_STATED if turned else LEFT_AS_STORED
+        yield Finding(kind, f"has the EXIF orientation {orientation}")
     if path.suffix.lower() not in _FORMATS[image.format or ""]:
         yield Finding(NAMED_WRONG, f"is a {image.format} named {path.suffix}")
     if image.mode in _MODES:

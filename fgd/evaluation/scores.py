@@ -163,7 +163,8 @@ def test_data(
         dataset=dataset,
         batch_size=batch_size,
         sampler=range(rank, len(dataset), world_size),
-        num_workers=settings.get("workers_per_gpu", cfg.data.workers_per_gpu),
+        # The 2 is that of mmdet's own test script.
+        num_workers=settings.get("workers_per_gpu", cfg.data.get("workers_per_gpu", 2)),
         collate_fn=Collate(batch_size),
         pin_memory=torch.cuda.is_available(),
     )

@@ -12,6 +12,7 @@ from fgd.data.boxes import boxes_of
 from fgd.data.coco import check_classes
 from fgd.data.files import check_files
 from fgd.errors import FGDError, suggestion
+from fgd.evaluation.truth import outline_of
 from fgd.heads import heads
 
 # What a data set may not have changed, if its results are to be scored as COCO's.
@@ -20,6 +21,8 @@ _AS_COCO = ("load_annotations", "format_results", "results2json", "_det2json", "
 
 def located(cfg: Config, config: str | Path) -> ConfigDict:
     """The settings of the test set, its paths as mmdet joins them with `data_root`.
+
+    `samples_per_gpu` moves to `data.test_dataloader`, as mmdet's own test script moves it.
 
     Raises:
         FGDError: there is more than one test set, or none whose results can be scored as COCO's.
@@ -43,6 +46,14 @@ def located(cfg: Config, config: str | Path) -> ConfigDict:
         )
     if not test.get("pipeline"):
         raise FGDError(f"{origin} has no pipeline, which prepares images for the model")
+    if (images := test.pop("samples_per_gpu", None)) is not None:
+        loader = cfg.data.setdefault("test_dataloader", ConfigDict())
+        if "samples_per_gpu" in loader:
+            raise FGDError(
+                f"{origin}.samples_per_gpu is {images}, and data.test_dataloader has one, too; "
+                "leave out the first, as mmdet 2.28 asks"
+            )
+        loader.samples_per_gpu = images
     root = Path(test.pop("data_root", None) or "")
     prefix = test.get("img_prefix") or ""
     # As text: paths with a / at their end stay as they are.
@@ -78,11 +89,17 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
                 f"{head['num_classes']} classes apart; name all of them, in the order of its labels"
             )
     file, folder = Path(test.ann_file), Path(test.img_prefix or ".")
-    _, images, annotations, categories = read(file, folder)
+    content, images, annotations, categories = read(file, folder)
     if not annotations["id"]:
         raise FGDError(f"{file}: has no annotations; there is nothing to measure")
     check_classes(file, categories, classes)
     boxes_of(file, annotations)
+    if "mask" in heads(cfg.model):
+        named = zip(categories["id"], categories["name"], strict=True)
+        measured = {identity for identity, name in named if name in classes}
+        for annotation in content["annotations"]:
+            if annotation["category_id"] in measured:
+                outline_of(annotation, file)
     check_files(file, folder, images)
     return classes
 

@@ -7,6 +7,7 @@ and those below 0 are lost.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -87,7 +88,29 @@ class Truth:
             "area": area,
             "iscrowd": int(bool(crowd)),  # as training understands it
         }
-        return measured | ({"segmentation": annotation["segmentation"]} if masks else {})
+        if masks:
+            outline = outline_of(annotation, self._file)
+            size = [self._coco.imgs[annotation["image_id"]][key] for key in ("height", "width")]
+            # Of an empty list pycocotools makes an error, faster-coco-eval an empty mask.
+            empty = {"size": size, "counts": [size[0] * size[1]]}
+            measured["segmentation"] = empty if outline == [] else outline
+        return measured
+
+
+def outline_of(annotation: dict[str, Any], file: str | Path) -> Any:
+    """The segmentation of an annotation, as its file has it; that of a crowd may be empty.
+
+    Raises:
+        FGDError: it has none, on which pycocotools and faster-coco-eval fail, each in its own way.
+    """
+    outline = annotation.get("segmentation")
+    if outline is None or (not outline and not annotation["iscrowd"]):
+        raise FGDError(
+            f"{file}: annotation {annotation['id']}: segmentation is "
+            f"{annotation.get('segmentation', 'missing')}, and figures of masks need that of every "
+            "object; `fgd data clean --masks` leaves such objects out"
+        )
+    return outline
 
 
 def _numbers(ids: Iterable[Any]) -> dict[Any, int]:

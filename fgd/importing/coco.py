@@ -41,6 +41,10 @@ def sound_images(source: Source, images: list[LabelledImage]) -> list[LabelledIm
         refused = [finding for finding in findings if finding.kind in image_files.REFUSED]
         for finding in refused:
             source.fault(image.file, f"its image {image.path} {finding.reason}")
+        for finding in findings:
+            # Fractions of an image fit either way round: only eyes see which one they are of.
+            if finding.kind == image_files.LEFT_AS_STORED:
+                source.note(f"image {finding.kind}", image.path, f"it {finding.reason}")
         if not refused:
             sound.append(image)
     return sound

@@ -5,6 +5,7 @@ from typing import Any
 
 from fgd.errors import FGDError
 from fgd.mmdet3.checking import check_keys
+from fgd.pair.normalisation import sees_rgb
 
 # What a test pipeline does, in order, and the keys that are known. Flipping is left out: it is
 # there for `flip` alone. What `Resize` does to boxes and `Collect` gathers plays no part.
@@ -35,6 +36,7 @@ def translated_pipeline(
     load, steps, scale = _parts(pipeline, place)
     resize, normalise = steps["Resize"], steps["Normalize"]
     loading = {"type": "LoadImageFromFile"}
+    # mmdet 3 has no channel_order: it reads BGR, and reverses the channels where the model is.
     loading |= {key: load[key] for key in ("to_float32", "color_type") if key in load}
     resizing = {"type": "Resize", "scale": scale, "keep_ratio": resize.get("keep_ratio", True)}
     resizing |= {key: resize[key] for key in ("backend", "interpolation") if key in resize}
@@ -43,7 +45,7 @@ def translated_pipeline(
         "type": "DetDataPreprocessor",
         "mean": [float(value) for value in normalise["mean"]],
         "std": [float(value) for value in normalise["std"]],
-        "bgr_to_rgb": bool(normalise.get("to_rgb", True)),
+        "bgr_to_rgb": sees_rgb(load, normalise),
         "pad_size_divisor": steps.get("Pad", {}).get("size_divisor", 1),
     }
     return [loading, resizing, packing], preprocessor
@@ -60,7 +62,7 @@ def _parts(
             "MultiScaleFlipAug"
         )
     load, view = pipeline
-    check_keys(load, {"to_float32", "color_type"}, f"{place}.LoadImageFromFile")
+    check_keys(load, {"to_float32", "color_type", "channel_order"}, f"{place}.LoadImageFromFile")
     inside = f"{place}.MultiScaleFlipAug"
     check_keys(view, {"img_scale", "flip", "transforms"}, inside)
     if view.get("flip"):

@@ -1,10 +1,12 @@
 """The text of each file that is written."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from mmcv import Config
 
 from fgd.checkout import root
 from fgd.configs import read_config
@@ -15,23 +17,60 @@ from fgd.new_row.request import RowRequest
 from fgd.pair.taps import NECK
 from fgd.recipe import own
 from fgd.recipe.schedules import detectors_schedule
-from fgd.suite import load_suite
+from fgd.suite import load_suite, rate
 from fgd.suite.layout import default_results
 from fgd.suite.rate import BASE_BATCH
 
 
-def row_text(request: RowRequest, fit: Fit) -> str:
-    config = fit.student
-    kind, weights = _weights(config.model)
-    schedule = detectors_schedule(request.student, config)
-    lr = config.optimizer.lr if request.lr is None else request.lr
-    own_epochs = schedule["runner"]["max_epochs"]
+@dataclass(frozen=True)
+class Schedule:
+    """How long and at which rate a new row's student is trained, in the row's words.
+
+    Attributes:
+        base_batch: images a step, which `lr` and what is counted in iterations are for.
+        lr_config: what differs from the student's own.
+        notes: what the user should know of it.
+    """
+
+    lr: float
+    base_batch: int
+    lr_config: dict[str, Any]
+    optimizer_config: dict[str, Any]
+    epochs: int
+    notes: list[str]
+
+
+def schedule_of(request: RowRequest, config: Config, images: int | None) -> Schedule:
+    """The student's schedule, fitted to the epochs that are asked for and to the data.
+
+    Args:
+        config: the student's.
+        images: that it is trained on; None if they are not known.
+    """
+    own_schedule = detectors_schedule(request.student, config)
+    own_epochs = own_schedule["runner"]["max_epochs"]
     epochs = own_epochs if request.epochs is None else request.epochs
-    lr_config = {}
-    if "step" in schedule["lr_config"]:
-        lr_config["step"] = _scaled(schedule["lr_config"]["step"], epochs / own_epochs)
-    clip = read_config(_base("schedule_2x")).optimizer_config
     base = config.get("auto_scale_lr", {}).get("base_batch_size", BASE_BATCH)
+    lr_config, notes = {}, []
+    if "step" in own_schedule["lr_config"]:
+        lr_config["step"] = _scaled(own_schedule["lr_config"]["step"], epochs / own_epochs)
+    if images is not None:
+        steps = max(1, round(images / base))
+        fitted, note = rate.fitting_warmup(own_schedule["lr_config"], steps, epochs)
+        if note is not None:
+            lr_config |= {key: fitted[key] for key in ("warmup_iters", "warmup_by_epoch")}
+            notes.append(f"warm-up   with {base} images a step {note}")
+    optimizer_config = own_schedule["optimizer_config"]
+    if not optimizer_config.get("grad_clip"):
+        optimizer_config = read_config(_base("schedule_2x")).optimizer_config
+    clip = optimizer_config["grad_clip"]["max_norm"]
+    notes.append(f"gradients are clipped at a norm of {clip:g}")
+    lr = config.optimizer.lr if request.lr is None else request.lr
+    return Schedule(lr, base, lr_config, dict(optimizer_config), epochs, notes)
+
+
+def row_text(request: RowRequest, fit: Fit, schedule: Schedule) -> str:
+    kind, weights = _weights(fit.student.model)
     scratch = "from_scratch = True\n" if request.from_scratch else ""
     others = {"inherit_except": fit.inherit_except} if fit.inherit_except else {}
     taps = {} if request.taps == NECK else {"taps": request.taps}
@@ -44,11 +83,11 @@ teacher = {_teacher(request)}
 # Strengths as published for COCO ({kind}).
 distill = {_call(distill)}
 # What is not here is as in the student's config. The learning rate is for `base_batch` images.
-optimizer = {_call({"lr": lr})}
-base_batch = {base}
-optimizer_config = {_call(clip)}
-lr_config = {_call(lr_config)}
-runner = {_call({"type": "EpochBasedRunner", "max_epochs": epochs})}
+optimizer = {_call({"lr": schedule.lr})}
+base_batch = {schedule.base_batch}
+optimizer_config = {_call(schedule.optimizer_config)}
+lr_config = {_call(schedule.lr_config)}
+runner = {_call({"type": "EpochBasedRunner", "max_epochs": schedule.epochs})}
 {scratch}"""
 
 

@@ -15,7 +15,7 @@ from fgd.files import write_text
 from fgd.new_row.data import checked
 from fgd.new_row.fit import fit, splits_with_masks
 from fgd.new_row.request import RowRequest
-from fgd.new_row.texts import dataset_text, row_text, suite_text, with_row
+from fgd.new_row.texts import dataset_text, row_text, schedule_of, suite_text, with_row
 from fgd.recipe import own
 from fgd.recipe.own import check_points
 from fgd.suite import ARMS, Suite, load_suite
@@ -41,6 +41,7 @@ def write(request: RowRequest) -> Written:
     request = _as_the_suite_trains(request)
     _check_names(request)
     texts = {}
+    images = None
     if request.suite.exists():
         suite = load_suite(request.suite)
         _check_settings(request, suite)
@@ -49,16 +50,17 @@ def write(request: RowRequest) -> Written:
         texts[request.suite] = with_row(request)
     else:
         data = checked(request, splits_with_masks(request))
-        classes, notes = data.classes, data.notes
+        classes, images, notes = data.classes, data.images, data.notes
         texts |= data.texts
         texts[request.dataset] = dataset_text(request, data)
         texts[request.suite] = suite_text(request, data.images)
     fitting = fit(request, classes)
-    texts[request.row] = row_text(request, fitting)
+    schedule = schedule_of(request, fitting.student, images)
+    texts[request.row] = row_text(request, fitting, schedule)
     _compose(request, texts)
     for path, text in texts.items():
         write_text(path, text)
-    return Written(request.suite, list(texts), notes + fitting.notes)
+    return Written(request.suite, list(texts), notes + fitting.notes + schedule.notes)
 
 
 def _as_the_suite_trains(request: RowRequest) -> RowRequest:

@@ -1,74 +1,16 @@
 """The module that is traced: an image's bytes in, boxes, scores, labels and masks out."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv import ConfigDict
 from mmdet.models import SingleStageDetector, TwoStageDetector
 from torch import Tensor, nn
 
 from fgd.errors import FGDError
 from fgd.onnx import dense, regions
 from fgd.onnx.decoding import size_of
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a test pipeline does to an image that was read.
-
-    Attributes:
-        scale: width and height that resizing aims at, in pixels; the longest and the shortest side
-            where it keeps the ratio.
-        keep_ratio: whether resizing keeps the image's form.
-        mean, std: of the channels of an RGB image, of values from 0 to 255.
-        rgb: whether the detector sees RGB; else BGR.
-        divisor: of which height and width are made multiples, by zeros at the right and the bottom.
-    """
-
-    scale: tuple[int, int]
-    keep_ratio: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    rgb: bool
-    divisor: int
-
-
-def read_input(pipeline: list[ConfigDict]) -> Input:
-    """What a config's test pipeline does.
-
-    Raises:
-        FGDError: it does something else than resize, normalise and pad.
-    """
-    outer = {step["type"]: step for step in pipeline}
-    view = outer.get("MultiScaleFlipAug", {})
-    steps = {step["type"]: step for step in view.get("transforms", [])}
-    known = {"Resize", "RandomFlip", "Normalize", "Pad", "ImageToTensor", "Collect"}
-    known |= {"DefaultFormatBundle"}
-    scale = view.get("img_scale")
-    if outer.keys() != {"LoadImageFromFile", "MultiScaleFlipAug"} or steps.keys() - known:
-        names = ", ".join([*outer, *steps])
-        raise FGDError(f"its test pipeline is not of the common kind: {names}")
-    if isinstance(scale, list) or view.get("flip") or "Normalize" not in steps:
-        raise FGDError("its test pipeline has several sizes, flips, or does not normalise")
-    if not isinstance(scale, tuple) or "size_divisor" not in (pad := steps.get("Pad", {})):
-        raise FGDError("its test pipeline has no img_scale, or no Pad with a size_divisor")
-    normalise = steps["Normalize"]
-    order = slice(None) if normalise["to_rgb"] else slice(None, None, -1)
-    red, green, blue = range(3)[order]
-    mean, std = (
-        (float(each[red]), float(each[green]), float(each[blue]))
-        for each in (normalise["mean"], normalise["std"])
-    )
-    return Input(
-        scale,
-        bool(steps["Resize"].get("keep_ratio", True)),
-        mean,
-        std,
-        normalise["to_rgb"],
-        pad["size_divisor"],
-    )
+from fgd.onnx.pipeline import Input
 
 
 class Graph(nn.Module):
@@ -80,11 +22,16 @@ class Graph(nn.Module):
         pixels: "uint8", bytes that the graph normalises, or "float32", normalised already.
 
     Raises:
-        FGDError: a part of it has no known way into a graph.
+        FGDError: a part of it has no known way into a graph, or images are not of bytes.
     """
 
     def __init__(self, detector: Any, input_: Input, pixels: str = "uint8") -> None:
         super().__init__()
+        if input_.to_float32 and pixels == "uint8":
+            raise FGDError(
+                "data.test.pipeline.LoadImageFromFile.to_float32: is True, and what is resized as "
+                "float32 does not go into bytes: export with --pixels float32"
+            )
         self.detector: Any = detector
         self.input = input_
         self.pixels = pixels

@@ -75,6 +75,8 @@ class OnnxDetector:
         """An image in the size that the detector wants, and the factors of x1 y1 x2 y2."""
         height, width = image.shape[:2]
         scale = tuple(self.facts["scale"])
+        if self.facts.get("to_float32"):  # files of before do not say it
+            image = image.astype(np.float32)
         if self.facts["keep_ratio"]:
             resized = mmcv.imrescale(image, scale)
         else:

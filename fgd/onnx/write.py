@@ -1,6 +1,7 @@
 """A config and a checkpoint to an ONNX file, checked against mmdet before it is there."""
 
 import json
+import tempfile
 import warnings
 from dataclasses import asdict
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import mmcv
 import numpy as np
 import torch
 from mmcv import Config
@@ -20,7 +22,8 @@ from fgd.checkpoint import read_checkpoint
 from fgd.configs import read_detector
 from fgd.errors import FGDError
 from fgd.files import atomic_path, sha256
-from fgd.onnx.graph import Graph, read_input
+from fgd.onnx.graph import Graph
+from fgd.onnx.pipeline import read_input
 from fgd.onnx.runtime import OnnxDetector, imported
 from fgd.plain import load_plain, plain_classes
 
@@ -119,37 +122,48 @@ def _trace(graph: Graph, out: Path, opset: int) -> None:
         raise FGDError(f"torch cannot export it: {reason}") from error
 
 
-def _pictures(cfg: Config) -> list[np.ndarray]:
-    """Up to three images (H, W, 3) of the test set, or made ones where there is none."""
-    folder = Path(cfg.data.test.get("data_root") or "") / (cfg.data.test.get("img_prefix") or "")
-    files = (path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in _SUFFIXES)
-    if read := [cv2.imread(str(path)) for path in islice(files, 3)]:
-        return read
+def _files(cfg: Config, folder: Path) -> list[Path]:
+    """Up to three images of the test set, or made ones in `folder` where there is none."""
+    test = cfg.data.test
+    if places := [place for key in ("data_root", "img_prefix") if (place := test.get(key))]:
+        paths = sorted(Path(*places).glob("*.*"))
+        images = (path for path in paths if path.suffix.lower() in _SUFFIXES)
+        if read := list(islice((p for p in images if cv2.imread(str(p)) is not None), 3)):
+            return read
     random = np.random.default_rng(0)
-    small = [random.integers(0, 256, (h // 8, w // 8, 3), np.uint8) for h, w in _MADE]
-    return [cv2.resize(s, (w, h)) for s, (h, w) in zip(small, _MADE, strict=True)]
+    made = []
+    for height, width in _MADE:
+        small = random.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+        made.append(folder / f"{height}x{width}.png")
+        cv2.imwrite(str(made[-1]), cv2.resize(small, (width, height)))
+    return made
 
 
 def _compare(written: OnnxDetector, detector: nn.Module, cfg: Config) -> dict[str, int]:
     """How many images and detections of mmdet's were found again in the file.
 
+    mmdet reads the images by the test pipeline, as evaluations do. Of an array it would leave out
+    what the pipeline says about reading, such as the order of the channels.
+
     Raises:
         FGDError: not all but a few.
     """
     detector.cfg = cfg
-    pictures, count, again = _pictures(cfg), 0, 0
-    for picture in pictures:
-        theirs, ours = (_rows(each) for each in (inference_detector(detector, picture),
-                                                 written.detect(picture)))  # fmt: skip
-        count += len(theirs)
-        again += sum(_there(row, ours, max(picture.shape)) for row in theirs)
-        again -= max(0, len(ours) - len(theirs))
+    with tempfile.TemporaryDirectory() as folder:
+        files, count, again = _files(cfg, Path(folder)), 0, 0
+        for file in files:
+            picture = mmcv.imread(str(file))
+            theirs, ours = (_rows(each) for each in (inference_detector(detector, str(file)),
+                                                     written.detect(picture)))  # fmt: skip
+            count += len(theirs)
+            again += sum(_there(row, ours, max(picture.shape)) for row in theirs)
+            again -= max(0, len(ours) - len(theirs))
     if again < _AGAIN * count:
         raise FGDError(
             f"onnxruntime finds {max(again, 0)} of {count} detections that mmdet finds in "
-            f"{len(pictures)} images; nothing was written"
+            f"{len(files)} images; nothing was written"
         )
-    return {"images": len(pictures), "detections": count, "again": again}
+    return {"images": len(files), "detections": count, "again": again}
 
 
 def _rows(result: Any) -> np.ndarray:

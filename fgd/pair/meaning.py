@@ -1,5 +1,8 @@
 """What the weights of a neck and of heads stand for, compared by the keys of two model configs.
 
+All keys are compared but those that are known to decide shapes or to matter in training alone: one
+that nobody has thought of here keeps a student from inheriting, and does not pass.
+
 Tensors of one name and shape can mean different things: box deltas in other units, anchors of other
 sizes, one score a class or shares of all classes, the kernels of a convolution that standardises
 them. A student that inherited such tensors would start wrong, and nothing would say so.
@@ -17,37 +20,36 @@ from typing import Any
 from fgd.heads import number_of_classes
 
 _NOT_INHERITED = ("backbone", "train_cfg", "test_cfg", "init_cfg", "pretrained")
-_OF_CLASS = object()  # the default is that of the class that the key is an argument of
-# The keys of a neck or a head that are compared, wherever they stand, and mmdet's default.
-_COMPARED = {
-    "act_cfg": _OF_CLASS,
+# What is not compared in a neck or a head; any other key is, wherever it stands. What decides the
+# shapes of tensors shows in these: patterns of it,
+_OF_SHAPES = (
+    "*_channel*", "*_kernel", "*kernel_size*", "class_agnostic", "conv_bias", "depth",
+    "in_channel*", "num_*", "out_channel*", "reg_*_num", "reg_class_agnostic", "roi_feat_size",
+    "stack*", "with_avg_pool", "with_cls", "with_reg",
+)  # fmt: skip
+# and what training alone knows.
+_OF_TRAINING = (
+    "*loss_weight*", "alpha", "bbox_thr", "center_sampl*", "clip_border", "dropout", "eps",
+    "force_topk", "gamma", "gradient_mul", "ignore_label", "initial_*", "max_masks_to_train",
+    "momentum", "norm_eval", "norm_on_bbox", "one_hot_smoother", "pre_anchor_topk", "requires_grad",
+    "score_threshold", "score_voting", "sigma", "sync_*", "topk", "use_ohem", "with_cp",
+    "zero_init_offset",
+)  # fmt: skip
+# Compared as a whole, also where one of both leaves it out; other dicts are parts of a model, which
+# one of both may not have.
+_WHOLE = ("*_cfg", "*_coder", "*_generator")
+# Defaults that need not be looked up, or that are not those of the class they are arguments of.
+_DEFAULTS = {
     "add_extra_convs": False,
-    "anchor_coder": _OF_CLASS,
-    "anchor_generator": _OF_CLASS,
-    "anchor_type": _OF_CLASS,
-    "approx_anchor_generator": _OF_CLASS,
-    "bbox_coder": _OF_CLASS,
     "centerness_on_reg": False,
     "conv_cfg": None,
+    "dcn_on_last_conv": False,
     "end_level": -1,
-    "featmap_strides": _OF_CLASS,
     "no_norm_on_lateral": False,
-    "norm_cfg": _OF_CLASS,
-    "order": _OF_CLASS,
-    "point_base_scale": _OF_CLASS,
-    "point_strides": _OF_CLASS,
-    "prior_generator": _OF_CLASS,
     "reg_decoded_bbox": False,
     "relu_before_extra_convs": False,
-    "square_anchor_generator": _OF_CLASS,
-    "start_level": _OF_CLASS,
-    "strides": _OF_CLASS,
-    "transform_method": _OF_CLASS,
-    "upsample_cfg": _OF_CLASS,
     "use_grid_points": False,
 }
-# Inside of these, what training alone knows.
-_OF_TRAINING = ("clip_border", "eps", "momentum", "requires_grad")
 # Classes whose weights mean the same: they train otherwise, or average over other images.
 _SAME = {
     "DynamicRoIHead": "StandardRoIHead",
@@ -99,10 +101,26 @@ def _parts(path: str, ours: Any, theirs: Any, exceptions: list[str]) -> Iterator
             sigmoids = [_has_sigmoid(part.get(key)) for part in (ours, theirs)]
             if None not in sigmoids and sigmoids[0] != sigmoids[1]:
                 yield _line(f"{path}.{key}.use_sigmoid", *sigmoids)
-        elif key in _COMPARED:
-            yield from _values(f"{path}.{key}", *_given(key, ours, theirs, _COMPARED[key]))
-        elif key in ours and key in theirs:
-            yield from _parts(f"{path}.{key}", ours[key], theirs[key], exceptions)
+        elif not _is_compared(key):
+            continue
+        elif not _matches(key, _WHOLE) and any(_is_part(p.get(key)) for p in (ours, theirs)):
+            yield from _parts(f"{path}.{key}", ours.get(key), theirs.get(key), exceptions)
+        else:
+            yield from _values(f"{path}.{key}", *_given(key, ours, theirs))
+
+
+def _matches(key: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+@cache
+def _is_compared(key: str) -> bool:
+    return key not in _NOT_INHERITED and not _matches(key, (*_OF_SHAPES, *_OF_TRAINING))
+
+
+def _is_part(value: Any) -> bool:
+    first = value[0] if isinstance(value, list | tuple) and value else value
+    return isinstance(first, dict)
 
 
 def _has_sigmoid(loss: Any) -> bool | None:
@@ -120,8 +138,9 @@ def _values(path: str, ours: Any, theirs: Any) -> Iterator[str]:
     elif _plain(ours.get("type")) != _plain(theirs.get("type")):
         yield _line(f"{path}.type", ours.get("type"), theirs.get("type"))
     else:
-        for key in sorted((ours.keys() | theirs.keys()) - {"type", *_OF_TRAINING}):
-            yield from _values(f"{path}.{key}", *_given(key, ours, theirs, _OF_CLASS))
+        for key in sorted((ours.keys() | theirs.keys()) - {"type"}):
+            if not _matches(key, _OF_TRAINING):
+                yield from _values(f"{path}.{key}", *_given(key, ours, theirs))
 
 
 def _plain(value: Any) -> Any:
@@ -133,14 +152,11 @@ def _plain(value: Any) -> Any:
     return _SAME.get(value, value) if isinstance(value, str) else value
 
 
-def _given(key: str, ours: dict, theirs: dict, default: Any) -> list[Any]:
+def _given(key: str, ours: dict, theirs: dict) -> list[Any]:
     """A key's values in both; the default where one of them leaves it out."""
     if key in ours and key in theirs:
         return [ours[key], theirs[key]]
-    return [
-        part[key] if key in part else _default(part, key) if default is _OF_CLASS else default
-        for part in (ours, theirs)
-    ]
+    return [part[key] if key in part else _default(part, key) for part in (ours, theirs)]
 
 
 def with_defaults(node: Any) -> Any:
@@ -149,37 +165,27 @@ def with_defaults(node: Any) -> Any:
         return [with_defaults(item) for item in node]
     if not isinstance(node, dict):
         return node
-    said = {key: with_defaults(value) for key, value in node.items()}
-    for key, default in _COMPARED.items():
-        if default is _OF_CLASS and "type" in node and key not in said:
-            said[key] = _default(node, key)
-        if key in said:
-            said[key] = _with_arguments(said[key])
-    return said
-
-
-def _with_arguments(value: Any) -> Any:
-    """A value that is compared as a whole, with all that its class has by default."""
-    if not isinstance(value, dict) or "type" not in value:
-        return value
-    return _defaults(value["type"]) | value
+    keys = node.keys() | {key for key in _defaults(node.get("type", "")) if _is_compared(key)}
+    return {key: with_defaults(node[key] if key in node else _default(node, key)) for key in keys}
 
 
 def _default(part: dict, key: str) -> Any:
     """The default of an argument of mmdet's class that a config's `type` names; None without."""
-    return _defaults(part.get("type", "")).get(key)
+    return _DEFAULTS[key] if key in _DEFAULTS else _defaults(part.get("type", "")).get(key)
 
 
 @cache
 def _defaults(kind: str) -> dict[str, Any]:
     """The defaults of a class of mmdet's arguments; of its bases' where it has none."""
     # Here, for it imports every model; few pairs leave to the class what the other one says.
+    from mmcv import ops
     from mmdet.core.anchor.builder import PRIOR_GENERATORS
     from mmdet.core.bbox.builder import BBOX_CODERS
     from mmdet.models.builder import MODELS
 
-    found = (registry.get(kind) for registry in (MODELS, BBOX_CODERS, PRIOR_GENERATORS))
-    kinds: tuple[Any, ...] = next(filter(None, found), object).__mro__
+    registered = (registry.get(kind) for registry in (MODELS, BBOX_CODERS, PRIOR_GENERATORS))
+    found: Any = next(filter(None, registered), None) or getattr(ops, kind, None)
+    kinds: tuple[Any, ...] = found.__mro__ if isinstance(found, type) else ()
     defaults: dict[str, Any] = {}
     for each in kinds:
         for name, parameter in inspect.signature(each.__init__).parameters.items():

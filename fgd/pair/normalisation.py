@@ -1,6 +1,8 @@
-"""How a detector's pipelines turn pixels into numbers: mmdet's `Normalize`."""
+"""How a detector's pipelines turn pixels into numbers: mmdet's `Normalize`, of what it reads."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from fgd.pair.steps import steps
 
@@ -15,7 +17,7 @@ class Normalisation:
 
     Attributes:
         mean, std: by channel, in levels of 255.
-        to_rgb: whether the channels are red, green, blue; as images are read, it is the reverse.
+        to_rgb: whether the channels are red, green, blue; else blue, green, red.
     """
 
     mean: tuple[float, ...]
@@ -39,21 +41,41 @@ class Normalisation:
         )
 
 
-def normalisation_of(data: dict) -> Normalisation | None:
-    """The first `Normalize` of a data set's pipeline; None where pixels stay as they are read.
+# What the pixels are as images are read, where no key says otherwise.
+_RAW = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), to_rgb=False)
+
+
+def sees_rgb(load: Mapping[str, Any] | None, normalise: Mapping[str, Any] | None) -> bool:
+    """Whether a detector sees red, green, blue; else it sees blue, green, red.
+
+    `Normalize.to_rgb` reverses the channels, of whatever order it gets them in.
 
     Args:
-        data: a split of an mmdet config's `data`.
+        load: the pipeline's `LoadImageFromFile`, if it has one.
+        normalise: its `Normalize`, if it has one.
     """
-    step = next(steps(data, "Normalize"), None)
+    load = load or {}
+    # mmcv 1.7.2 does so for the flag "color" alone; of all others it gives BGR, whatever is asked.
+    reads_rgb = load.get("channel_order") == "rgb" and load.get("color_type", "color") == "color"
+    reverses = normalise is not None and bool(normalise.get("to_rgb", True))
+    return reads_rgb != reverses
+
+
+def normalisation_of(data: dict) -> Normalisation | None:
+    """What a data set's pipeline makes of pixels; None where they stay as they are read, BGR.
+
+    Args:
+        data: a split of an mmdet config's `data`; its first `LoadImageFromFile` and `Normalize`
+            count.
+    """
+    load, step = (next(steps(data, kind), None) for kind in ("LoadImageFromFile", "Normalize"))
+    rgb = sees_rgb(load, step)
     if step is None:
-        return None
+        return replace(_RAW, to_rgb=True) if rgb else None
     mean, std = (tuple(float(value) for value in step[key]) for key in ("mean", "std"))
-    return Normalisation(mean, std, step.get("to_rgb", True))
+    return Normalisation(mean, std, rgb)
 
 
 def alike(ours: Normalisation | None, theirs: Normalisation | None) -> bool:
-    """Whether two detectors see the same in an image; one without `Normalize` is like none else."""
-    if ours is None or theirs is None:
-        return ours is theirs
-    return ours.is_like(theirs)
+    """Whether two detectors see the same in an image; None is an image as it is read."""
+    return (ours or _RAW).is_like(theirs or _RAW)

@@ -46,10 +46,7 @@ def rehearsal_suite(suite: Suite, row: recipe.Row, folder: Path, size: int) -> S
     dataset = Config(
         dict(
             data_root="",
-            # A mosaic of four such images is cut by a border of half an image.
-            pipeline=dict(
-                own.get("pipeline", {}), img_scale=(size, size), border=(-size // 2, -size // 2)
-            ),
+            pipeline=dict(own.get("pipeline", {}), img_scale=(size, size)),
             data=dict(train=split, val=split, test=split),
         )
     )

@@ -177,6 +177,7 @@ def _compose(suite: Suite, row: recipe.Row, folder: Path) -> Config:
     """The training of one step: an epoch has as many images as a batch."""
     config = recipe.compose(suite, row, "fgd").training
     config.runner.max_epochs = 1
+    config.lr_config.warmup = None  # there is but one step
     config.pop("validation", None)  # whether the student sees anything is not the question
     write_text(folder / "config.py", config_text(config))
     return config

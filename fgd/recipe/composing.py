@@ -12,7 +12,7 @@ from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
 from fgd.pretrained import parts
 from fgd.recipe.checks import check_fit, check_stated_rates, pair_of
-from fgd.recipe.data import data_of
+from fgd.recipe.data import data_of, image_scale, size_model
 from fgd.recipe.detectors import (
     backbone_checkpoint,
     backbone_key,
@@ -162,6 +162,7 @@ def _batch_and_rate(suite: Suite, training: Config) -> str:
 def _detector_config(suite: Suite, config: Config, schedule: dict) -> Config:
     """A plain mmdet config: what mmdet's own tools/train.py and tools/test.py take."""
     model = copy.deepcopy(config.model)
+    size_model(model, image_scale(suite))
     if (checkpoint := backbone_checkpoint(model)) is not None:
         path = suite.layout.backbone(backbone_key(suite, checkpoint))
         for part in parts(model):  # all of one file, or the plan refuses them

@@ -7,6 +7,7 @@ from mmcv import Config
 from fgd.checkout import root
 from fgd.classes import config_classes
 from fgd.configs import read_config
+from fgd.errors import FGDError
 from fgd.suite import Suite
 
 
@@ -43,6 +44,8 @@ def split_of(suite: Suite, config: Config, split: str) -> dict:
     """One of "train", "val" and "test" of `data_of`."""
     dataset = _dataset(suite)
     files = dict(dataset.data[split])
+    if isinstance(named := files.get("classes"), str):  # a file: its names belong to the recipe
+        files["classes"] = config_classes(named, f"{suite.dataset}: data.{split}.classes")
     for key in ("ann_file", "img_prefix"):
         files[key] = _move(files[key], dataset.data_root, suite.data_root)
     return _split(config.data[split], files, dataset.get("pipeline", {}))
@@ -72,11 +75,56 @@ def _move(path: str, old_root: str, new_root: str | None) -> str:
     return f"{new_root.rstrip('/')}/{path.removeprefix(old_root)}"
 
 
+def size_model(model: dict, scale: Any) -> None:
+    """Tell a detector that resizes its batches itself, as YOLOX does, how large images are.
+
+    Args:
+        scale: the `img_scale` of a data set's config, (width, height) in pixels; None leaves it.
+
+    Raises:
+        FGDError: images are of another shape than the squares that its pipelines pad them to.
+    """
+    if scale is None or "input_size" not in model:
+        return
+    width, height = scale
+    if width != height:
+        raise FGDError(
+            f"img_scale {width},{height}: the detector, a {model['type']}, learns from square "
+            f"images; give {max(scale)},{max(scale)}"
+        )
+    factor = height / model["input_size"][0]
+    model["input_size"] = (height, width)
+    if "random_size_range" in model:
+        model["random_size_range"] = tuple(
+            max(1, round(number * factor)) for number in model["random_size_range"]
+        )
+
+
+# Steps of mmdet's that take height and width; the others take width and height.
+_HEIGHT_FIRST = ("Mosaic", "MixUp")
+
+
+def _of_step(step: dict, settings: dict) -> dict:
+    """The settings in the words of a step: a mosaic of four images is cut to one by its border."""
+    if step.get("denorm_bbox"):  # OpenImages' boxes are parts of an image, a suite's are pixels
+        return settings | {"denorm_bbox": False}
+    scale = settings.get("img_scale")
+    if not (isinstance(scale, tuple) and len(scale) == 2):
+        return settings
+    width, height = scale
+    if step.get("type") in _HEIGHT_FIRST:
+        return settings | {"img_scale": (height, width)}
+    if step.get("type") == "RandomAffine" and any(step.get("border", ())):
+        return {"border": (-(height // 2), -(width // 2))} | settings
+    return settings
+
+
 def replaced(node: Any, settings: dict) -> Any:
     """A config whose keys have the values that `settings` gives them, however deep they stand."""
     if isinstance(node, dict):
+        known = _of_step(node, settings)
         return {
-            key: settings[key] if key in settings else replaced(value, settings)
+            key: known[key] if key in known else replaced(value, settings)
             for key, value in node.items()
         }
     if isinstance(node, list):

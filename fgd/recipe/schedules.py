@@ -101,7 +101,10 @@ def published_schedule(row: Row, student: Config) -> dict:
         FGDError: the student's own steps come after the row's end, or as `detectors_schedule`.
     """
     own = detectors_schedule(row.student, student)
-    lr_config, epochs = own["lr_config"] | row.lr_config, row.runner["max_epochs"]
+    # Rates that the student's policy names follow the row's learning rate, as they do the batch.
+    factor = (own["optimizer"] | row.optimizer)["lr"] / own["optimizer"]["lr"]
+    lr_config = rate.times(own["lr_config"], factor) | row.lr_config
+    epochs = row.runner["max_epochs"]
     # Steps of the row's own are meant as they are, for a trial of one epoch, too.
     if "step" in own["lr_config"] and "step" not in row.lr_config and lr_config.get("by_epoch", 1):
         step = lr_config["step"]

@@ -11,6 +11,10 @@ from typing import Any
 from fgd.errors import FGDError
 
 BASE_BATCH = 16  # images, that the rows' learning rates are for: 8 GPUs x 2
+# What of mmcv's policies is a learning rate itself, not a part of the optimizer's.
+_RATES = ("max_lr", "min_lr")
+_LONGEST_WARMUP = 0.5  # of a training; a longer one is shortened
+_SHORT_WARMUP = 0.1  # of a training, to this
 
 
 def scaled(
@@ -18,14 +22,14 @@ def scaled(
 ) -> dict[str, Any]:
     """A schedule for steps of `base_batch` images at another number of images.
 
-    The learning rate is scaled linearly. What is counted in iterations, the warm-up and steps that
-    are not by epoch, stays as long in images.
+    The learning rate is scaled linearly, and so are those that the policy names. What is counted in
+    iterations, the warm-up and steps that are not by epoch, stays as long in images.
 
     Args:
         schedule: `optimizer` and `lr_config`, in mmcv's words; other keys stay as they are.
     """
     scale = total_batch / base_batch
-    optimizer, lr_config = dict(schedule["optimizer"]), dict(schedule["lr_config"])
+    optimizer, lr_config = dict(schedule["optimizer"]), times(schedule["lr_config"], scale)
     optimizer["lr"] *= scale
     if "warmup_iters" in lr_config and not lr_config.get("warmup_by_epoch", False):
         lr_config["warmup_iters"] = round(lr_config["warmup_iters"] / scale)
@@ -39,10 +43,49 @@ def scaled(
     return dict(schedule) | {"optimizer": optimizer, "lr_config": lr_config}
 
 
+def times(lr_config: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """A policy with its rates so many times as high: a number, or those of a list or dict."""
+
+    def product(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: product(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [product(each) for each in value]
+        return value if value is None else value * factor
+
+    rates = {key: product(lr_config[key]) for key in _RATES if lr_config.get(key)}
+    return dict(lr_config) | rates
+
+
+def fitting_warmup(
+    lr_config: Mapping[str, Any], epoch_length: int, epochs: int
+) -> tuple[dict[str, Any], str | None]:
+    """A policy whose warm-up is over well before the training is, and what was changed, in words.
+
+    A schedule for a large data set on a small one would end before its learning rate is reached.
+
+    Args:
+        epoch_length: iterations of an epoch.
+    """
+    by_epoch = lr_config.get("warmup_by_epoch", False)
+    iterations = epoch_length * epochs
+    warmup = (lr_config.get("warmup_iters") or 0) * (epoch_length if by_epoch else 1)
+    if lr_config.get("warmup") is None or warmup <= _LONGEST_WARMUP * iterations:
+        return dict(lr_config), None
+    shorter = max(1, round(_SHORT_WARMUP * iterations))
+    note = (
+        f"a warm-up of {warmup} iterations is too long for a training of {iterations}: shortened "
+        f"to {shorter}"
+    )
+    return dict(lr_config) | {"warmup_by_epoch": False, "warmup_iters": shorter}, note
+
+
 def recorded(schedule: Mapping[str, Any], base_batch: int = BASE_BATCH) -> dict[str, Any]:
     """What a config keeps of the schedule that it was scaled from."""
-    warmup = schedule["lr_config"].get("warmup_iters")
-    return dict(lr=schedule["optimizer"]["lr"], images=base_batch, warmup_iters=warmup)
+    lr_config = schedule["lr_config"]
+    rates = {key: lr_config[key] for key in _RATES if lr_config.get(key)}
+    warmup = lr_config.get("warmup_iters")
+    return dict(lr=schedule["optimizer"]["lr"], images=base_batch, warmup_iters=warmup) | rates
 
 
 def of_config(cfg: Mapping[str, Any]) -> str:
@@ -66,13 +109,33 @@ def of_config(cfg: Mapping[str, Any]) -> str:
             " Write the config anew with `fgd compose`; the rate follows the suite's gpus and "
             "samples_per_gpu"
         )
-    warmup = cfg["lr_config"].get("warmup_iters")
-    if warmup == base["warmup_iters"]:
-        return f"learning rate {product}"
-    return (
-        f"learning rate {product}; warm-up {base['warmup_iters']} iterations x {images} / {total} "
-        f"= {warmup}"
-    )
+    lr_config = cfg["lr_config"]
+    rates = times({key: base[key] for key in _RATES if key in base}, total / images)
+    for key, rate in rates.items():
+        if not _equal(lr_config.get(key), rate):
+            raise FGDError(
+                f"the config's lr_config.{key} is {lr_config.get(key)}, but it has to be {rate}, "
+                f"for {total} images a step. Write the config anew with `fgd compose`"
+            )
+    said = [f"learning rate {product}", *(f"{key} {_words(rate)}" for key, rate in rates.items())]
+    if (warmup := lr_config.get("warmup_iters")) != base["warmup_iters"]:
+        said.append(f"warm-up {base['warmup_iters']} iterations x {images} / {total} = {warmup}")
+    return "; ".join(said)
+
+
+def _equal(stated: Any, right: Any) -> bool:
+    if isinstance(right, Mapping):
+        return isinstance(stated, Mapping) and _equal(list(stated.items()), list(right.items()))
+    if isinstance(right, list | tuple):
+        same = isinstance(stated, list | tuple) and len(stated) == len(right)
+        return same and all(map(_equal, stated, right))
+    if isinstance(right, float) and isinstance(stated, float):
+        return math.isclose(stated, right, rel_tol=1e-6)
+    return bool(stated == right)
+
+
+def _words(rate: Any) -> str:
+    return f"{rate:g}" if isinstance(rate, float) else str(rate)
 
 
 def check_stated(

@@ -147,7 +147,10 @@ def _run(
     runner = Runner(
         model, optimizer, loader, max_epochs=cfg.runner.max_epochs, done=meta.iter, folder=work_dir
     )
-    runner.register_lr_hook(dict(cfg.lr_config))
+    lr_config, note = rate.fitting_warmup(cfg.lr_config, len(loader), runner.max_epochs)
+    if note is not None:
+        logger.warning("%s", note)
+    runner.register_lr_hook(lr_config)
     for hook in (
         *epoch_hooks(detector),
         *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)),
@@ -297,12 +300,28 @@ def _precision(cfg: Config, begun: str | None, device: torch.device) -> str:
 
 def _optimizer(detector: nn.Module, cfg: Config, precision: Precision) -> torch.optim.Optimizer:
     if not precision.scaler.is_enabled():
-        return build_optimizer(detector, cfg.optimizer)
+        return _built_optimizer(detector, cfg.optimizer)
     # With gradients that may overflow, torch's usual optimizers ask the device on every step
     # whether they did; the fused ones decide there.
-    optimizer = build_optimizer(detector, dict(cfg.optimizer, fused=True))
+    optimizer = _built_optimizer(detector, dict(cfg.optimizer, fused=True))
     if isinstance(optimizer, torch.optim.SGD):
         _begin_momentum(optimizer)
+    return optimizer
+
+
+def _built_optimizer(detector: nn.Module, settings: dict) -> torch.optim.Optimizer:
+    """mmcv's; a constructor of the student's own sees the student alone, as it is used to.
+
+    It looks at modules and at the names of parameters (ConvNeXt's gives every layer a rate of its
+    own), and would not find them in a distiller.
+    """
+    student = getattr(detector, "student", None)
+    if student is None or "constructor" not in settings:
+        return build_optimizer(detector, settings)
+    optimizer = build_optimizer(student, settings)
+    its = set(student.parameters())
+    if others := [p for p in detector.parameters() if p.requires_grad and p not in its]:
+        optimizer.add_param_group({"params": others})
     return optimizer
 
 

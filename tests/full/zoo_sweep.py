@@ -153,7 +153,7 @@ def prove(name: str) -> Answer:
     from fgd.checkout import root
     from fgd.new_row.fit import fit as fit_of
     from fgd.new_row.request import RowRequest
-    from fgd.new_row.texts import row_text
+    from fgd.new_row.texts import row_text, schedule_of
     from fgd.recipe import known_config
     from fgd.recipe.detectors import backbone_checkpoint
     from fgd.suite import load_suite
@@ -166,7 +166,8 @@ def prove(name: str) -> Answer:
             name="row", folder=Path(folder), student=name, teacher=name, from_scratch=scratch
         )
         fitting = fit_of(request, ())
-        request.row.write_text(row_text(request, fitting))
+        schedule = schedule_of(request, fitting.student, None)
+        request.row.write_text(row_text(request, fitting, schedule))
         suite = Path(folder) / "zoo.yaml"
         suite.write_text(
             f"base: {root()}/configs/suites/coco.yaml\nname: zoo\nrows: [row.py]\n"

@@ -16,7 +16,8 @@ from random_student import picture, random_student
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
-from fgd.onnx.graph import read_input
+from fgd.onnx import pipeline
+from fgd.onnx.pipeline import read_input
 from fgd.onnx.runtime import OnnxDetector
 from fgd.onnx.write import export
 
@@ -67,6 +68,63 @@ def test_is_measured_as_its_checkpoint(tiny_suite, tmp_path):
         assert ours[kind]["AP"] == pytest.approx(theirs[kind]["AP"], abs=1e-3)
 
 
+def reading(config, **load):
+    """Write a config whose images are read as RGB, or by other keys, and normalised as they are."""
+    changed = Config.fromfile(config)
+    first, view = changed.data.test.pipeline
+    first.update(load)
+    (normalise,) = (step for step in view.transforms if step.type == "Normalize")
+    normalise.to_rgb = load.get("channel_order") != "rgb"
+    write_config(changed, config)
+
+
+def test_images_read_as_rgb_are_measured_as_their_checkpoint(tiny_suite, tmp_path):
+    config, checkpoint, _ = random_student(tiny_suite, "retinanet_r50", tmp_path)
+    for pixels, load in (
+        ("uint8", {"channel_order": "rgb"}),
+        ("float32", {"channel_order": "rgb", "to_float32": True}),
+    ):
+        reading(config, **load)
+        out = tmp_path / "student.onnx"
+        facts = export(config, checkpoint, out=out, pixels=pixels)
+        assert facts["rgb"]
+        assert facts["compared"]["detections"] >= 20
+        ours, theirs = (measure(config, path)["box"]["AP"] for path in (out, checkpoint))
+        assert ours == pytest.approx(theirs, abs=1e-3)
+        out.unlink()
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_the_proof_sees_channels_that_are_swapped(tiny_suite, tmp_path, monkeypatch, with_data):
+    config, checkpoint, _ = random_student(tiny_suite, "retinanet_r50", tmp_path)
+    reading(config, channel_order="rgb")
+    if not with_data:
+        without = Config.fromfile(config)
+        without.data.test.img_prefix = without.data.test.ann_file = ""
+        write_config(without, config)
+    out = tmp_path / "student.onnx"
+    assert export(config, checkpoint, out=out)["compared"]["images"] == 3
+    out.unlink()
+    # A graph that knows of `to_rgb` alone.
+    monkeypatch.setattr(pipeline, "sees_rgb", lambda _, normalise: normalise["to_rgb"])
+    with pytest.raises(FGDError, match="detections that mmdet finds in 3 images; nothing was"):
+        export(config, checkpoint, out=out)
+    assert not out.exists()
+
+
+def test_images_that_cannot_be_read_prove_nothing(tiny_suite, tmp_path):
+    config, checkpoint, _ = random_student(tiny_suite, "retinanet_r50", tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/0.jpg").write_bytes(b"")
+    cv2.imwrite(str(tmp_path / "images/1.png"), picture(60, 90))
+    changed = Config.fromfile(config)
+    changed.data.test.update(data_root=str(tmp_path), img_prefix="images")
+    write_config(changed, config)
+    compared = export(config, checkpoint, out=tmp_path / "student.onnx")["compared"]
+    assert compared["images"] == 1
+    assert compared["again"] == compared["detections"] > 0
+
+
 def test_a_batch_gives_what_its_images_give(tiny_suite, tmp_path):
     config, checkpoint, _ = random_student(tiny_suite, "faster_rcnn_r50", tmp_path)
     out = tmp_path / "student.onnx"
@@ -89,9 +147,18 @@ def test_what_cannot_be_exported_is_refused_by_name(tiny_suite, tmp_path):
     write_config(own, config)
     with pytest.raises(FGDError, match=r"student\.py: its nms is soft_nms"):
         export(config, checkpoint, out=out)
+    own.data.test.pipeline[0].color_type = "grayscale"
+    write_config(own, config)
+    with pytest.raises(FGDError, match=r"student\.py: data\.test\..*color_type: is 'grayscale'"):
+        export(config, checkpoint, out=out)
+    own.data.test.pipeline[0].update(color_type="color", to_float32=True)
+    own.model.test_cfg.nms = dict(type="nms", iou_threshold=0.5)
+    write_config(own, config)
+    with pytest.raises(FGDError, match=r"student\.py: data.*to_float32: .* --pixels float32"):
+        export(config, checkpoint, out=out)
     torch.save({"state_dict": {"backbone.conv1.weight": torch.zeros(1)}}, checkpoint)
     with pytest.raises(FGDError, match=r"student\.pth"):
-        export(config, checkpoint, out=out)
+        export(config, checkpoint, out=out, pixels="float32")
     assert not out.exists()
     out.write_bytes(b"no graph")
     with pytest.raises(FGDError, match=r"student\.onnx: onnxruntime cannot run it"):

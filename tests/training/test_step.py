@@ -9,6 +9,8 @@ import pytest
 import torch
 from detectors import training_config, write_config
 from mmcv import Config
+from mmcv.runner import OPTIMIZER_BUILDERS, DefaultOptimizerConstructor
+from mmdet.models import build_detector
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fgd.checkout import root
@@ -131,6 +133,27 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(config_of, tmp_path, 
 
 def test_the_usual_precision_of_a_cpu_is_float32():
     assert usual(torch.device("cpu")) == "fp32"
+
+
+def test_a_constructor_of_the_students_own_sees_what_it_sees_without_a_teacher(tiny_suite):
+    seen = {}
+
+    @OPTIMIZER_BUILDERS.register_module(force=True)
+    class OfLayers(DefaultOptimizerConstructor):
+        def __call__(self, model):
+            seen[type(model).__name__] = [name for name, _ in model.named_parameters()]
+            return super().__call__(model)
+
+    config = training_config(tiny_suite, "retinanet_r50", "fgd")
+    config.optimizer.constructor = "OfLayers"
+    detector = build_detector(config.model)
+    optimizer = _optimizer(detector, config, Precision("fp32", torch.device("cpu")))
+    alone = build_detector(config.model.student)
+    _optimizer(alone, config, Precision("fp32", torch.device("cpu")))
+    assert seen == {"RetinaNet": [name for name, _ in alone.named_parameters()]}
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert {id(p) for p in detector.parameters() if p.requires_grad} <= stepped
+    assert len({group["lr"] for group in optimizer.param_groups}) == 1
 
 
 def test_an_unknown_precision_is_refused():

@@ -50,6 +50,67 @@ def put(**values):
     return lambda test, cfg: test.update(values)
 
 
+def masks(test, cfg):
+    cfg.model.mask_head = dict(num_classes=2)
+
+
+def test_images_at_a_time_go_where_mmdet_has_them(check):
+    seen = []
+    check(lambda test, cfg: (test.update(samples_per_gpu=3), seen.append(cfg)))
+    assert "samples_per_gpu" not in seen[0].data.test
+    assert seen[0].data.test_dataloader.samples_per_gpu == 3
+
+    def both(test, cfg):
+        test.samples_per_gpu = 3
+        cfg.data.test_dataloader = dict(samples_per_gpu=2)
+
+    with pytest.raises(FGDError, match=r"data\.test\.samples_per_gpu is 3, and data\.test_datal"):
+        check(both)
+
+
+def outlined(content):
+    """Give every object an outline."""
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = [[1, 1, 9, 1, 9, 9]]
+
+
+@pytest.mark.parametrize("value", ["missing", None, []])
+def test_masks_are_measured_where_every_object_has_one(check, value):
+    def without(content):
+        outlined(content)
+        annotation = content["annotations"][1]
+        annotation.pop("segmentation") if value == "missing" else annotation.update(
+            segmentation=value
+        )
+
+    assert check(masks, outlined) == ("cat", "dog")
+    assert check(None, without) == ("cat", "dog")
+    words = (
+        r"annotation 2: segmentation is .*, and figures of masks need .*`fgd data clean --masks`"
+    )
+    with pytest.raises(FGDError, match=words) as error:
+        check(masks, without)
+    assert "\n" not in str(error.value)
+
+
+def test_the_mask_of_a_crowd_may_be_empty(check):
+    def a_crowd(content):
+        outlined(content)
+        content["annotations"][1].update(iscrowd=1, segmentation=[])
+
+    assert check(masks, a_crowd) == ("cat", "dog")
+
+
+def test_a_category_that_is_no_class_needs_no_mask(check):
+    def another(content):
+        outlined(content)
+        content["categories"].append(dict(id=9, name="bird", supercategory="animal"))
+        content["annotations"][1].update(category_id=9)
+        del content["annotations"][1]["segmentation"]
+
+    assert check(masks, another) == ("cat", "dog")
+
+
 def test_a_sound_one_has_its_classes(check, tmp_path):
     assert check() == ("cat", "dog")
     (tmp_path / "names.txt").write_text("cat\ndog\n")

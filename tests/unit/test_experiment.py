@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from mmdet.datasets import CocoDataset
 
 from fgd.checkout import root
 from fgd.experiment import cache, load_experiment
@@ -26,7 +27,9 @@ def kept(tmp_path_factory):
         "row.py": f"_base_ = 'row_base.py'\nstudent = 'student.py'\n"
         f"teacher = dict(_delete_=True, config='{TEACHER}.py', checkpoint='teacher.pth')\n",
         "row_base.py": f"_base_ = '{root()}/configs/distillers/retinanet_r50.py'\n",
-        "data.py": "_base_ = 'data_base.py'\n",
+        "data.py": "_base_ = 'data_base.py'\n"
+        "named = dict(classes='classes.txt')\ndata = dict(train=named, val=named, test=named)\n",
+        "classes.txt": "\n".join(CocoDataset.CLASSES) + "\n",
         "data_base.py": f"_base_ = '{root()}/configs/datasets/coco.py'\n",
         "student.py": "_base_ = 'student_base.py'\n",
         "student_base.py": f"from fgd.zoo import zoo_config\n_base_ = zoo_config('{STUDENT}')\n"
@@ -65,6 +68,7 @@ def again():
 
 def test_what_was_composed_is_found_as_it_was(kept):
     assert again() == kept[1]
+    assert kept[1].splits["val"].classes == CocoDataset.CLASSES
     assert set(kept[1].digests) == {f"teachers/{TEACHER}", "row/fgd", "row/baseline"}
 
 
@@ -86,6 +90,7 @@ def test_a_second_plan_imports_neither_torch_nor_mmcv(folder):
             "row.py", "row_base.py", "data.py", "data_base.py", "student.py", "student_base.py",
             f"{TEACHER}.py",
         )),
+        ("classes.txt", "one more\n"),
     ],
 )  # fmt: skip
 def test_a_change_of_any_file_is_a_miss(folder, name, change):

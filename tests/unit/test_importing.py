@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import coco_worlds
@@ -20,6 +21,7 @@ from fgd.importing.reading import Labelled, LabelledImage
 from fgd.importing.splits import draw
 from fgd.mini import digits
 
+SPLITS = ("train", "val")
 BOXES = (
     (0, 0, [8, 10, 20, 15]),
     (0, 1, [36, 30, 20, 12]),
@@ -258,6 +260,25 @@ class TestYolo:
         assert triangle["bbox"] == [32, 24, 16, 12]
         assert triangle["segmentation"] == [[32, 24, 48, 24, 40, 36]]
         assert 80 < triangle["area"] < 110
+
+    def test_an_image_that_training_does_not_turn_is_told(self, tmp_path):
+        folder, tags = tmp_path / "yolo", Image.Exif()
+        for part in ("images", "labels"):
+            (folder / part).mkdir(parents=True)
+        tags[0x0112] = 6
+        (folder / "classes.txt").write_text("cat\n")
+        for form in ("jpg", "webp"):
+            Image.new("RGB", (100, 60)).save(folder / f"images/{form}.{form}", exif=tags)
+            (folder / f"labels/{form}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+        result = run(folder, "--out", tmp_path / "out")
+        told = "1 image with an EXIF orientation that training does not apply, for example "
+        assert (
+            f"{told}{folder / 'images/webp.webp'}: it has the EXIF orientation 6" in result.output
+        )
+        made = [json.loads((tmp_path / f"out/{split}.json").read_text()) for split in SPLITS]
+        images = [image for content in made for image in content["images"]]
+        sizes = {image["file_name"]: (image["width"], image["height"]) for image in images}
+        assert sizes == {"jpg.jpg": (60, 100), "webp.webp": (100, 60)}
 
     def test_empty_labels_no_labels_and_labels_alone(self, world, tmp_path):
         folder = world("yolo")

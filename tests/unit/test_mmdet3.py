@@ -102,6 +102,22 @@ def test_steps_out_of_order_are_refused():
         translated(Config(content), CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("order", "to_rgb", "reverses"),
+    [("bgr", True, True), ("bgr", False, False), ("rgb", True, False), ("rgb", False, True)],
+)
+def test_mmdet_3_reads_bgr_whatever_mmdet_2_reads(order, to_rgb, reverses):
+    content = detector("fcos_r50")._cfg_dict.to_dict()
+    load, view = content["data"]["test"]["pipeline"]
+    load["channel_order"] = order
+    (normalise,) = (step for step in view["transforms"] if step["type"] == "Normalize")
+    normalise["to_rgb"] = to_rgb
+    found = translated(Config(content), CLASSES)
+    assert found["model"]["data_preprocessor"]["bgr_to_rgb"] is reverses
+    reading = found["test_dataloader"]["dataset"]["pipeline"][0]
+    assert reading == {"type": "LoadImageFromFile"}
+
+
 def test_resizing_keeps_the_ratio_where_mmdet_2_does():
     content = detector("fcos_r50")._cfg_dict.to_dict()
     del content["data"]["test"]["pipeline"][1]["transforms"][0]["keep_ratio"]

@@ -65,12 +65,34 @@ def test_the_written_row_is_composed_for_the_users_data(run, tmp_path):
     assert detector.data.train.pipeline[2].img_scale == (160, 160)
     assert training.model.distill.levels == [0, 1, 2, 3, 4]
     assert training.optimizer.lr == pytest.approx(0.02 * 2 / 16)
+    # An epoch of one step of 16 images: the config's 500 would never end.
+    assert training.lr_config.warmup_iters == round(1 / (2 / 16))
+    words = " ".join(said.split())
+    assert "a warm-up of 500 iterations is too long for a training of 1: shortened to 1" in words
+    assert training.optimizer_config.grad_clip.max_norm == 35
+    assert "gradients are clipped at a norm of 35" in said
     assert training.model.student.backbone.init_cfg.checkpoint == (
         "results/own/backbones/resnet18x8.pth"
     )
     plan = recipe.plan(suite)
     assert plan.teachers["teacher"].source.checkpoint.name == "teacher.pth"
     assert Path(plan.backbones["resnet18x8"]).is_file()
+
+
+def test_a_students_own_policy_follows_the_rate_and_its_clipping_stays(run, brought, tmp_path):
+    config = Config.fromfile(brought / "student.py")
+    config.lr_config = dict(policy="OneCycle", max_lr=0.04, div_factor=25)
+    config.optimizer.lr = 0.04
+    config.optimizer_config = dict(grad_clip=dict(max_norm=0.1, norm_type=2))
+    config.model.backbone.init_cfg.checkpoint = str(brought / "resnet18x8.pth")
+    config.dump(str(tmp_path / "cycle.py"))
+    status, said = run(f"--student={tmp_path}/cycle.py", "--lr=0.008", without=("--student",))
+    assert status == 0, said
+    assert "gradients are clipped at a norm of 0.1" in said
+    suite = load_suite("own/own.yaml")
+    training = recipe.compose(suite, recipe.load_row("mine", suite), "fgd").training
+    assert training.optimizer.lr == training.lr_config.max_lr == pytest.approx(0.008 * 2 / 16)
+    assert training.optimizer_config.grad_clip.max_norm == 0.1
 
 
 @pytest.mark.parametrize("form", ["yolo", "label-studio", "labelme", "cvat"])
@@ -590,9 +612,10 @@ class TestTrainedTeachers:
         assert run(teacher, "--train-teacher", without=OWN_TEACHER)[0] == 0
         status, said = run("--name=second", teacher, without=DATA + OWN_TEACHER)
         assert status == 0, said
-        rows = [Path(f"own/{name}.py").read_text() for name in ("mine", "second")]
-        assert rows[0].replace("mine", "second") == rows[1]  # of as many classes, so inherited
-        assert load_suite("own/own.yaml").train_teachers == ZOO_TEACHERS[:1]
+        suite = load_suite("own/own.yaml")
+        first, second = (recipe.load_row(name, suite) for name in ("mine", "second"))
+        assert first.distill == second.distill  # of as many classes, so inherited alike
+        assert suite.train_teachers == ZOO_TEACHERS[:1]
 
     def test_nor_of_ones_own_config(self, run, brought):
         assert run("--train-teacher", without=("--teacher-checkpoint",))[0] == 0

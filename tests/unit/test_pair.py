@@ -242,6 +242,29 @@ def test_a_key_of_a_head_is_compared_if_it_is_of_its_weights(path, value, reason
 
 
 @pytest.mark.parametrize(
+    ("model", "path", "value"),
+    [
+        ("fovea_r50_fpn_4x4_1x_coco", "bbox_head.base_edge_list", [32, 64, 128, 256, 512]),
+        ("vfnet_r50_fpn_1x_coco", "bbox_head.bbox_norm_type", "stride"),
+        ("faster_rcnn_hrnetv2p_w18_1x_coco", "neck.pooling_type", "MAX"),
+        ("faster_rcnn_r50_fpn_1x_coco", "roi_head.bbox_roi_extractor.finest_scale", 28),
+        ("faster_rcnn_r50_fpn_1x_coco", "roi_head.bbox_roi_extractor.roi_layer.aligned", False),
+        ("retinanet_r50_fpn_1x_coco", "bbox_head.a_key_of_tomorrow", 1),
+    ],
+)
+def test_a_key_that_nobody_has_classified_is_compared(model, path, value):
+    pair = pair_of(model, model)
+    assert pair.obstacles() == []
+    *above, key = path.split(".")
+    node = pair.teacher.model
+    for name in above:
+        node = node[name]
+    node[key] = value
+    (obstacle,) = pair.obstacles()
+    assert obstacle.startswith(f"{path} is ") and f"{value} in the teacher" in obstacle
+
+
+@pytest.mark.parametrize(
     ("student", "teacher"),
     [
         ("retinanet_r50_fpn_1x_coco", "pisa_retinanet_x101_32x4d_fpn_1x_coco"),

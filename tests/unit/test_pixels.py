@@ -18,6 +18,7 @@ from fgd.training.sampling import SampleKey, SeededDataset
 CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], to_rgb=False)
 TORCH = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 LOAD = dict(type="LoadImageFromFile")
+AS_RGB = dict(LOAD, channel_order="rgb")
 BOXES = dict(type="LoadAnnotations", with_bbox=True)
 MASKS = dict(type="LoadAnnotations", with_bbox=True, with_mask=True)
 RESIZE = dict(type="Resize", img_scale=[(97, 60), (70, 75)], keep_ratio=False)
@@ -87,6 +88,9 @@ def assert_same(ours, theirs):
     [
         [LOAD, BOXES, RESIZE, FLIP, NORMALIZE, PAD, BUNDLE, COLLECT],
         [LOAD, MASKS, RESIZE, FLIP, dict(type="Normalize", **CAFFE), PAD, BUNDLE, WITH_MASKS],
+        [AS_RGB, BOXES, RESIZE, FLIP, NORMALIZE, PAD, BUNDLE, COLLECT],
+        [AS_RGB, BOXES, RESIZE, FLIP, dict(type="Normalize", **CAFFE), PAD, BUNDLE, COLLECT],
+        [AS_RGB, BOXES, RESIZE, FLIP, PAD, BUNDLE, COLLECT],
         [LOAD, BOXES, RESIZE, EVERY_WAY, NORMALIZE, BUNDLE, COLLECT],
         [LOAD, BOXES, RESIZE, FLIP, PAD, BUNDLE, COLLECT],
         [LOAD, BOXES, RESIZE, FLIP, NORMALIZE, dict(type="Pad", size=(80, 101)), BUNDLE, COLLECT],
@@ -148,6 +152,7 @@ def test_every_row_of_the_suites_is_known(data_set):
     "pipeline",
     [
         [dict(LOAD, to_float32=True), BOXES, NORMALIZE, PAD, BUNDLE, COLLECT],
+        [dict(LOAD, color_type="grayscale"), BOXES, NORMALIZE, PAD, BUNDLE, COLLECT],
         [dict(LOAD, color_type="unchanged"), BOXES, NORMALIZE, PAD, BUNDLE, COLLECT],
         [LOAD, BOXES, dict(type="PhotoMetricDistortion"), NORMALIZE, PAD, BUNDLE, COLLECT],
         [LOAD, BOXES, NORMALIZE, RESIZE, PAD, BUNDLE, COLLECT],

@@ -48,6 +48,40 @@ def test_the_arithmetic_in_words():
     assert rate.of_config({"optimizer": {"lr": 0.003}}) == "learning rate 0.003, the suite's own"
 
 
+@pytest.mark.parametrize(
+    ("named", "right"), [(0.1, 0.4), ([0.1, 0.2], [0.4, 0.8]), ({"a": 0.1}, {"a": 0.4})]
+)
+def test_rates_that_the_policy_names_follow(named, right):
+    schedule = SCHEDULE | {"lr_config": {"policy": "OneCycle", "max_lr": named, "min_lr": 0}}
+    made = rate.scaled(schedule, total_batch=64)
+    assert made["lr_config"] == {"policy": "OneCycle", "max_lr": right, "min_lr": 0}
+    made |= {"recipe": {"learning_rate": rate.recorded(schedule)}, "total_batch": 64}
+    said = "learning rate 0.02 x 64 images / 16 images = 0.08; max_lr "
+    assert rate.of_config(made).startswith(said)
+    made["lr_config"]["max_lr"] = named
+    with pytest.raises(FGDError, match=r"lr_config\.max_lr is .*, but it has to be .*0\.4"):
+        rate.of_config(made)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shorter"),
+    [
+        (dict(warmup="linear", warmup_iters=500), None),
+        (dict(warmup="linear", warmup_iters=501), 100),
+        (dict(warmup="exp", warmup_iters=5, warmup_by_epoch=True), None),
+        (dict(warmup="exp", warmup_iters=6, warmup_by_epoch=True), 100),
+        (dict(warmup_iters=9999), None),  # there is none
+    ],
+)
+def test_a_warm_up_is_over_before_the_training_is(settings, shorter):
+    fitted, note = rate.fitting_warmup(settings, epoch_length=100, epochs=10)
+    if shorter is None:
+        assert (fitted, note) == (settings, None)
+    else:
+        assert fitted == settings | {"warmup_by_epoch": False, "warmup_iters": shorter}
+        assert "is too long for a training of 1000: shortened to 100" in note
+
+
 @pytest.mark.parametrize("changes", [{"optimizer": {"lr": 0.02}}, {"optimizer": {"lr": 0.16}}])
 def test_a_config_that_was_edited_by_hand_is_refused(changes):
     with pytest.raises(FGDError, match=r"learning rate is 0\.\d+, but it has to be 0\.02 x"):

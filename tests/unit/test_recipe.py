@@ -16,6 +16,7 @@ from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.pair import alike, normalisation_of
+from fgd.recipe.data import split_of
 from fgd.suite import ARMS, Run, load_suite
 from fgd.suite.plan import FromZoo, RowPlan, Teacher, TrainedHere
 
@@ -409,6 +410,14 @@ def test_results_and_data_can_be_elsewhere(tmp_path):
     assert training.data.train.img_prefix == "elsewhere/data/train/"
     assert "results/mini" not in str(training)
     assert "data/mini" not in str(training)
+
+
+def test_boxes_are_in_pixels_whatever_data_the_detector_was_for():
+    config = recipe.known_config("faster_rcnn_r50_fpn_32x2_1x_openimages")
+    assert config.data.train.pipeline[1].denorm_bbox  # boxes times the image's sides
+    train = split_of(SUITES["coco"], config, "train")
+    assert train["type"] == "CocoDataset"
+    assert not train["pipeline"][1]["denorm_bbox"]
 
 
 def test_a_full_size_teacher_keeps_the_zoos_schedule():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools.mask import encode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import coco_worlds
@@ -103,6 +104,34 @@ def test_iscrowd_may_be_missing_its_value_and_area_may_not(tmp_path, slow):
     content["annotations"][1]["area"] = None
     with pytest.raises(FGDError, match=r"annotation 2: area is None, .*`fgd data clean`"):
         metrics(tmp_path, content, slow)
+
+
+@BOTH
+def test_every_object_has_a_mask_and_that_of_a_crowd_may_be_empty(tmp_path, slow):
+    content = coco_worlds.world()
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+        annotation["segmentation"] = [corners]
+    content["annotations"].append(
+        content["annotations"][0] | {"id": 9, "iscrowd": 1, "segmentation": []}
+    )
+
+    def found():
+        data = coco_worlds.data_set(coco_worlds.write(tmp_path, content)[0], CLASSES)
+        results = []
+        for boxes in coco_worlds.perfect(data):
+            masks = [[np.zeros((48, 64), np.uint8, "F") for _ in each] for each in boxes]
+            for each, rows in zip(masks, boxes, strict=True):
+                for mask, (x1, y1, x2, y2) in zip(each, rows[:, :4].astype(int), strict=True):
+                    mask[y1:y2, x1:x2] = 1
+            results.append((boxes, [[encode(mask) for mask in each] for each in masks]))
+        return coco_metrics(data, results, pycocotools=slow)["mask"]
+
+    assert found()["AP"] == pytest.approx(1)
+    del content["annotations"][1]["segmentation"]
+    with pytest.raises(FGDError, match="annotation 2: segmentation is missing, and figures of"):
+        found()
 
 
 def test_the_figures_of_sound_numbers_are_those_of_mmdet(tmp_path):

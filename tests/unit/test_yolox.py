@@ -1,15 +1,22 @@
 """YOLOX: its own recipe, and that a resumed training sees what an unbroken one sees."""
 
+import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmcv import Config
+from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
 
 from fgd import recipe
 from fgd.checkout import root
 from fgd.distiller import FGDDistiller
+from fgd.errors import FGDError
 from fgd.fingerprint import training_annotations
+from fgd.mini import digits
+from fgd.mini.scene import CLASSES
 from fgd.suite import load_suite
 from fgd.training.state import Meta
 from fgd.training.step import Trainable
@@ -67,6 +74,33 @@ def test_recipe():
     plan = recipe.plan(SUITE)
     assert plan.rows["yolox_m"].backbone is None
     assert plan.backbones == {}
+
+
+def test_images_of_another_size_are_no_other_shape(tmp_path):
+    digits.write(tmp_path / "set", train=6, val=1, size=160)
+    dataset = Config.fromfile(root() / SUITE.dataset)
+    for split, name in dict(train="train", val="val", test="val").items():
+        dataset.data[split].ann_file = f"{tmp_path}/set/annotations/instances_{name}.json"
+        dataset.data[split].img_prefix = f"{tmp_path}/set/{name}"
+        dataset.data[split].classes = CLASSES
+
+    def composed(*scale):
+        dataset.pipeline = dict(img_scale=scale)
+        dataset.dump(str(tmp_path / "dataset.py"))
+        suite = dataclasses.replace(SUITE, dataset=str(tmp_path / "dataset.py"))
+        return recipe.compose(suite, recipe.load_row("yolox_m"), "baseline").training
+
+    training = composed(96, 96)
+    mosaic, affine, mixup, *_ = training.data.train.pipeline
+    assert mosaic.img_scale == mixup.img_scale == (96, 96)
+    assert affine.border == (-48, -48)
+    assert training.model.input_size == (96, 96)
+    assert training.model.random_size_range == (2, 4)  # times 32 pixels: 15 to 25 of 640
+    images = build_dataset(training.data.train)
+    np.random.seed(0)
+    assert all(images[n]["img_metas"].data["pad_shape"] == (96, 96, 3) for n in range(3))
+    with pytest.raises(FGDError, match=r"img_scale 192,96: .* square images; give 192,192"):
+        composed(192, 96)
 
 
 def test_input_sizes_follow_from_seed_and_iteration(distiller):
