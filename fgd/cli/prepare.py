@@ -45,10 +45,10 @@ def compose(
     """
     from fgd.suite import load_suite
 
+    _refuse_configs(out, "student.py" if teacher is None else "detector.py")
     loaded = load_suite(suite)
     if row is not None and arm is not None and teacher is None:
         loaded.with_rows([row])  # a misspelt one is told at once
-        _refuse_configs(out, "student.py")
         from fgd import recipe
 
         click.echo(recipe.write_row(loaded, row, arm=arm, out=out, seed=seed))
@@ -57,7 +57,6 @@ def compose(
         raise click.UsageError("give a ROW with --arm, or --teacher NAME")
     if arm is not None or seed is not None:
         raise click.UsageError("--arm and --seed go with a ROW; a teacher is trained once")
-    _refuse_configs(out, "detector.py")
     from fgd import recipe
 
     click.echo(recipe.write_teacher(loaded, teacher, out))
