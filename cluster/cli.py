@@ -12,10 +12,8 @@ import click
 
 from fgd import compat
 from fgd.cli.group import Group
+from fgd.cli.paths import CONFIG, OUT_FOLDER, SUITE, TRAINED
 from fgd.progress import log_to
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_OUT = click.Path(path_type=Path)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,15 +24,17 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("suite", type=_FILE)
+@click.argument("suite", type=SUITE)
 @click.argument("name")
-@click.argument("config", type=_FILE)
+@click.argument("config", type=CONFIG)
 @click.option(
     "--arm", type=click.Choice(["fgd", "baseline"]), help="Of a row. Leave it out for a teacher."
 )
 @click.option("--seed", type=int, help="Of a row; the suite's first one by default.")
-@click.option("--work-dir", type=_OUT, required=True, help="Training states and log; resumed from.")
-@click.option("--out", type=_OUT, required=True, help="The final training state.")
+@click.option(
+    "--work-dir", type=OUT_FOLDER, required=True, help="Training states and log; resumed from."
+)
+@click.option("--out", type=TRAINED, required=True, help="The final training state.")
 @click.option(
     "--on",
     "executor",
@@ -109,7 +109,7 @@ def head(suite: str, arguments: tuple[str, ...], sbatch: tuple[str, ...], **wish
     from fgd.suite import load_suite
 
     log_to(sys.stdout)
-    loaded = load_suite(_suite_file(suite))
+    loaded = load_suite(suite)
     options = [option.partition("=") for option in sbatch]
     wishes["sbatch"] = {name: value if equals else True for name, equals, value in options}
     job_id = job.submit(suite, loaded, job.settings_of(loaded, wishes), arguments)
@@ -128,7 +128,9 @@ def supervise(suite: str, arguments: tuple[str, ...]) -> None:
     `--signal=B:USR1@120 --requeue --open-mode=append`.
     """
     from cluster import head as job
+    from fgd.suite import find_suite
 
+    find_suite(suite)
     log_to(sys.stdout)
     sys.exit(job.supervise(suite, arguments))
 
@@ -142,7 +144,7 @@ def status(suite: str, as_json: bool, watch: float | None) -> None:
     from cluster import status as run
     from fgd.suite import load_suite
 
-    loaded = load_suite(_suite_file(suite))
+    loaded = load_suite(suite)
     while True:
         found = run.lines(loaded)
         width = shutil.get_terminal_size().columns
@@ -153,9 +155,3 @@ def status(suite: str, as_json: bool, watch: float | None) -> None:
         click.clear()
         click.echo(text)
         time.sleep(watch)
-
-
-def _suite_file(suite: str) -> Path:
-    """The file of a suite that is given by its name or its file."""
-    path = Path(suite)
-    return path if path.suffix in (".yaml", ".yml") else Path("configs/suites") / f"{suite}.yaml"

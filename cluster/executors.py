@@ -60,22 +60,18 @@ class Slurm:
 
         Raises:
             NoAnswer: the job may be there or not; `lost` tells.
-            FGDError: its container could not start, or Slurm refuses it, with the setting to
-                change.
+            FGDError: there is no Slurm here, its container could not start, or Slurm refuses it,
+                with the setting to change.
         """
+        if absent := slurm.missing("srun", "sbatch"):
+            raise FGDError(absent)
         container.check(settings)
-        try:
-            executor = submitit.AutoExecutor(
-                folder=folder,
-                cluster="slurm",
-                slurm_max_num_timeout=settings.max_timeouts,
-                slurm_python=container.python(settings),
-            )
-        except RuntimeError:
-            raise FGDError(
-                "no Slurm on this machine (srun is not on the PATH). Run this on a login node, or "
-                "on one machine with --profile cluster/profiles/local"
-            ) from None
+        executor = submitit.AutoExecutor(
+            folder=folder,
+            cluster="slurm",
+            slurm_max_num_timeout=settings.max_timeouts,
+            slurm_python=container.python(settings),
+        )
         parameters = container.submission(settings, submitit_parameters(settings, name))
         executor.update_parameters(**parameters)
         try:

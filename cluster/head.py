@@ -63,8 +63,11 @@ def submit(name: str, suite: Suite, settings: ClusterSettings, arguments: Sequen
         The job's id.
 
     Raises:
-        FGDError: there is such a job already, Snakemake cannot plan the suite, or Slurm refuses.
+        FGDError: there is no Slurm here, or such a job already, Snakemake cannot plan the suite, or
+            Slurm refuses.
     """
+    if absent := slurm.missing("squeue", "sbatch"):
+        raise FGDError(absent)
     check_options(settings, lambda option: f"--sbatch {option}")
     job_name = _job_name(suite)
     _refuse_second(slurm.jobs_named(job_name))

@@ -1,6 +1,7 @@
 """What Slurm says of a job."""
 
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -47,6 +48,18 @@ SILENT = (
 
 class NoAnswer(FGDError):
     """Slurm does not answer: neither yes nor no."""
+
+
+def missing(*commands: str) -> str:
+    """That some of Slurm's commands are not on this machine, in words; "" if all are."""
+    absent = [command for command in commands if shutil.which(command) is None]
+    if not absent:
+        return ""
+    return (
+        f"no Slurm on this machine: {' and '.join(absent)} not on the PATH. Run this on a login "
+        "node, load the module that brings Slurm's commands, or train on one machine with "
+        "--profile cluster/profiles/local"
+    )
 
 
 def is_silence(words: str) -> bool:
@@ -125,6 +138,8 @@ def jobs_named(name: str) -> list[str]:
     Raises:
         NoAnswer: there may be such a job.
     """
+    if absent := missing("squeue"):
+        raise NoAnswer(absent)
     for attempt in range(_TRIES):
         if attempt:
             time.sleep(_PAUSE_S)

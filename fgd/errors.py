@@ -23,8 +23,10 @@ def not_installed(needing: str, error: ModuleNotFoundError) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown name: the known names that look like it."""
-    close = get_close_matches(name, list(known), n=3, cutoff=0.5)
+    """The end of an error about an unknown name: known ones that look like it, or begin with it."""
+    known = list(known)
+    longer = sorted((each for each in known if name and each.startswith(name)), key=len)
+    close = get_close_matches(name, known, n=3, cutoff=0.5) or longer[:3]
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

@@ -27,7 +27,8 @@ from fgd.cli.group import Group
 def main() -> None:
     """Distil object detectors with FGD (arXiv 2111.11837).
 
-    The workflow (`snakemake`) is made of these commands; each can also be run alone.
+    The workflow (`snakemake`) is made of these commands; each can also be run alone. A file that
+    is where a command writes is replaced if that command wrote it, and stays otherwise.
 
     Exit codes: 0 done; 1 a check of `fgd doctor` failed, or a bug, with a traceback; 2 wrong input,
     or something refused, with one line that says what to do; 130 interrupted.

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from fgd.cli.group import FILE, OUT, scale
+from fgd.cli import look_up
+from fgd.cli.group import scale
+from fgd.cli.paths import FILE, OUT_FOLDER, PICTURE, out_file
 
 _LISTED = 20  # annotations that are left out; all of them stand in the file's info
 
@@ -15,6 +17,13 @@ _LISTED = 20  # annotations that are left out; all of them stand in the file's i
 def _names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     # As CSV: a name with a comma or a line break stands in double quotes.
     return next(csv.reader(io.StringIO(value, newline=""))) if value else None
+
+
+def _where(out: Path | None, *, dry_run: bool) -> Path | None:
+    """Where to write; None, with --dry-run, writes nothing, whatever --out says."""
+    if out is None and not dry_run:
+        raise click.UsageError("give --out, or --dry-run")
+    return None if dry_run else out
 
 
 _ALL = click.option(
@@ -30,7 +39,7 @@ def data() -> None:
 
 
 @data.command("mini")
-@click.option("--out", type=OUT, required=True, help="Folder: new, empty or an earlier set.")
+@click.option("--out", type=OUT_FOLDER, required=True, help="Folder: new, empty or an earlier set.")
 @click.option("--train", default=1200, show_default=True, help="Training images.")
 @click.option("--val", default=300, show_default=True, help="Validation images.")
 @click.option("--size", default=128, show_default=True, help="Width and height in pixels.")
@@ -44,7 +53,9 @@ def data_mini(out: Path, train: int, val: int, size: int, seed: int) -> None:
 
 
 @data.command("coco")
-@click.option("--out", type=OUT, required=True, help="Folder; what is there already is kept.")
+@click.option(
+    "--out", type=OUT_FOLDER, required=True, help="Folder; what is there already is kept."
+)
 @click.option(
     "--from",
     "address",
@@ -53,7 +64,7 @@ def data_mini(out: Path, train: int, val: int, size: int, seed: int) -> None:
     show_default=True,
     help="http, https or file address of zips/ and annotations/; or $FGD_COCO.",
 )
-@click.option("--report", type=OUT, help="What was done, JSON.")
+@click.option("--report", type=out_file('"downloaded"'), help="What was done, JSON.")
 def data_coco(out: Path, address: str, report: Path | None) -> None:
     """Download COCO 2017 and unpack it: 20 GB, and as much again while archives are unpacked.
 
@@ -81,7 +92,7 @@ def data_coco(out: Path, address: str, report: Path | None) -> None:
 @_ALL
 @click.option("--number", type=int, help="How many images there have to be.")
 @click.option("--accept", multiple=True, help="Count this kind of finding, do not refuse it.")
-@click.option("--out", type=OUT, required=True, help="Report, JSON.")
+@click.option("--out", type=out_file('"dropped_by_mmdet"'), required=True, help="Report, JSON.")
 def data_check(
     annotations: Path,
     images: Path,
@@ -99,22 +110,24 @@ def data_check(
     from fgd.data.coco import check, remarks
     from fgd.data.findings import KINDS
     from fgd.files import write_json
+    from fgd.importing.finding import or_other_format
 
     for kind in accept:
         if kind not in KINDS:
             raise click.UsageError(f"--accept {kind!r}: the kinds are {', '.join(KINDS)}")
-    report = check(
-        annotations,
-        images,
-        classes=classes,
-        strict=strict,
-        open_images=open_images,
-        accept=accept,
-        number=number,
-        masks=masks,
-        training=training,
-        all_categories=all_categories,
-    )
+    with or_other_format(annotations):
+        report = check(
+            annotations,
+            images,
+            classes=classes,
+            strict=strict,
+            open_images=open_images,
+            accept=accept,
+            number=number,
+            masks=masks,
+            training=training,
+            all_categories=all_categories,
+        )
     write_json(out, report)
     for line in remarks(report):
         click.echo(line)
@@ -132,7 +145,11 @@ def data_check(
     "--corners/--no-corners", default=None, help="Whether boxes are x1, y1, x2, y2; see below."
 )
 @click.option("--dry-run", is_flag=True, help="Write nothing, say what would be changed.")
-@click.option("--out", type=OUT, help="Annotation file to write.")
+@click.option(
+    "--out",
+    type=out_file('"by": "fgd data clean"'),
+    help="Annotation file to write. One that is there is replaced if `fgd data clean` wrote it.",
+)
 def data_clean(
     annotations: Path,
     images: Path,
@@ -153,14 +170,15 @@ def data_clean(
     stay as they are; what was done stands in the written file's `info`.
     """
     from fgd.data.clean import clean
+    from fgd.importing.finding import or_other_format
 
     if like and classes:
         raise click.UsageError("--like and --classes say the same; give one")
-    if (out is None) != dry_run:
-        raise click.UsageError("give --out, or --dry-run")
-    report = clean(
-        annotations, images, out=out, like=like, classes=classes, corners=corners, **options
-    )
+    out = _where(out, dry_run=dry_run)
+    with or_other_format(annotations):
+        report = clean(
+            annotations, images, out=out, like=like, classes=classes, corners=corners, **options
+        )
     for kind, example in report.examples.items():
         click.echo(f"{report.counts[kind]:6} {kind}, for example {example}")
     if report.left_out:
@@ -173,7 +191,7 @@ def data_clean(
 
 @data.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=OUT, help="Folder for train.json and val.json: new or empty.")
+@click.option("--out", type=OUT_FOLDER, help="Folder for train.json and val.json: new or empty.")
 @click.option(
     "--format",
     "form",
@@ -224,8 +242,7 @@ def data_import(
     """
     from fgd.importing.importing import Request, import_annotations
 
-    if (out is None) != dry_run:
-        raise click.UsageError("give --out, or --dry-run")
+    out = _where(out, dry_run=dry_run)
     done = import_annotations(Request(source, **options), out=out, overwrite=overwrite)
     click.echo(f"{done.form}, images in {done.images}")
     for kind, example in done.report.examples.items():
@@ -243,7 +260,7 @@ def data_import(
 
 
 @data.command("show")
-@click.argument("annotations", type=FILE)
+@click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option("--student", help="A name of the model zoo or a config: whose levels and anchors.")
 @click.option(
@@ -251,7 +268,7 @@ def data_import(
 )
 @click.option("--number", type=click.IntRange(1), default=12, show_default=True, help="Images.")
 @click.option("--seed", default=0, show_default=True, help="Which images.")
-@click.option("--out", type=OUT, required=True, help="Picture to write, PNG.")
+@click.option("--out", type=out_file(PICTURE), required=True, help="Picture to write, PNG.")
 def data_show(
     annotations: Path,
     images: Path,
@@ -266,6 +283,9 @@ def data_show(
     The picture also has the sizes by class, a histogram of the boxes as the student sees them, with
     its FPN strides and anchors, and the smallest objects in the pixels that are left of them.
     """
+    look_up.data_set(annotations, images)
+    if student is not None:
+        look_up.detector(student, "--student")
     from fgd.visual.make import show_data
 
     for line in show_data(
@@ -277,7 +297,9 @@ def data_show(
 
 @click.command("mini-backbone")
 @click.argument("name")
-@click.option("--out", type=OUT, required=True, help="Checkpoint to write.")
+@click.option(
+    "--out", type=out_file("iterations", "accuracy"), required=True, help="Checkpoint to write."
+)
 @click.option("--iterations", default=150, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def mini_backbone(name: str, out: Path, iterations: int, seed: int) -> None:

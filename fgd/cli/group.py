@@ -1,47 +1,12 @@
 """What all commands share: their order in `--help`, and errors without a traceback."""
 
 import errno
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from fgd.errors import FGDError, not_installed
-
-
-class _File(click.Path):
-    """A file that a command reads or writes; none does both with one."""
-
-    def __init__(self, *, written: bool = False, **options: Any) -> None:
-        super().__init__(path_type=Path, **options)
-        self._written = written
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, which no other parameter may have for the other purpose."""
-        path: Any = super().convert(value, param, ctx)
-        if ctx is not None:
-            known = ctx.meta.setdefault("fgd.files", {})
-            if known.setdefault(os.path.abspath(path), self._written) != self._written:
-                self.fail(f"{path}: would be written over what is read; name another", param, ctx)
-        return path
-
-
-class _Suite(_File):
-    """A suite's file, or the name of one of configs/suites, which an installed package has, too."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path of the file."""
-        from fgd.suite import suite_file
-
-        return super().convert(str(suite_file(value)), param, ctx)
-
-
-# Arguments: a file that has to be there, a suite, and a path to write to.
-FILE = _File(exists=True, dir_okay=False)
-SUITE = _Suite(exists=True, dir_okay=False)
-OUT = _File(written=True)
 
 # Options of what detects on a test set.
 BATCH = click.option(
@@ -60,21 +25,30 @@ def scale(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     """The callback of an option of width and height."""
     if value is None:
         return None
-    sides = numbers(value, parameter)
-    if len(sides) != 2:
-        raise click.BadParameter(f"{value!r}: expected WIDTH,HEIGHT, for example 1333,800")
+    sides = _numbers(value)
+    if len(sides) != 2 or min(sides) < 1:
+        raise click.BadParameter(
+            f"{value!r}: expected WIDTH,HEIGHT in pixels, for example 1333,800", param=parameter
+        )
     return sides
 
 
 def numbers(text: str, parameter: click.Parameter) -> tuple[int, ...]:
     """Whole numbers with commas between them."""
+    if found := _numbers(text):
+        return found
+    raise click.BadParameter(
+        f"{text!r}: expected whole numbers with commas between them, for example 0,1,2",
+        param=parameter,
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The numbers of a text; none where something else stands in it."""
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise click.BadParameter(
-            f"{text!r}: expected whole numbers with commas between them, for example 0,1,2",
-            param=parameter,
-        ) from None
+        return ()
 
 
 _ROOM = "Make room and run the same again"

@@ -7,7 +7,10 @@ from typing import Any
 import click
 
 from fgd.checkout import workflow_command
+from fgd.cli import look_up
 from fgd.cli.group import numbers, scale
+from fgd.cli.paths import OUT_FOLDER
+from fgd.errors import FGDError
 
 _PATH = click.Path(path_type=Path)
 # Options that are asked for where they are missing and somebody is there to answer.
@@ -30,7 +33,7 @@ def _levels(ctx: click.Context, parameter: click.Parameter, value: str | None) -
 
 @click.command("new-row")
 @click.option("--name", help="Name of the row, for example birds_r50.")
-@click.option("--out", type=_PATH, help="Folder of its files; its name is the suite's.")
+@click.option("--out", type=OUT_FOLDER, help="Folder of its files; its name is the suite's.")
 @click.option("--student", help="A name of the model zoo, or the path of an mmdet config (.py).")
 @click.option("--teacher", help="The same; a config that brings its weights may be mmdet 3's.")
 @click.option("--teacher-checkpoint", type=_PATH, help="Weights of a teacher that is a config.")
@@ -71,9 +74,11 @@ def new_row(**options: Any) -> None:
     checked, both detectors are built, and their FPN levels, strides, channels and classes are
     compared. In a folder that has a suite already, the row is added to it.
     """
+    _swapped(options)
+    _ask(options)
+    _look_up(options)
     from fgd import new_row as run
 
-    _ask(options)
     options["renormalise"] = _renormalises(options)
     written = run.write(
         run.RowRequest(
@@ -102,12 +107,51 @@ def _ask(options: dict[str, Any]) -> None:
 
 
 def _wanted(key: str, options: dict[str, Any]) -> bool:
+    folder = options["out"].absolute() if options["out"] is not None else Path()
+    suite = folder / f"{folder.name}.yaml"
     if key == "teacher_checkpoint":
-        return options["teacher"].endswith(".py") and not options["train_teacher"]
+        if not options["teacher"].endswith(".py"):
+            return False
+        trains = options["train_teacher"] or _trains(suite, options["teacher"])
+        return not trains
     if key.startswith(("train", "val")):
-        folder = options["out"].absolute()
-        return not (folder / f"{folder.name}.yaml").exists()
+        return not suite.exists()
     return True
+
+
+def _trains(suite: Path, teacher: str) -> bool:
+    """Whether the folder's suite trains the teacher already, for another row."""
+    from fgd.suite import load_suite
+
+    return suite.exists() and load_suite(suite).trains(Path(teacher).stem)
+
+
+def _swapped(options: dict[str, Any]) -> None:
+    """Refuse a teacher's config and weights in each other's place."""
+    teacher, checkpoint = options["teacher"], options["teacher_checkpoint"]
+    expected = (
+        "--teacher is a config (.py) or a name of the model zoo, --teacher-checkpoint the weights "
+        "of a config (.pth)"
+    )
+    if teacher is not None and Path(teacher).suffix in look_up.WEIGHTS:
+        raise FGDError(f"--teacher {teacher}: is a checkpoint; {expected}")
+    if checkpoint is not None and checkpoint.suffix == ".py":
+        raise FGDError(f"--teacher-checkpoint {checkpoint}: is a config; {expected}")
+
+
+def _look_up(options: dict[str, Any]) -> None:
+    """Refuse what is not there, before what takes long is imported."""
+    for role in ("student", "teacher"):
+        look_up.detector(options[role], f"--{role}")
+    checkpoint = options["teacher_checkpoint"]
+    if checkpoint is not None and not checkpoint.is_file():
+        raise FGDError(f"--teacher-checkpoint {checkpoint}: there is no such file")
+    for name in ("train", "val"):
+        annotations, images = options[name], options[f"{name}_images"]
+        if (annotations is None) != (images is None):
+            raise click.UsageError(f"--{name} and --{name}-images belong together")
+        if annotations is not None:
+            look_up.data_set(annotations, images)
 
 
 def _renormalises(options: dict[str, Any]) -> bool:
@@ -123,6 +167,4 @@ def _renormalises(options: dict[str, Any]) -> bool:
 
 def _split(kind: type, options: dict[str, Any], name: str) -> Any:
     annotations, images = options.pop(name), options.pop(f"{name}_images")
-    if (annotations is None) != (images is None):
-        raise click.UsageError(f"--{name} and --{name}-images belong together")
     return None if annotations is None else kind(annotations, images)

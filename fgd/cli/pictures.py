@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import FILE, OUT
+from fgd.cli.paths import CHECKPOINT, CONFIG, DRAWN, FILE, out_files
 
 _TYPE = click.Path(path_type=Path)
+_OUT = out_files({f"_{kind}.png": (DRAWN,) for kind in ("detections", "attention", "data")})
 
 
 @click.command()
@@ -14,14 +15,14 @@ _TYPE = click.Path(path_type=Path)
 @click.option(
     "--model",
     "models",
-    type=(str, FILE, FILE),
+    type=(str, CONFIG, CHECKPOINT),
     multiple=True,
     metavar="NAME CONFIG CHECKPOINT",
     help="A plain mmdet detector; one column each.",
 )
 @click.option(
     "--distillation",
-    type=(FILE, FILE),
+    type=(CONFIG, CHECKPOINT),
     metavar="CONFIG TRAINED",
     help="Config and final state of a row's training (config.py, trained.pth): FGD's own view.",
 )
@@ -30,7 +31,7 @@ _TYPE = click.Path(path_type=Path)
 @click.option("--number", default=2, show_default=True, help="Images to choose, without IMAGES.")
 @click.option("--score", default=0.3, show_default=True, help="Lowest score of a detection.")
 @click.option("--data", is_flag=True, help="With --distillation: also what it learned from.")
-@click.option("--out", type=OUT, required=True, help="Path without its ending.")
+@click.option("--out", type=_OUT, required=True, help="Path without its ending.")
 def visualize(
     images: tuple[Path, ...],
     models: tuple[tuple[str, Path, Path], ...],

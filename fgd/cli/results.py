@@ -5,8 +5,20 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import BATCH, OUT, PRECISION, SUITE
+from fgd.cli.group import BATCH, PRECISION
+from fgd.cli.paths import DRAWN, OUT_FOLDER, SUITE, out_file, out_files, refuse_foreign
 
+# By which words these know the files that they wrote.
+_CARD = out_file("with FGD, Focal and Global")
+_STUDY = out_file("# What FGD gains, suite")
+_TABLE = out_files(
+    {
+        ".md": ("# FGD, suite",),
+        ".csv": ("row,kind,model",),
+        ".json": ('"chosen_by"',),
+        ".tex": ("% FGD, suite",),
+    }
+)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _RESULTS = click.option(
     "--results",
@@ -19,7 +31,7 @@ _RESULTS = click.option(
 @click.command()
 @click.argument("suite", type=SUITE)
 @_RESULTS
-@click.option("--out", type=OUT, required=True, help="Path without its ending.")
+@click.option("--out", type=_TABLE, required=True, help="Path without its ending.")
 def table(suite: Path, results: Path, out: Path) -> None:
     """Write the results table as Markdown, CSV, JSON and LaTeX, and print it."""
     from fgd.suite import load_suite
@@ -31,14 +43,18 @@ def table(suite: Path, results: Path, out: Path) -> None:
 @click.command()
 @click.argument("suite", type=SUITE)
 @_RESULTS
-@click.option("--out", type=OUT, required=True, help="Folder for the figures.")
+@click.option("--out", type=OUT_FOLDER, required=True, help="Folder for the figures.")
 def plot(suite: Path, results: Path, out: Path) -> None:
     """Draw the suite's figures for a paper: AP, AP by size, losses, AP by epoch; as PDF and SVG."""
     from fgd.report.figures import write_figures
     from fgd.report.page import read_trainings
     from fgd.suite import load_suite
+    from fgd.suite.layout import FIGURES
     from fgd.table import collect
 
+    for name in FIGURES:
+        for kind in ("pdf", "svg"):
+            refuse_foreign(out / f"{name}.{kind}", (DRAWN,))
     loaded = load_suite(suite)
     measured = collect(loaded, results)
     for path in write_figures(measured, read_trainings(loaded, measured, results), out):
@@ -49,7 +65,7 @@ def plot(suite: Path, results: Path, out: Path) -> None:
 @click.argument("suite", type=SUITE)
 @_RESULTS
 @click.option("--row", "rows", multiple=True, help="This row alone; can be repeated.")
-@click.option("--out", type=OUT, required=True, help="The page, HTML.")
+@click.option("--out", type=out_file("<title>FGD, suite"), required=True, help="The page, HTML.")
 def report(suite: Path, results: Path, rows: tuple[str, ...], out: Path) -> None:
     """Write one page of all results, finished or not, that needs no network and no other file."""
     from fgd.report.page import write_page
@@ -64,7 +80,7 @@ def report(suite: Path, results: Path, rows: tuple[str, ...], out: Path) -> None
 @click.argument("suite", type=SUITE)
 @click.argument("row")
 @_RESULTS
-@click.option("--out", type=OUT, required=True, help="The card, Markdown.")
+@click.option("--out", type=_CARD, required=True, help="The card, Markdown.")
 def card(suite: Path, row: str, results: Path, out: Path) -> None:
     """Write the model card of a ROW's student: data, figures, starting weights, versions."""
     from fgd.report.card import write_card
@@ -77,7 +93,9 @@ def card(suite: Path, row: str, results: Path, out: Path) -> None:
 @click.command()
 @click.argument("suite", type=SUITE)
 @_RESULTS
-@click.option("--out", type=OUT, required=True, help="The page, Markdown; its plot is beside it.")
+@click.option(
+    "--out", type=_STUDY, required=True, help="The page, Markdown; its plot is beside it."
+)
 @click.option(
     "--command", default="fgd study", help="The command that the page names as its origin."
 )
@@ -86,6 +104,7 @@ def study(suite: Path, results: Path, out: Path, command: str) -> None:
     from fgd.report.study import write_study
     from fgd.suite import load_suite
 
+    refuse_foreign(out.with_suffix(".svg"), (DRAWN,))
     write_study(load_suite(suite), results, out, command)
     click.echo(out)
 
@@ -103,7 +122,7 @@ def study(suite: Path, results: Path, out: Path, command: str) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the draws.")
 @BATCH
 @PRECISION
-@click.option("--out", type=OUT, help="Figures, JSON.")
+@click.option("--out", type=out_file('"interval"'), help="Figures, JSON.")
 def compare(
     ours: Path,
     others: Path,

@@ -6,13 +6,32 @@ from pathlib import Path
 
 import click
 
-from fgd.cli.group import BATCH, FILE, OUT, PRECISION
+from fgd.cli.group import BATCH, PRECISION
+from fgd.cli.paths import (
+    CHECKPOINT,
+    CONFIG,
+    FILE,
+    OUT,
+    OUT_FOLDER,
+    TRAINED,
+    out_file,
+    refuse_file,
+    refuse_folder,
+    refuse_foreign,
+)
+
+# By which words these know the files that they wrote.
+_ONNX = out_file('"made_with"', '"mask_threshold"')
+_FIGURES = out_file('"checkpoint"', '"seconds"')
+_PROVENANCE = out_file('"evaluated"', '"trained"')
 
 
 @click.command()
-@click.argument("config", type=FILE)
-@click.option("--work-dir", type=OUT, required=True, help="Training states and log; resumed from.")
-@click.option("--out", type=OUT, required=True, help="The final training state.")
+@click.argument("config", type=CONFIG)
+@click.option(
+    "--work-dir", type=OUT_FOLDER, required=True, help="Training states and log; resumed from."
+)
+@click.option("--out", type=TRAINED, required=True, help="The final training state.")
 def train(config: Path, work_dir: Path, out: Path) -> None:
     """Train or distil what CONFIG describes, resuming where an earlier run was stopped.
 
@@ -28,7 +47,7 @@ def train(config: Path, work_dir: Path, out: Path) -> None:
 
 
 @click.command()
-@click.argument("config", type=FILE)
+@click.argument("config", type=CONFIG)
 def fingerprint(config: Path) -> None:
     """Print the hash of a training: its CONFIG and the weights that it starts from."""
     from fgd.fingerprint import fingerprint as run
@@ -37,7 +56,7 @@ def fingerprint(config: Path) -> None:
 
 
 @click.command()
-@click.argument("checkpoint", type=FILE)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--name", required=True, help="The checkpoint is called NAME-<hash>.pth.")
 @click.option(
     "--out", type=OUT, required=True, help="Link to the checkpoint; for mmdet3 a folder of both."
@@ -50,7 +69,7 @@ def fingerprint(config: Path) -> None:
     show_default=True,
     help="mmdet3: config and checkpoint for mmdet 3.",
 )
-@click.option("--config", type=FILE, help="The student's config, which mmdet3 needs.")
+@click.option("--config", type=CONFIG, help="The student's config, which mmdet3 needs.")
 def transfer(checkpoint: Path, name: str, out: Path, target: str, config: Path | None) -> None:
     """Take the plain mmdet student out of a distillation checkpoint.
 
@@ -58,6 +77,7 @@ def transfer(checkpoint: Path, name: str, out: Path, target: str, config: Path |
     """
     if (target == "mmdet3") != (config is not None):
         raise click.UsageError("--for mmdet3 and --config student.py go together")
+    (refuse_folder if config is None else refuse_file)(out)
     if config is not None:
         from fgd.mmdet3.write import transfer_to_mmdet3
 
@@ -69,9 +89,9 @@ def transfer(checkpoint: Path, name: str, out: Path, target: str, config: Path |
 
 
 @click.command()
-@click.argument("config", type=FILE)
-@click.argument("checkpoint", type=FILE)
-@click.option("--out", type=OUT, required=True, help="ONNX file.")
+@click.argument("config", type=CONFIG)
+@click.argument("checkpoint", type=CHECKPOINT)
+@click.option("--out", type=_ONNX, required=True, help="ONNX file.")
 @click.option(
     "--pixels",
     type=click.Choice(["uint8", "float32"]),
@@ -96,13 +116,13 @@ def export(config: Path, checkpoint: Path, out: Path, pixels: str, opset: int) -
 
 
 @click.command()
-@click.argument("config", type=FILE)
-@click.argument("checkpoint", type=FILE)
-@click.option("--out", type=OUT, required=True, help="Figures, JSON.")
+@click.argument("config", type=CONFIG)
+@click.argument("checkpoint", type=CHECKPOINT)
+@click.option("--out", type=_FIGURES, required=True, help="Figures, JSON.")
 @click.option("--pycocotools", is_flag=True, help="Use the reference implementation (slower).")
 @BATCH
 @PRECISION
-@click.option("--provenance", type=OUT, help="From what it was made, JSON.")
+@click.option("--provenance", type=_PROVENANCE, help="From what it was made, JSON.")
 @click.option("--per-class", is_flag=True, help="Add the AP of every class.")
 def evaluate(
     config: Path,
@@ -134,9 +154,9 @@ def evaluate(
 
 
 @click.command()
-@click.argument("checkpoint", type=FILE)
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.option("--name", required=True, help="Name of the model.")
-@click.option("--index", type=OUT, required=True, help="Folder of metafiles to publish in.")
+@click.option("--index", type=OUT_FOLDER, required=True, help="Folder of metafiles to publish in.")
 @click.option("--config", help="Its plain mmdet config.")
 @click.option("--eval", "evaluation", type=FILE, help="`fgd evaluate`'s JSON, for its AP.")
 @click.option("--least-ap", type=float, default=0.0, help="Refuse it below this AP x 100.")
@@ -151,6 +171,7 @@ def publish(
     """Publish weights as the model zoo does: NAME-<hash>.pth and a metafile NAME.yml."""
     from fgd.zoo.publish import publish as run
 
+    refuse_foreign(index / f"{name}.yml", ("Weights: file:",))
     click.echo(
         run(
             checkpoint,

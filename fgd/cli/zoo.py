@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from fgd.cli import look_up
+
 
 @click.group()
 def zoo() -> None:
@@ -50,6 +52,7 @@ def zoo_match(student: str, limit: int, as_json: bool) -> None:
     """
     from fgd.teachers import all_facts, match, parameters
 
+    look_up.model(student)
     matches = match(student, all_facts(_say))
     shown = matches.teachers[:limit]
     sizes = parameters([each.facts for each in shown], _say)
@@ -103,14 +106,18 @@ def zoo_show(name: str, student: str | None, as_json: bool) -> None:
 
     Builds the model to count its parameters.
     """
+    from fgd.zoo import find
+
+    look_up.model(name)
+    if student is not None:
+        look_up.model(student)
+    model = find(name)
     from fgd.download import cached_file
     from fgd.heads import number_of_classes
     from fgd.pair import Member
     from fgd.recipe import known_config
     from fgd.recipe.building import count_parameters
-    from fgd.zoo import find
 
-    model = find(name)
     config = known_config(name).model
     known = Member("teacher", config).levels if config.get("neck") else None
     levels = list((known or {}).values())

@@ -27,6 +27,11 @@ LARGEST_ID = (1 << 63) - 1  # what mmdet's arrays hold
 LARGEST_SIDE = 1 << 20  # pixels
 # The end of a message about what `fgd.data.clean` can mend.
 MENDED = "`fgd data clean` mends it"
+# The end of one about what is in no format of COCO's.
+IMPORTED = (
+    "`fgd data import` makes COCO's JSON of other formats: Pascal VOC, YOLO, Label Studio, "
+    "LabelMe, CVAT"
+)
 
 _COCO_LAYOUT = (
     "COCO 2017 is expected as its archives unpack: data/coco/train2017/*.jpg, "
@@ -60,7 +65,7 @@ def load(file: Path, folder: Path) -> tuple[dict[str, Any], str]:
     Raises:
         FGDError: a file or folder is missing, or it is no JSON object.
     """
-    _check_layout(file, folder)
+    check_layout(file, folder)
     data = file.read_bytes()
     try:
         # UTF-8 with or without a byte order mark, UTF-16 and UTF-32.
@@ -69,6 +74,7 @@ def load(file: Path, folder: Path) -> tuple[dict[str, Any], str]:
         # ValueError: no JSON, another encoding, or a number of thousands of digits.
         raise FGDError(
             f"{file} is no complete JSON file ({error}); fetch or write it again"
+            + ("" if file.suffix == ".json" else f". {IMPORTED}")
         ) from error
     if not isinstance(content, dict):
         raise FGDError(f"{file}: expected an object with images, annotations and categories")
@@ -93,13 +99,27 @@ def columns(
     return images, annotations, categories
 
 
-def _check_layout(file: Path, folder: Path) -> None:
-    for path, kind, found in [
-        (file, "annotation file", file.is_file()),
-        (folder, "image folder", folder.is_dir()),
-    ]:
-        if not found:
-            advice = "the data set's config names it: correct the path there, or put the data here"
+def check_layout(file: Path, folder: Path) -> None:
+    """Whether an annotation file and its image folder are there.
+
+    Raises:
+        FGDError: one is not, or is something else.
+    """
+    if file.is_dir() and folder.is_file():
+        raise FGDError(
+            f"{file} is a folder, and {folder} a file: they stand in each other's place; the "
+            "annotation file comes first, then the folder of its images"
+        )
+    if file.is_dir():
+        raise FGDError(
+            f"annotation file {file} is a folder; expected COCO's JSON, which is one file. "
+            f"{IMPORTED}"
+        )
+    if folder.is_file():
+        raise FGDError(f"image folder {folder} is a file; expected the folder of the images")
+    for path, kind in ((file, "annotation file"), (folder, "image folder")):
+        if not path.exists():
+            advice = "correct the path, here or in the data set's config, or put the data there"
             raise FGDError(
                 f"{kind} {path} is missing; {_COCO_LAYOUT if '2017' in path.name else advice}"
             )
@@ -136,7 +156,9 @@ def entries_of(file: Path, content: dict[str, Any], kind: str) -> list[Any]:
     """
     entries = content.get(kind)
     if not isinstance(entries, list):
-        raise FGDError(f"{file}: there is no list {kind!r}, so it is not COCO's detection format")
+        raise FGDError(
+            f"{file}: there is no list {kind!r}, so it is not COCO's detection format. {IMPORTED}"
+        )
     return entries
 
 

@@ -20,6 +20,7 @@ from fgd.data.annotations import MENDED, PLAIN, columns, entries_of, load
 from fgd.data.boxes import are_corners, box_faults, is_box, sizes_of_boxes
 from fgd.data.categories import groups, ordered
 from fgd.data.coco import check
+from fgd.data.files import none_there
 from fgd.data.findings import NO_MASK, faulty_annotations, faulty_images, small_images
 from fgd.data.mend import Entries, Report
 from fgd.errors import FGDError
@@ -118,7 +119,7 @@ def _mend_entries(file: Path, folder: Path, parts: dict[str, Entries], report: R
     mend.mend_ids(file, parts, report)
     mend.mend_names(file, folder, parts["images"], report)
     mend.mend_sizes(folder, parts["images"], report)
-    _drop_images(parts, _unknown(folder, parts["images"], report))
+    _drop_images(parts, _unknown(file, folder, parts["images"], report))
     mend.mend_flags(parts["annotations"], report)
     for annotation in parts["annotations"]:
         annotation.setdefault("area", None)
@@ -148,19 +149,27 @@ def _drop_images(parts: dict[str, Entries], ids: set[int]) -> None:
     ]
 
 
-def _unknown(folder: Path, images: Entries, report: Report) -> set[Any]:
-    """The ids of images that are not there, or whose size nobody says."""
+def _unknown(file: Path, folder: Path, images: Entries, report: Report) -> set[Any]:
+    """The ids of images that are not there, or whose size nobody says.
+
+    Raises:
+        FGDError: none is there.
+    """
     bad = set()
+    missing = []
     for image in images:
         name = image.get("file_name")
         if not isinstance(name, str) or not name:
             continue  # `columns` refuses it
         if not (folder / name).is_file():
             report.add("missing image", name)
+            missing.append(name)
             bad.add(image["id"])
         elif "width" not in image or "height" not in image:
             report.add("image unreadable", f"{name}, and its size is not stated")
             bad.add(image["id"])
+    if missing and len(missing) == len(images):
+        raise none_there(file, folder, missing)
     return bad
 
 

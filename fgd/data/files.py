@@ -11,19 +11,39 @@ from fgd.errors import FGDError
 
 
 def check_files(file: Path, folder: Path, images: dict[str, list[Any]]) -> None:
-    """Name an image that the annotation file lists and that is not there."""
+    """Name an image that the annotation file lists and that is not there.
+
+    Raises:
+        FGDError: one is not, or none is.
+    """
     there = set(os.listdir(folder))  # one call and not 118,000
     missing = [
         name
         for name in images["file_name"]
         if name not in there and not ("/" in name and (folder / name).is_file())
     ]
+    # Names with a path too much are all missing, too, and can be mended.
+    if len(missing) == len(images["file_name"]) and there.isdisjoint(map(_bare, missing)):
+        raise none_there(file, folder, missing)
     if missing:
         raise FGDError(
             f"image {folder / missing[0]} is missing, which {file} lists ({len(missing)} of "
             f"{len(images['file_name'])} images are missing). Unpack the images again, or have "
             "names mended and annotations written without them: `fgd data clean`"
         )
+
+
+def none_there(file: Path, folder: Path, names: list[str]) -> FGDError:
+    """The error of an annotation file whose images lie elsewhere."""
+    return FGDError(
+        f"{folder}: holds none of the {len(names)} images that {file} lists, for example "
+        f"{names[0]}: is it the right folder? Give the one that they lie in"
+    )
+
+
+def _bare(name: str) -> str:
+    """A file's name without folders, as Windows or others write it."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def check_ends(folder: Path, names: list[str]) -> None:

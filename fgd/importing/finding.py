@@ -1,6 +1,8 @@
 """Which format a folder or a file is in."""
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fgd.errors import FGDError
@@ -57,9 +59,38 @@ def find(place: Path) -> str:
             "`fgd new-row` read it"
         )
     hint = f"; did you mean {right}?" if right else f". {_LOOKS}"
-    if place.is_file() and (labelme.is_labelme_file(place) or voc.is_annotation(place)):
+    if _is_of_one_image(place):
         hint = f": it is of one image; did you mean its folder, {place.parent}?"
     raise FGDError(f"{place}: is in no format that is known here{hint}")
+
+
+@contextmanager
+def or_other_format(place: Path) -> Iterator[None]:
+    """Read COCO's format; where that is refused, tell of another that `place` is in.
+
+    Args:
+        place: the annotation file, or what was given for it.
+
+    Raises:
+        FGDError: as what is done here, or it is in another format.
+    """
+    try:
+        yield
+    except FGDError as error:
+        if not place.exists() or (place.is_file() and _is_coco(place)):
+            raise
+        one_image = _is_of_one_image(place)
+        source = place.parent if one_image else place
+        if not (names := [NAMES[name] for name in _looks_like(source)]):
+            raise
+        raise FGDError(
+            f"{place}: looks like {' or '.join(names)}, and COCO's JSON is expected: `fgd data "
+            f"import {shlex.quote(str(source))}` makes COCO files of it"
+        ) from error
+
+
+def _is_of_one_image(place: Path) -> bool:
+    return place.is_file() and (labelme.is_labelme_file(place) or voc.is_annotation(place))
 
 
 def _looks_like(place: Path) -> list[str]:

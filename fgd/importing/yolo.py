@@ -29,6 +29,7 @@ from fgd.importing.reading import (
 )
 
 _SPLITS = ("train", "val", "valid", "test")
+_USUAL = ("data", "dataset")  # what YOLO's YAML file is called
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _ROUNDING = 1e-3  # by how much a fraction may exceed 1 and still be one that was rounded
 _EXPECTED = "expected a class and a box (x, y, width, height), or a class and an outline's points"
@@ -36,7 +37,7 @@ _EXPECTED = "expected a class and a box (x, y, width, height), or a class and an
 
 def is_yolo(folder: Path) -> bool:
     """Whether a folder looks like YOLO's."""
-    if any(_names_of(file) is not None for file in _configs(folder)):
+    if _config(folder) is not None:
         return True
     if any((folder / name).is_file() for name in _LISTS):
         return True
@@ -47,16 +48,22 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
     """Read YOLO's folder, or its data.yaml.
 
     Args:
-        images: folder of the images where no data.yaml names one.
+        images: folder of the images; only where no data.yaml names any.
         classes: names of the classes by number, where no file has them.
 
     Raises:
-        FGDError: no file names the classes, data.yaml is wrong as a whole, or no image has labels.
+        FGDError: no file names the classes, data.yaml is wrong as a whole or names folders beside
+            `images`, or no image has labels.
     """
     config = place if place.is_file() else _config(place)
     source = Source()
     if config is not None:
         content = _content(config)
+        if images is not None and (said := [key for key in _SPLITS if content.get(key)]):
+            raise FGDError(
+                f"{config}: says itself where the images lie ({', '.join(said)}), so --images "
+                "would not count: leave it out, and correct this file if its folders are wrong"
+            )
         source.classes = _names(config, content)
         listed = list(_listed(config, content))
         place = config.parent
@@ -93,18 +100,22 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
 def _configs(folder: Path) -> list[Path]:
     """YAML files, those named as usual first."""
     files = sorted(file for file in folder.glob("*.y*ml") if file.suffix in (".yaml", ".yml"))
-    return sorted(files, key=lambda file: file.stem not in ("data", "dataset"))
+    return sorted(files, key=lambda file: file.stem not in _USUAL)
 
 
 def _config(folder: Path) -> Path | None:
-    return next((file for file in _configs(folder) if _names_of(file) is not None), None)
+    return next(filter(_is_config, _configs(folder)), None)
 
 
-def _names_of(file: Path) -> Any:
+def _is_config(file: Path) -> bool:
+    """Whether a YAML file names classes, or is called as one that does and cannot be read.
+
+    Of the latter the reader says what is wrong; passed over, nobody would.
+    """
     try:
-        return _content(file).get("names")
+        return _content(file).get("names") is not None
     except FGDError:
-        return None
+        return file.stem in _USUAL
 
 
 def _content(file: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from fgd.data.clean import clean
 from fgd.data.coco import check, remarks
 from fgd.errors import FGDError
+from fgd.importing.finding import or_other_format
 from fgd.new_row.request import RowRequest, Split
 
 
@@ -65,15 +66,16 @@ def _mended(
     for name, split in splits.items():
         out = folder / request.cleaned(name).name
         like = mended["train"].annotations if mended else None
-        report = clean(
-            split.annotations,
-            split.images,
-            out=out,
-            masks=name in masks,
-            training=name == "train",
-            like=like,
-            all_categories=request.all_categories,
-        )
+        with or_other_format(split.annotations):
+            report = clean(
+                split.annotations,
+                split.images,
+                out=out,
+                masks=name in masks,
+                training=name == "train",
+                like=like,
+                all_categories=request.all_categories,
+            )
         mended[name] = replace(split, annotations=out)
         notes += [
             f"{name:9} {report.counts[kind]} {kind}, for example {example}"
@@ -88,18 +90,20 @@ def _reports(
     """`fgd.data.coco.check`'s reports of both splits."""
     train, val = splits["train"], splits["val"]
     try:
-        learned = check(
-            train.annotations,
-            train.images,
-            strict=True,
-            masks="train" in masks,
-            training=True,
-            all_categories=request.all_categories,
-        )
+        with or_other_format(train.annotations):
+            learned = check(
+                train.annotations,
+                train.images,
+                strict=True,
+                masks="train" in masks,
+                training=True,
+                all_categories=request.all_categories,
+            )
         classes = list(learned["per_class"])
-        measured = check(
-            val.annotations, val.images, classes=classes, strict=True, masks="val" in masks
-        )
+        with or_other_format(val.annotations):
+            measured = check(
+                val.annotations, val.images, classes=classes, strict=True, masks="val" in masks
+            )
     except FGDError as error:
         if request.clean or "`fgd data clean" not in str(error):
             raise

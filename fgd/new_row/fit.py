@@ -74,6 +74,10 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     check_pipeline(names[0], config)
     if request.checkpoint is not None:
         notes += _load(request, teacher, classes)
+    data = request.suite if request.train is None else request.train.annotations
+    Pair(
+        Member("student", config.model, names[0]), Member("teacher", theirs.model, names[1])
+    ).check_classes(len(classes) or None, str(data))
     image = an_image(config.data.train)
     members = [
         built(role, name, model=model, detector=detector, taps=request.taps, image=image)
@@ -83,7 +87,6 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
         )
     ]
     pair = Pair(members[0], members[1])
-    pair.check_classes(None, "")
     levels = list(pair.common_levels() if request.levels is None else request.levels)
     notes += _levels(pair, levels)
     pair.check_sizes(pair.match_levels(levels), image)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mmcv import Config
 
 from fgd.checkout import root
@@ -182,14 +183,39 @@ curves: [tensorboard]
 
 
 def with_row(request: RowRequest) -> str:
-    """The suite's file with one row more; its comments stay."""
+    """The suite's file with one row more, and its teacher if it is to be trained; comments stay."""
     text = request.suite.read_text(encoding="utf-8")
-    teacher = own.name_of(request.teacher)
-    if request.train_teacher and not load_suite(request.suite).trains(teacher):
-        raise FGDError(
-            f"{request.suite}: is there already; add {teacher} to its train_teachers first"
-        )
-    extended = re.sub(r"(?m)^rows:[ \t]*$", f"rows:\n  - {request.row.name}", text, count=1)
+    suite, teacher = load_suite(request.suite), own.name_of(request.teacher)
+    text = _with_entry(request.suite, text, "rows", request.row.name)
+    if not request.train_teacher or suite.trains(teacher):
+        return text
+    if _entries(text, "train_teachers") is None:  # none, or its base's
+        names = ", ".join([*suite.train_teachers, teacher])
+        return re.sub(r"(?m)^(?=rows:)", f"train_teachers: [{names}]\n", text, count=1)
+    return _with_entry(request.suite, text, "train_teachers", teacher)
+
+
+def _with_entry(file: Path, text: str, key: str, entry: str) -> str:
+    """A suite's text with one more entry in a list, however the list is written.
+
+    Raises:
+        FGDError: it is written in no way that is known.
+    """
+    before = _entries(text, key)
+    in_brackets = rf"(?m)^({key}:[ \t]*\[)(\s*\])?"
+    in_lines = rf"(?m)^({key}:[ \t]*(?:#.*)?\n(?:[ \t]*(?:#.*)?\n)*)([ \t]*- )"
+    extended = re.sub(in_brackets, lambda m: f"{m[1]}{entry}{']' if m[2] else ', '}", text, count=1)
     if extended == text:
-        raise FGDError(f"{request.suite}: has no line `rows:` with a row in each line below it")
+        extended = re.sub(in_lines, lambda m: f"{m[1]}{m[2]}{entry}\n{m[2]}", text, count=1)
+    if before is None or _entries(extended, key) != [entry, *before]:
+        raise FGDError(f"{file}: cannot be given {entry!r} in its {key!r}: add it there by hand")
     return extended
+
+
+def _entries(text: str, key: str) -> list[Any] | None:
+    """The list of a key in a suite's text; None where there is none, or the text is broken."""
+    try:
+        entries = yaml.safe_load(text).get(key)
+    except yaml.YAMLError:
+        return None
+    return entries if isinstance(entries, list) else None

@@ -2,8 +2,9 @@
 
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,6 +16,7 @@ from fgd.new_row.data import checked
 from fgd.new_row.fit import fit, splits_with_masks
 from fgd.new_row.request import RowRequest
 from fgd.new_row.texts import dataset_text, row_text, schedule_of, suite_text, with_row
+from fgd.recipe import own
 from fgd.recipe.own import check_points
 from fgd.suite import ARMS, Suite, load_suite
 
@@ -36,6 +38,7 @@ def write(request: RowRequest) -> Written:
     Raises:
         FGDError: something is wrong; then nothing was written.
     """
+    request = _as_the_suite_trains(request)
     _check_names(request)
     texts = {}
     images = None
@@ -58,6 +61,14 @@ def write(request: RowRequest) -> Written:
     for path, text in texts.items():
         write_text(path, text)
     return Written(request.suite, list(texts), notes + fitting.notes + schedule.notes)
+
+
+def _as_the_suite_trains(request: RowRequest) -> RowRequest:
+    """The request, its teacher one to be trained if the folder's suite trains it for other rows."""
+    if request.checkpoint is not None or not request.suite.exists():
+        return request
+    trains = load_suite(request.suite).trains(own.name_of(request.teacher))
+    return replace(request, train_teacher=request.train_teacher or trains)
 
 
 def _check_names(request: RowRequest) -> None:
@@ -88,7 +99,8 @@ def _check_names(request: RowRequest) -> None:
     is_file = request.teacher.endswith(".py")
     if is_file and request.checkpoint is None and not request.train_teacher:
         raise FGDError(
-            f"teacher {request.teacher}: is a config; give its checkpoint, too, or have it trained"
+            f"teacher {request.teacher}: is a config; give its checkpoint, too "
+            "(--teacher-checkpoint), or have it trained (--train-teacher)"
         )
     if request.train_teacher and (request.checkpoint or request.ap):
         raise FGDError("a teacher that is to be trained has no checkpoint and no AP yet")
@@ -129,17 +141,34 @@ def _words(setting: int | tuple[int, ...] | None) -> str:
 
 
 def _compose(request: RowRequest, texts: dict[Path, str]) -> None:
-    """Compose both arms of the row, from files in a temporary folder."""
+    """Plan the suite and compose both arms of the row, from files in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         for path, text in texts.items():
             (Path(folder) / path.name).write_text(text, encoding="utf-8")
-        suite = yaml.safe_load(texts[request.suite]) | {"rows": [request.row.name]}
-        suite.pop("cluster", None)  # it can name other rows
-        if request.dataset not in texts:
-            suite["dataset"] = str(request.suite.parent.absolute() / suite["dataset"])
         file = Path(folder) / request.suite.name
-        file.write_text(yaml.safe_dump(suite), encoding="utf-8")
-        loaded = load_suite(file)
-        recipe.plan(loaded)
-        for arm in ARMS:
-            recipe.compose(loaded, recipe.load_row(request.name, loaded), arm)
+        file.write_text(yaml.safe_dump(_elsewhere(request, texts)), encoding="utf-8")
+        try:
+            loaded = load_suite(file)
+            recipe.plan(loaded)
+            for arm in ARMS:
+                recipe.compose(loaded, recipe.load_row(request.name, loaded), arm)
+        except FGDError as error:  # that folder is gone when it is read
+            raise FGDError(str(error).replace(folder, str(request.folder))) from error
+
+
+def _elsewhere(request: RowRequest, texts: dict[Path, str]) -> dict[str, Any]:
+    """The suite with its new row, to be read in another folder: the other rows stay where they are.
+
+    Its `base` is where it is, too; so is its data set unless that is new.
+    """
+    suite = yaml.safe_load(texts[request.suite])
+    here = request.suite.parent.absolute()
+    suite["rows"] = [
+        str(here / row) if row.endswith(".py") and row != request.row.name else row
+        for row in suite["rows"]
+    ]
+    if "base" in suite:
+        suite["base"] = str(here / suite["base"])
+    if request.dataset not in texts:
+        suite["dataset"] = load_suite(request.suite).dataset
+    return suite

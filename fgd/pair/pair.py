@@ -112,9 +112,10 @@ class Pair:
             if number not in (None, known):
                 raise self._refused(
                     f"{member} tells {known} classes apart, and the data set {data} has {number}. "
-                    "A teacher has to be trained on the data: give your own checkpoint, or let the "
-                    "suite train it (train_teachers); in a mini suite the number is "
-                    "mini.size.classes"
+                    "A teacher has to be trained on the data: let the suite train it "
+                    "(train_teachers, `fgd new-row --train-teacher`), or give your own files "
+                    "(`fgd new-row --teacher CONFIG.py --teacher-checkpoint FILE.pth`); in a mini "
+                    "suite the number is mini.size.classes"
                 )
 
     def check_normalisation(self) -> None:

@@ -73,7 +73,7 @@ def check_backbone(row: Row, student: dict) -> None:
         raise FGDError(
             f"row {row.name}: the config of the student {row.student} names no checkpoint for its "
             "backbone (backbone.init_cfg of type Pretrained); if it is to be trained from scratch, "
-            "set from_scratch = True in the row"
+            "set from_scratch = True in the row (`fgd new-row --from-scratch`)"
         )
     if checkpoint is not None and row.from_scratch:
         raise FGDError(

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from mmcv import Config, ConfigDict
 
-from fgd.checkout import root
 from fgd.configs import read_config
 from fgd.errors import FGDError
 from fgd.recipe import own
@@ -16,7 +15,7 @@ from fgd.recipe.rows import load_row
 from fgd.recipe.supported import check_supported, without_teacher
 from fgd.suite import Suite
 from fgd.suite.settings import MiniDetector
-from fgd.zoo import zoo_config
+from fgd.zoo import detector_config
 
 
 def known_config(name: str) -> Config:
@@ -25,8 +24,7 @@ def known_config(name: str) -> Config:
     Raises:
         FGDError: there is none of that name, or it needs what is not installed.
     """
-    shipped = root() / "configs" / "detectors" / f"{name}.py"
-    return read_config(shipped if shipped.exists() else zoo_config(name))
+    return read_config(detector_config(name))
 
 
 def with_classes(model: ConfigDict, number: int) -> ConfigDict:

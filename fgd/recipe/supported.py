@@ -27,6 +27,10 @@ _REPEAT = "RepeatDataset"
 # mmdet's detectors that learn from a teacher of their own, and what they call its parts.
 _DISTILLERS = ("KnowledgeDistillationSingleStageDetector", "LAD")
 _OF_ITS_TEACHER = ("teacher_", "eval_teacher")
+_FOREIGN = (
+    "So it is not trained here, neither as a student nor as a teacher (train_teachers): choose "
+    "another; with its checkpoint it can be a teacher"
+)
 _COPY = "Take it out of the config, or of a copy of it, and name that"
 
 
@@ -49,7 +53,7 @@ def check_supported(name: str, config: Config) -> None:
     if config.model.backbone.type == "TridentResNet":
         raise FGDError(
             f"{name}: its backbone is a TridentResNet, which has three feature maps of every image "
-            "in training, and its teacher one. Choose another student; it can be a teacher"
+            f"in training, and its teacher one. {_FOREIGN}"
         )
     if config.runner.type not in ("EpochBasedRunner", "IterBasedRunner"):
         raise FGDError(
@@ -114,6 +118,6 @@ def _check_data(name: str, train: Any) -> None:
     for key, reason in _REFUSED_DATA.items():
         if train.get(key):
             raise FGDError(
-                f"{name}: data.train has a {key}: {reason}, which a suite's data do not have. It "
-                "can be a teacher; choose a student that learns from boxes and masks alone"
+                f"{name}: data.train has a {key}: {reason}, which a suite's data do not have. "
+                f"{_FOREIGN}"
             )

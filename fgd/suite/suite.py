@@ -117,6 +117,27 @@ def suite_file(chosen: str | Path) -> Path:
     return known if path.name == str(chosen) and not path.is_file() and known.is_file() else path
 
 
+def find_suite(chosen: str | Path) -> Path:
+    """The path of a suite's file, which is there.
+
+    Args:
+        chosen: as of `suite_file`.
+
+    Raises:
+        FGDError: it is not.
+    """
+    path = suite_file(chosen)
+    if path.is_dir():
+        raise FGDError(f"{path}: is a folder; give the suite's file in it (.yaml)")
+    if not path.is_file():
+        names = sorted(p.stem for p in (root() / "configs" / "suites").glob("*.yaml"))
+        raise FGDError(
+            f"{path}: no such suite file; configs/suites has {', '.join(names)}"
+            f"{suggestion(path.stem, names)}"
+        )
+    return path
+
+
 def load_suite(chosen: str | Path) -> Suite:
     """Read and check a suite.
 
@@ -126,10 +147,7 @@ def load_suite(chosen: str | Path) -> Suite:
     Raises:
         FGDError: no such file, a key that the schema refuses, or an unknown row.
     """
-    path = suite_file(chosen)
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in (root() / "configs" / "suites").glob("*.yaml")))
-        raise FGDError(f"{path}: no such suite file; configs/suites has {names}")
+    path = find_suite(chosen)
     if path.suffix == ".py":
         raise FGDError(f"{path}: is a row's file or another config; give a suite (.yaml)")
     content = _read(path)

@@ -29,12 +29,15 @@ _HEAT = "inferno"
 _SHADE = (0.35, 0.8)  # opacity of a heat map where it is 0, and where it is brightest
 _INK = "#1f2430"
 _BEFORE, _AFTER, _TEACHER = "#e8973a", "#1f77d0", "#9aa3b2"
+_SOFTWARE = "fgd, with Matplotlib"  # by which `fgd data show` knows its pictures
 
 
 def save(figure: Figure, out: Path) -> None:
     """Write a figure as PNG, complete or not at all."""
     with atomic_path(out) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, facecolor="white")
+        figure.savefig(
+            temporary, format="png", dpi=DPI, facecolor="white", metadata={"Software": _SOFTWARE}
+        )
 
 
 def detections_figure(pictures: list[Picture], columns: dict[str, list[Objects]]) -> Figure:

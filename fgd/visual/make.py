@@ -14,7 +14,7 @@ from fgd.visual.draw import attention_figure, detections_figure, save
 from fgd.visual.images import Objects, choose_images, read_pictures
 from fgd.visual.sheet import sheet
 from fgd.visual.survey import DEFAULT_SCALE, View, described, survey, view_of
-from fgd.zoo import zoo_config
+from fgd.zoo import detector_config
 
 TRUTH = "Ground truth"
 _IMAGES = 12  # of the training data
@@ -103,7 +103,7 @@ def show_data(
     if student is None:
         view = View(scale or DEFAULT_SCALE)
     else:
-        path = student if student.endswith(".py") else zoo_config(student)
+        path = student if student.endswith(".py") else detector_config(student)
         view = view_of(read_config(path), Path(student).stem, scale)
     found = survey(annotations, folder, view)
     save(sheet(found, view, number, seed), out)

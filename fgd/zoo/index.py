@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from fgd.checkout import root
 from fgd.errors import FGDError, suggestion
 
 # `..._20200130-366f5af1.pth`: the first digits of the file's SHA-256 end its name.
@@ -93,6 +94,16 @@ def zoo_config(name: str) -> str:
         FGDError: there is no such model.
     """
     return str(find(name).config)
+
+
+def detector_config(name: str) -> Path:
+    """Path of the mmdet config of a detector: of configs/detectors, or of mmdet's model zoo.
+
+    Raises:
+        FGDError: there is none of that name.
+    """
+    shipped = root() / "configs" / "detectors" / f"{name}.py"
+    return shipped if shipped.exists() else Path(zoo_config(name))
 
 
 def backbone_address(init_checkpoint: str) -> tuple[str, str]:

@@ -33,6 +33,7 @@ def teacher(tiny_suite, tmp_path):
     evaluation.write_text('{"box": {"AP": 0.0}}')  # it was never trained
     publish(trained, name=TEACHER, index=index, evaluation=evaluation)
     recipe.write_teacher(tiny_suite, TEACHER, trained.parent)
+    trained.unlink()  # a download writes over no other file
     assert fgd("download", TEACHER, "--index", index, "--out", trained) == (0, "")
     return index, trained.parent / "detector.py", trained
 

@@ -133,12 +133,15 @@ def test_results_without_boxes_get_those_of_their_masks():
     ("arguments", "words"),
     [
         (["--out", "x"], "nothing to draw"),
-        (["--out", "x", "--model", "a", __file__, __file__], "give IMAGES"),
+        (["--out", "x", "--model", "a", "a.py", "a.pth"], "give IMAGES"),
     ],
 )
-def test_what_is_missing_on_the_command_line_is_said(arguments, words):
+def test_what_is_missing_on_the_command_line_is_said(tmp_path, monkeypatch, arguments, words):
     from click.testing import CliRunner
 
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.py", "a.pth"):
+        (tmp_path / name).touch()
     result = CliRunner().invoke(main, ["visualize", *arguments])
     assert result.exit_code == 2
     assert words in result.output

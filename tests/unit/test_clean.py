@@ -305,10 +305,54 @@ def test_a_dry_run_says_all_and_writes_nothing(tmp_path):
         assert line in result.output
     assert "2 images and 3 annotations would be left" in result.output
     assert sorted(tmp_path.rglob("*")) == before
-    for options in ([], ["--dry-run", "--out=x.json"]):
-        result = CliRunner().invoke(main, ["data", "clean", str(file), str(pictures), *options])
-        assert result.exit_code == 2
-        assert "give --out, or --dry-run" in result.output
+    arguments = ["data", "clean", str(file), str(pictures)]
+    with_out = CliRunner().invoke(main, [*arguments, "--dry-run", f"--out={tmp_path / 'x.json'}"])
+    assert (with_out.exit_code, with_out.output) == (0, result.output)
+    assert sorted(tmp_path.rglob("*")) == before
+    without = CliRunner().invoke(main, arguments)
+    assert without.exit_code == 2
+    assert "give --out, or --dry-run" in without.output
+
+
+def test_a_file_that_clean_did_not_write_stays(tmp_path):
+    file, pictures = export_forms.write(tmp_path, "no id, area and iscrowd")
+    mine = tmp_path / "val.json"
+    mine.write_text(file.read_text())
+    arguments = ["data", "clean", str(file), str(pictures), "--out"]
+    result = CliRunner().invoke(main, [*arguments, str(mine)])
+    assert result.exit_code == 2
+    assert "val.json: is there already, and this command did not write it" in result.output
+    assert mine.read_text() == file.read_text()
+    for _ in range(2):  # the second time it is its own
+        result = CliRunner().invoke(main, [*arguments, str(tmp_path / "clean.json")])
+        assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("command", ["check", "clean"])
+def test_another_image_folder_is_asked_about(tmp_path, command):
+    file, _ = coco_worlds.write(tmp_path, coco_worlds.world())
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "another.png").touch()
+    out = tmp_path / "out.json"
+    arguments = ["data", command, str(file), str(other), f"--out={out}"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    count = len(json.loads(file.read_text())["images"])
+    assert f"{other}: holds none of the {count} images that {file} lists" in result.output
+    assert "is it the right folder? Give the one that they lie in" in result.output
+    assert "fgd data clean" not in result.output
+    assert not out.exists()
+
+
+def test_names_with_a_folder_too_much_are_still_to_be_mended(tmp_path):
+    content = coco_worlds.world()
+    file, pictures = coco_worlds.write(tmp_path, content)
+    for image in content["images"]:
+        image["file_name"] = f"upload/{image['file_name']}"
+    file.write_text(json.dumps(content))
+    with pytest.raises(FGDError, match=r"is missing, .*`fgd data clean`"):
+        check(file, pictures)
 
 
 @pytest.mark.parametrize("form", ["an empty polygon", "a polygon in no list", "no segmentation"])

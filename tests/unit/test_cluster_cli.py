@@ -35,6 +35,26 @@ def test_a_training_is_called_after_its_run_wherever_it_lies(monkeypatch, tmp_pa
     assert [training.name for training in launched] == [title]
 
 
+@pytest.mark.parametrize("command", ["train", "head", "status", "supervise"])
+def test_a_suite_goes_by_its_name_and_a_misspelt_one_is_told(monkeypatch, tmp_path, command):
+    monkeypatch.chdir(tmp_path)  # no clone is here
+    asked = []
+    monkeypatch.setattr("cluster.launcher.launch", lambda training, *_: asked.append(training.name))
+    monkeypatch.setattr("cluster.head.submit", lambda name, *_: asked.append(name) or "17")
+    monkeypatch.setattr("cluster.head.supervise", lambda name, *_: asked.append(name))
+    monkeypatch.setattr("cluster.status.lines", lambda suite: asked.append(suite.name) or [])
+    more = ["x", str(STUDY), "--work-dir=w", "--out=o"] if command == "train" else []
+    result = CliRunner().invoke(main, [command, "study", *more])
+    assert result.exit_code == 0, result.output
+    assert asked == ["study.x" if command == "train" else "study"]
+    result = CliRunner().invoke(main, [command, "studie", *more])
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert "studie: no such suite file; configs/suites has " in said
+    assert "did you mean 'study'" in said
+    assert len(asked) == 1
+
+
 def test_a_seed_without_an_arm_is_refused(tmp_path):
     command = ["train", str(STUDY), "x", str(STUDY), "--seed=1", "--work-dir=w", "--out=o"]
     result = CliRunner().invoke(main, command)

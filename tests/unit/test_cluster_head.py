@@ -52,6 +52,16 @@ def submit(suite=SUITE, arguments=(), **wishes):
     return head.submit("study", suite, head.settings_of(suite, wishes), arguments)
 
 
+def test_without_slurm_nothing_is_tried(folder, command, monkeypatch):
+    monkeypatch.setattr(head.slurm.time, "sleep", pytest.fail)
+    with pytest.raises(FGDError, match="no Slurm on this machine: squeue and sbatch not on the PA"):
+        submit()
+    command("squeue", "exit 0")
+    with pytest.raises(FGDError, match="no Slurm on this machine: sbatch not on the PATH"):
+        submit()
+    assert not Path(SUITE.layout.head).exists()
+
+
 def test_the_script_asks_for_what_the_suite_and_the_user_say(programs, folder):
     section = Cluster(partition="gpu", account="vision", setup=["module load gcc"], nodes=4)
     suite = replace(SUITE, cluster=section)

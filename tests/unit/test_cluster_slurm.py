@@ -250,6 +250,12 @@ def test_a_queue_that_does_not_answer_is_asked_again_and_not_taken_for_empty(com
     assert len(calls.read_text().splitlines()) == 3
 
 
+def test_a_machine_without_slurm_is_not_asked_again(command, monkeypatch):
+    monkeypatch.setattr(slurm.time, "sleep", pytest.fail)
+    with pytest.raises(slurm.NoAnswer, match="no Slurm on this machine: squeue not on the PATH"):
+        slurm.jobs_named("mini.fcos_r50.fgd.11651c")
+
+
 def test_cancel_names_the_job_in_case_its_number_is_anothers_by_now(command):
     calls = command("scancel")
     assert slurm.cancel("17", NAME)

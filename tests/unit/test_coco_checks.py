@@ -213,8 +213,29 @@ def test_missing_data_says_what_belongs_there(tmp_path):
     file.write_text("{}")
     with pytest.raises(FGDError, match=r"image folder .*val2017 is missing.*cocodataset\.org"):
         check(file, tmp_path / "val2017")
-    with pytest.raises(FGDError, match=r"image folder .*mine is missing; the data set's config"):
+    with pytest.raises(
+        FGDError, match=r"image folder .*mine is missing; correct the path, here or in"
+    ):
         check(file, tmp_path / "mine")
+
+
+def test_a_file_and_a_folder_in_each_others_place(run, tmp_path):
+    run()
+    images, file = tmp_path / "images", tmp_path / "instances.json"
+    for read in (check, lambda *paths: clean(*paths, out=None)):
+        with pytest.raises(FGDError, match=r"images is a folder, and .*json a file: they stand in"):
+            read(images, file)
+        with pytest.raises(FGDError, match=r"annotation file .*images is a folder; .*data import"):
+            read(images, images)
+        with pytest.raises(FGDError, match=r"image folder .*json is a file; expected the folder"):
+            read(file, file)
+
+
+def test_what_is_no_json_may_be_another_format(tmp_path):
+    for name, content in (("labels.txt", "0 1 2"), ("data.json", "{}")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(FGDError, match="`fgd data import` makes COCO's JSON of other formats"):
+            check(tmp_path / name, tmp_path)
 
 
 def test_images_of_another_size(run, content):

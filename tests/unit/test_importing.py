@@ -352,6 +352,27 @@ class TestYolo:
         assert [c["name"] for c in other["categories"]] == ["dog", "cat"]
         assert plain(other) == plain(made)
 
+    def test_a_broken_config_is_told_of_in_its_folder_too(self, world, tmp_path):
+        folder = world("yolo")
+        (folder / "data.yaml").write_text("names: [cat, dog\n")
+        said = refusal(folder, "--dry-run")
+        assert f"{folder / 'data.yaml'}: is no YAML" in said
+        assert "line 2" in said
+        for name in ("images", "labels"):  # as Roboflow has them, below the splits
+            (folder / name).rename(folder / f"other_{name}")
+        assert f"{folder / 'data.yaml'}: is no YAML" in refusal(folder, "--dry-run")
+        (folder / "data.yaml").rename(folder / "pipeline.yaml")  # anybody's
+        assert "is in no format that is known here" in refusal(folder, "--dry-run")
+
+    def test_images_that_would_not_count_are_refused(self, world, tmp_path):
+        folder = world("yolo")
+        config = folder / "data.yaml"
+        images = ("--images", folder / "images")
+        said = refusal(folder, "--dry-run", *images)
+        assert f"{config}: says itself where the images lie (train, val), so --images would" in said
+        config.write_text("names: [cat, dog]\n")
+        assert len(imported(folder, tmp_path / "out", *images)["images"]) == 3
+
     def test_no_labels_at_all(self, world):
         folder = world("yolo")
         (folder / "labels").rename(folder / "label")
@@ -378,6 +399,28 @@ class TestFinding:
         assert "unpack it" in refusal(archive, "--dry-run")
 
 
+@pytest.mark.parametrize("command", ["check", "clean"])
+@pytest.mark.parametrize(
+    ("form", "file", "name"),
+    [
+        ("yolo", "", "YOLO"),
+        ("yolo", "data.yaml", "YOLO"),
+        ("voc", "", "Pascal VOC"),
+        ("voc", "Annotations/1.xml", "Pascal VOC"),
+        ("cvat", "annotations.xml", "CVAT"),
+    ],
+)
+def test_what_reads_coco_tells_of_another_format(world, tmp_path, command, form, file, name):
+    folder = world(form)
+    given = [str(folder / file), str(tmp_path / "images")]
+    result = CliRunner().invoke(main, ["data", command, *given, f"--out={tmp_path / 'out.json'}"])
+    assert result.exit_code == 2
+    source = (folder / file).parent if "Annotations" in file else folder / file
+    assert f"{folder / file}: looks like {name}, and COCO's JSON is expected" in result.output
+    assert "`fgd data import " in result.output
+    assert source.name in result.output
+
+
 class TestOut:
     def test_nothing_is_overwritten_without_being_asked(self, world, tmp_path):
         folder, out = world("voc"), tmp_path / "out"
@@ -386,12 +429,13 @@ class TestOut:
         imported(folder, out, "--overwrite")
         (out / "mine.txt").write_text("")
         assert "holds mine.txt" in refusal(folder, "--out", out, "--overwrite")
-        assert "is a file" in refusal(folder, "--out", out / "mine.txt")
+        assert "is a file, and a folder is" in run(folder, "--out", out / "mine.txt").stderr
 
     def test_a_dry_run_writes_nothing(self, world, tmp_path):
         folder = world("voc")
         before = sorted(tmp_path.rglob("*"))
         assert run(folder, "--dry-run").exit_code == 0
+        assert run(folder, "--dry-run", "--out", tmp_path / "out").exit_code == 0
         assert sorted(tmp_path.rglob("*")) == before
 
     def test_classes_are_those_that_are_given(self, world, tmp_path):

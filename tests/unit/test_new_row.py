@@ -22,6 +22,7 @@ from fgd import recipe
 from fgd.cli import main
 from fgd.cli.new_row import _renormalises
 from fgd.errors import FGDError
+from fgd.new_row.texts import _with_entry
 from fgd.suite import load_suite
 
 
@@ -375,6 +376,7 @@ def test_a_student_from_random_weights_has_to_be_meant(run, brought):
     status, said = run(f"--student={path}")
     assert status == 2
     assert "names no checkpoint for its backbone" in said
+    assert "`fgd new-row --from-scratch`" in said
     assert run(f"--student={path}", "--from-scratch")[0] == 0
 
 
@@ -573,3 +575,108 @@ def test_an_own_teacher_keeps_its_file_and_its_promise(brought, tmp_path, monkey
     refused = runner.invoke(main, [*check, "--ap=31"])
     assert refused.exit_code == 2
     assert "box AP 30.00, 1.00 below the 31.0 that its row says" in refused.output
+
+
+ZOO_TEACHERS = ("retinanet_r18_fpn_1x_coco", "retinanet_r101_fpn_1x_coco")
+DATA = ("--train", "--train-images", "--val", "--val-images", "--img-scale", "--name")
+OWN_TEACHER = ("--teacher", "--teacher-checkpoint")
+
+
+class TestTrainedTeachers:
+    def test_a_second_one_joins_the_suite(self, run):
+        first, second = ZOO_TEACHERS
+        status, said = run(f"--teacher={first}", "--train-teacher", without=OWN_TEACHER)
+        assert status == 0, said
+        file = Path("own/own.yaml")
+        file.write_text(file.read_text().replace("gpus: 1", "gpus: 1  # the old machine"))
+        status, said = run(
+            "--name=second", f"--teacher={second}", "--train-teacher", without=DATA + OWN_TEACHER
+        )
+        assert status == 0, said
+        suite = load_suite(file)
+        assert set(suite.train_teachers) == set(ZOO_TEACHERS)
+        assert set(suite.rows) == {"mine", "second"}
+        assert "gpus: 1  # the old machine" in file.read_text()
+        assert {recipe.load_row(name, suite).teacher for name in suite.rows} == set(ZOO_TEACHERS)
+        recipe.plan(suite)
+
+    def test_one_joins_a_suite_that_trained_none(self, run):
+        assert run()[0] == 0
+        teacher = (f"--teacher={ZOO_TEACHERS[0]}", "--train-teacher")
+        status, said = run("--name=second", *teacher, without=DATA + OWN_TEACHER)
+        assert status == 0, said
+        assert load_suite("own/own.yaml").train_teachers == ZOO_TEACHERS[:1]
+
+    def test_what_the_suite_trains_already_need_not_be_said(self, run):
+        teacher = f"--teacher={ZOO_TEACHERS[0]}"
+        assert run(teacher, "--train-teacher", without=OWN_TEACHER)[0] == 0
+        status, said = run("--name=second", teacher, without=DATA + OWN_TEACHER)
+        assert status == 0, said
+        suite = load_suite("own/own.yaml")
+        first, second = (recipe.load_row(name, suite) for name in ("mine", "second"))
+        assert first.distill == second.distill  # of as many classes, so inherited alike
+        assert suite.train_teachers == ZOO_TEACHERS[:1]
+
+    def test_nor_of_ones_own_config(self, run, brought):
+        assert run("--train-teacher", without=("--teacher-checkpoint",))[0] == 0
+        status, said = run("--name=second", without=(*DATA, "--teacher-checkpoint"))
+        assert status == 0, said
+        assert load_suite("own/own.yaml").train_teachers == ("teacher",)
+
+    def test_the_other_rows_are_checked_too(self, run):
+        assert run()[0] == 0
+        Path("own/mine.py").write_text("student = 3\n")
+        before = Path("own/own.yaml").read_text()
+        status, said = run("--name=second", without=DATA)
+        assert status == 2
+        assert "own/mine.py" in said
+        assert Path("own/own.yaml").read_text() == before
+        assert not Path("own/second.py").exists()
+
+    def test_a_detector_that_cannot_be_trained_is_no_contradiction(self, run):
+        status, said = run("--teacher=htc_r50_fpn_1x_coco", "--train-teacher", without=OWN_TEACHER)
+        assert status == 2
+        words = " ".join(said.split())
+        assert "not trained here, neither as a student nor as a teacher (train_teachers)" in words
+        assert "with its checkpoint it can be a teacher" in words
+
+    def test_a_teacher_of_the_zoos_classes_is_told_by_what_can_be_done(self, run, brought):
+        status, said = run(f"--teacher={ZOO_TEACHERS[1]}", without=OWN_TEACHER)
+        assert status == 2
+        words = " ".join(said.split())
+        assert f"{ZOO_TEACHERS[1]} tells 80 classes apart, and the data set {brought}" in words
+        assert "learn.json has 3" in words
+        assert "--train-teacher" in words
+        assert "--teacher CONFIG.py --teacher-checkpoint FILE" in words
+
+
+def test_no_error_names_the_folder_in_which_a_row_was_tried(run, monkeypatch):
+    def refuse(suite):
+        raise FGDError(f"{suite.dataset}: is no good")
+
+    monkeypatch.setattr("fgd.recipe.plan", refuse)
+    status, said = run()
+    assert (status, said) == (2, "error: own/dataset.py: is no good\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rows: [mine.py]\n", "rows: [new.py, mine.py]\n"),
+        ("rows: []  # none\n", "rows: [new.py]  # none\n"),
+        ("rows: [\n  mine.py,\n]\n", "rows: [new.py, \n  mine.py,\n]\n"),
+        ("rows:\n- mine.py\n", "rows:\n- new.py\n- mine.py\n"),
+        (
+            "rows:  # all\n\n    # the first\n    - mine.py\n",
+            "rows:  # all\n\n    # the first\n    - new.py\n    - mine.py\n",
+        ),
+    ],
+)
+def test_lists_get_an_entry_as_they_are_written(text, expected):
+    assert _with_entry(Path("own.yaml"), text, "rows", "new.py") == expected
+
+
+@pytest.mark.parametrize("text", ["{rows: [mine.py]}\n", "name: x\n", "rows: &r [mine.py]\n"])
+def test_a_list_that_is_written_otherwise_is_refused(text):
+    with pytest.raises(FGDError, match=r"own\.yaml: cannot be given 'new\.py' in its 'rows'"):
+        _with_entry(Path("own.yaml"), text, "rows", "new.py")

@@ -44,6 +44,33 @@ def test_a_rehearsal_needs_pixels():
     assert "0 is not in the range x>=1" in result.output
 
 
+@pytest.mark.parametrize("command", ["prove", "memory"])
+def test_a_row_that_no_suite_has_is_refused(tmp_path, command):
+    out = tmp_path / "figures.json"
+    result = CliRunner().invoke(main, [command, COCO, "--row=fcos_r500", f"--json={out}"])
+    assert result.exit_code == 2
+    assert "no row 'fcos_r500': these suites have faster_rcnn_r101, " in result.output
+    assert "did you mean" in result.output
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compose", "mimi", "gfl_r50", "--arm=fgd", "--out=x"],
+        ["table", "mimi", "--results=.", "--out=x"],
+        ["memory", "mimi"],
+    ],
+)
+def test_a_misspelt_suite_is_told_with_those_that_there_are(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert "mimi: no such suite file; configs/suites has coco, " in said
+    assert "did you mean 'mini'" in said
+
+
 @pytest.mark.parametrize("name", ["mine.pt", "weights/mine", "mine.pth"])
 def test_a_file_of_ones_own_may_have_any_name(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

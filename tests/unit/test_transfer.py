@@ -56,12 +56,13 @@ def test_a_file_is_not_replaced_by_the_link(tmp_path):
 @pytest.mark.parametrize("order", [("a.pth", "--out", "a.pth"), ("--out", "a.pth", "a.pth")])
 def test_no_command_writes_over_what_it_reads(tmp_path, monkeypatch, order):
     monkeypatch.chdir(tmp_path)
+    mine = '"made_with" "mask_threshold", as in an earlier export'
     for name in ("a.py", "a.pth"):
-        (tmp_path / name).write_text("mine")
+        (tmp_path / name).write_text(mine)
     result = CliRunner().invoke(main, ["export", "a.py", *order])
     assert result.exit_code == 2
     assert "a.pth: would be written over what is read" in result.output
-    assert (tmp_path / "a.pth").read_text() == "mine"
+    assert (tmp_path / "a.pth").read_text() == mine
 
 
 @pytest.mark.parametrize(
