@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mmcv import Config
-from mmdet.core import build_optimizer
 from mmdet.models import build_detector
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from fgd.proof.complexity import IMAGE, Complexity, complexity
 from fgd.proof.data import make_backbone, make_teacher, rehearsal_suite
 from fgd.suite import Suite
 from fgd.training import train
+from fgd.training.optimizer import build_optimizer
 
 
 @dataclass(frozen=True)

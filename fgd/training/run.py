@@ -13,10 +13,8 @@ import torch
 import torch.distributed as dist
 from mmcv import Config
 from mmcv.utils import get_logger
-from mmdet.core import build_optimizer
 from mmdet.models import build_detector
 from mmdet.models.detectors import BaseDetector
-from torch import nn
 
 import fgd.distiller  # registers FGDDistiller with mmdet
 from fgd.configs import read_training
@@ -36,6 +34,7 @@ from fgd.training.ema import MovingAverage
 from fgd.training.epochs import epoch_hooks
 from fgd.training.log import Log
 from fgd.training.loop import Loop
+from fgd.training.optimizer import build_optimizer
 from fgd.training.runner import Runner
 from fgd.training.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
 from fgd.training.space import check_space, explain_full_disk, state_bytes
@@ -127,7 +126,7 @@ def _run(
     detector = detector.to(device)
     if cfg.get("channels_last", False):
         detector = detector.to(memory_format=torch.channels_last)
-    optimizer = _optimizer(detector, cfg, precision)
+    optimizer = build_optimizer(detector, cfg.optimizer, precision)
     trained = getattr(detector, "student", detector)
     average = MovingAverage(trained, **cfg.ema) if "ema" in cfg else None
     # One more than are kept: the next is written before the oldest goes.
@@ -296,51 +295,6 @@ def _precision(cfg: Config, begun: str | None, device: torch.device) -> str:
     if name != AUTO:
         return name
     return ranks.from_first(begun or usual(device))  # all as the first, whatever devices they have
-
-
-def _optimizer(detector: nn.Module, cfg: Config, precision: Precision) -> torch.optim.Optimizer:
-    if not precision.scaler.is_enabled():
-        return _built_optimizer(detector, cfg.optimizer)
-    # With gradients that may overflow, torch's usual optimizers ask the device on every step
-    # whether they did; the fused ones decide there.
-    optimizer = _built_optimizer(detector, dict(cfg.optimizer, fused=True))
-    if isinstance(optimizer, torch.optim.SGD):
-        _begin_momentum(optimizer)
-    return optimizer
-
-
-def _built_optimizer(detector: nn.Module, settings: dict) -> torch.optim.Optimizer:
-    """mmcv's; a constructor of the student's own sees the student alone, as it is used to.
-
-    It looks at modules and at the names of parameters (ConvNeXt's gives every layer a rate of its
-    own), and would not find them in a distiller.
-    """
-    student = getattr(detector, "student", None)
-    if student is None or "constructor" not in settings:
-        return build_optimizer(detector, settings)
-    optimizer = build_optimizer(student, settings)
-    its = set(student.parameters())
-    others = {
-        name: parameter
-        for name, parameter in detector.named_parameters()
-        if parameter.requires_grad and parameter not in its
-    }
-    if others:
-        group: dict[str, Any] = {"params": list(others.values())}
-        if "param_names" in optimizer.param_groups[0]:  # torch wants all groups alike in this
-            group["param_names"] = list(others)
-        optimizer.add_param_group(group)
-    return optimizer
-
-
-def _begin_momentum(optimizer: torch.optim.SGD) -> None:
-    # torch's fused SGD allocates its momentum in the first step and writes nothing to it if that
-    # step overflows, as a scaler's first one often does: the next goes on from uninitialised
-    # memory. From zeros on, an undampened momentum is after one step what torch makes it.
-    for group in optimizer.param_groups:
-        for parameter in group["params"] if group["momentum"] else ():
-            if parameter.requires_grad:
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _finish(work_dir: Path, out: Path) -> None:

@@ -19,7 +19,7 @@ from fgd.errors import FGDError
 from fgd.precision import Precision, usual
 from fgd.training import state, train
 from fgd.training.background import Background, Snapshot
-from fgd.training.run import _optimizer
+from fgd.training.optimizer import build_optimizer
 from fgd.training.step import Trainable, update
 
 
@@ -108,7 +108,7 @@ def test_a_first_step_that_overflows_leaves_no_trace(optimizer):
         detector = Detector(4, 4)
         precision = Precision(precision, torch.device("cpu"))
         model = Trainable(detector, torch.device("cpu"), distributed=False, precision=precision)
-        stepped = _optimizer(detector, Config(dict(optimizer=optimizer)), precision)
+        stepped = build_optimizer(detector, optimizer, precision)
         images = torch.randn(2, 4)
         for factor in factors:
             update(model, stepped, dict(images=images, factor=factor), dict(max_norm=35))
@@ -148,9 +148,9 @@ def test_a_constructor_of_the_students_own_sees_what_it_sees_without_a_teacher(t
     config = training_config(tiny_suite, "retinanet_r50", "fgd")
     config.optimizer.constructor = "OfLayers"
     detector = build_detector(config.model)
-    optimizer = _optimizer(detector, config, Precision("fp32", torch.device("cpu")))
+    optimizer = build_optimizer(detector, config.optimizer)
     alone = build_detector(config.model.student)
-    _optimizer(alone, config, Precision("fp32", torch.device("cpu")))
+    build_optimizer(alone, config.optimizer)
     assert seen == {"RetinaNet": [name for name, _ in alone.named_parameters()]}
     stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert {id(p) for p in detector.parameters() if p.requires_grad} <= stepped
