@@ -13,6 +13,8 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +47,7 @@ stride below in student and teacher and is what the head gets (the neck's output
 the student starts where its row says, and every parameter has a finite gradient or is frozen by its
 config. Parameters are in millions; GFLOPs are 10^9 multiply-adds of one such image, with 1,000
 proposals in a two-stage detector; seconds are those of a processor that did other work, too."""
+_OTHERS = ("mmcls", "instaboostfast")  # packages that some models want beside mmdet
 
 
 class Answer(NamedTuple):
@@ -314,7 +317,7 @@ def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) ->
     if measured:
         columns = list(measured[0]["figures"])
         rows = [[family[a["name"]], a["name"], *a["figures"].values()] for a in measured]
-        parts += [_FIGURES, table(["Family", "Model", *columns], rows, 4)]
+        parts += [_FIGURES + _installed(), table(["Family", "Model", *columns], rows, 4)]
     if others:
         rows = [
             [family[a["name"]], a["name"].replace("|", ""), a["outcome"], a["message"]]
@@ -323,8 +326,17 @@ def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) ->
         parts += ["## The others", table(["Family", "Model", "Outcome", "What was found"], rows, 4)]
     if left:
         listed = ", ".join(f"`{name}`" for name in left)
-        parts += ["## Not asked yet", textwrap.fill(listed, 100, break_on_hyphens=False)]
+        parts += [
+            "## Not asked yet",
+            textwrap.fill(listed, 100, break_on_hyphens=False, break_long_words=False),
+        ]
     return "\n\n".join(parts) + "\n"
+
+
+def _installed() -> str:
+    """The packages that were there for models that want them."""
+    there = [f"{name} {version(name)}" for name in _OTHERS if find_spec(name)]
+    return f"\n\nInstalled beside mmdet: {', '.join(there)}." if there else ""
 
 
 if __name__ == "__main__":
