@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fgd.errors import FGDError, suggestion
+from fgd.errors import FGDError
 
 WEIGHTS = (".pth", ".pt", ".onnx", ".safetensors")
 
@@ -32,20 +32,19 @@ def detector(given: str, option: str) -> None:
 
 
 def model(name: str) -> None:
-    """Refuse a name that mmdet's model zoo does not have.
+    """Refuse a name that neither mmdet's model zoo nor configs/detectors has.
 
     Raises:
-        FGDError: it does not; or it is the path of a config.
+        FGDError: they do not; or it is the path of a config.
     """
-    from fgd.zoo import search
+    from fgd.zoo import detector_config
 
     if name.endswith(".py") or "/" in name:
         raise FGDError(
             f"{name}: is a path, and models go by their names here (`fgd zoo search`); `fgd "
             "new-row` takes configs of one's own, and tells whether two go together"
         )
-    if name not in (known := search("")):
-        raise FGDError(f"mmdet's model zoo has no model {name!r}{suggestion(name, known)}")
+    detector_config(name)
 
 
 def data_set(annotations: Path, images: Path) -> None:
