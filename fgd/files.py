@@ -3,10 +3,11 @@
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         _fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def holds(path: str | os.PathLike, words: Iterable[str]) -> bool:
+    """Whether all words are in a file; False where there is none."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            return all(text.find(word.encode()) >= 0 for word in words)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # of an empty one there is no map
+        return False
 
 
 def link_or_copy(source: str | os.PathLike, target: str | os.PathLike) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fgd.errors import FGDError
+from fgd.files import holds
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def _refuse_foreign(path: Path, marker: str, says: str, others: Collection[str])
         return
     if not path.is_dir():
         raise FGDError(f"{path} is a file; a folder is to be written there: name another one")
-    known = [marker, *others] if _says(path / marker, says) else []
+    known = [marker, *others] if holds(path / marker, [says]) else []
     for entry in sorted(path.rglob("*")):
         file = entry.relative_to(path)
         if not (entry.is_dir() or any(_is_one(file, pattern) for pattern in known)):
@@ -60,13 +61,6 @@ def _refuse_foreign(path: Path, marker: str, says: str, others: Collection[str])
 
 def _is_one(file: Path, pattern: str) -> bool:
     return len(file.parts) == len(Path(pattern).parts) and file.match(pattern)
-
-
-def _says(marker: Path, says: str) -> bool:
-    try:
-        return says in marker.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def _fsync_tree(folder: Path) -> None:

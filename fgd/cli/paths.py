@@ -5,7 +5,6 @@ a file that is there is replaced only if the same command wrote it. All of it is
 work begins.
 """
 
-import mmap
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 
 from fgd.cli.look_up import WEIGHTS
 from fgd.errors import FGDError
+from fgd.files import holds
 
 
 class _Path(click.Path):
@@ -26,12 +26,23 @@ class _Path(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, which no other parameter may have for the other purpose."""
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            path = Path(os.fsdecode(super().convert(self.find(value), param, ctx)))
+            self.check(path)
+        except FGDError as error:
+            self.fail(str(error), param, ctx)
         if ctx is not None:
             known = ctx.meta.setdefault("fgd.files", {})
             if known.setdefault(os.path.abspath(path), self._written) != self._written:
                 self.fail(f"{path}: would be written over what is read; name another", param, ctx)
         return path
+
+    def find(self, value: Any) -> Any:
+        """What a word stands for; raises FGDError where it stands for nothing."""
+        return value
+
+    def check(self, path: Path) -> None:
+        """Raise FGDError where a path is none for this purpose."""
 
 
 class _Input(_Path):
@@ -41,30 +52,23 @@ class _Input(_Path):
         super().__init__(exists=True, dir_okay=False)
         self._what, self._others = what, others
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path."""
-        path = super().convert(value, param, ctx)
+    def check(self, path: Path) -> None:
+        """Its ending is none of something else."""
         if other := self._others.get(path.suffix):
-            self.fail(
+            raise FGDError(
                 f"{path}: is {other}, and {self._what} is expected here; a config comes before its "
-                "checkpoint",
-                param,
-                ctx,
+                "checkpoint"
             )
-        return path
 
 
 class _Suite(_Path):
     """A suite's file, or the name of one of configs/suites, which an installed package has, too."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def find(self, value: Any) -> Any:
         """The path of the file."""
         from fgd.suite import find_suite
 
-        try:
-            return super().convert(str(find_suite(value)), param, ctx)
-        except FGDError as error:
-            self.fail(str(error), param, ctx)
+        return str(find_suite(value))
 
 
 class _OutFolder(_Path):
@@ -73,14 +77,9 @@ class _OutFolder(_Path):
     def __init__(self) -> None:
         super().__init__(written=True)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, at which no file is."""
-        path = super().convert(value, param, ctx)
-        try:
-            refuse_file(path)
-        except FGDError as error:
-            self.fail(str(error), param, ctx)
-        return path
+    def check(self, path: Path) -> None:
+        """No file is there."""
+        refuse_file(path)
 
 
 class _OutFile(_Path):
@@ -90,15 +89,10 @@ class _OutFile(_Path):
         super().__init__(written=True)
         self._files = files
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path, at which nothing is that the command did not write."""
-        path = super().convert(value, param, ctx)
-        try:
-            for end, words in self._files.items():
-                refuse_foreign(Path(f"{path}{end}"), words)
-        except FGDError as error:
-            self.fail(str(error), param, ctx)
-        return path
+    def check(self, path: Path) -> None:
+        """Nothing is there that the command did not write."""
+        for end, words in self._files.items():
+            refuse_foreign(Path(f"{path}{end}"), words)
 
 
 def out_file(*words: str) -> _OutFile:
@@ -144,7 +138,7 @@ def refuse_foreign(path: Path, words: Iterable[str]) -> None:
         _refuse_below_file(path)
     elif not path.is_file():
         raise FGDError(f"{path}: is no ordinary file; name another")
-    elif not _says(path, words):
+    elif path.stat().st_size and not holds(path, words):  # an empty one is nobody's
         raise FGDError(
             f"{path}: is there already, and this command did not write it; name another file, or "
             "move it"
@@ -165,15 +159,6 @@ def _refuse_below_file(path: Path) -> None:
     above = next((parent for parent in path.absolute().parents if parent.exists()), None)
     if above is not None and not above.is_dir():
         raise FGDError(f"{path}: {above} is a file, so nothing can be written below it")
-
-
-def _says(path: Path, words: Iterable[str]) -> bool:
-    """Whether all words are in a file; an empty one is nobody's."""
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return True
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return all(content.find(word.encode()) >= 0 for word in words)
 
 
 # Arguments: a file that has to be there, a suite, and a folder to write to.
