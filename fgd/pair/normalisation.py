@@ -42,7 +42,7 @@ class Normalisation:
 
 
 # What the pixels are as images are read, where no key says otherwise.
-_RAW = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), to_rgb=False)
+RAW = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), to_rgb=False)
 
 
 def sees_rgb(load: Mapping[str, Any] | None, normalise: Mapping[str, Any] | None) -> bool:
@@ -71,11 +71,11 @@ def normalisation_of(data: dict) -> Normalisation | None:
     load, step = (next(steps(data, kind), None) for kind in ("LoadImageFromFile", "Normalize"))
     rgb = sees_rgb(load, step)
     if step is None:
-        return replace(_RAW, to_rgb=True) if rgb else None
+        return replace(RAW, to_rgb=True) if rgb else None
     mean, std = (tuple(float(value) for value in step[key]) for key in ("mean", "std"))
     return Normalisation(mean, std, rgb)
 
 
 def alike(ours: Normalisation | None, theirs: Normalisation | None) -> bool:
     """Whether two detectors see the same in an image; None is an image as it is read."""
-    return (ours or _RAW).is_like(theirs or _RAW)
+    return (ours or RAW).is_like(theirs or RAW)

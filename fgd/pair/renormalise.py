@@ -5,9 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fgd.pair.normalisation import Normalisation
-
-_RAW = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), to_rgb=False)  # as images are read
+from fgd.pair.normalisation import RAW, Normalisation
 
 
 class Renormalise(nn.Module):
@@ -19,7 +17,7 @@ class Renormalise(nn.Module):
 
     def __init__(self, student: Normalisation | None, teacher: Normalisation | None) -> None:
         super().__init__()
-        ours, theirs = student or _RAW, teacher or _RAW
+        ours, theirs = student or RAW, teacher or RAW
         self._reverses = ours.to_rgb != theirs.to_rgb
         self._pads = student is not None and teacher is not None
         mean, std = (torch.tensor(each, dtype=torch.float64) for each in (ours.mean, ours.std))

@@ -27,7 +27,7 @@ _REPEAT = "RepeatDataset"
 # mmdet's detectors that learn from a teacher of their own, and what they call its parts.
 _DISTILLERS = ("KnowledgeDistillationSingleStageDetector", "LAD")
 _OF_ITS_TEACHER = ("teacher_", "eval_teacher")
-_FOREIGN = (
+_NOT_TRAINED = (
     "So it is not trained here, neither as a student nor as a teacher (train_teachers): choose "
     "another; with its checkpoint it can be a teacher"
 )
@@ -53,7 +53,7 @@ def check_supported(name: str, config: Config) -> None:
     if config.model.backbone.type == "TridentResNet":
         raise FGDError(
             f"{name}: its backbone is a TridentResNet, which has three feature maps of every image "
-            f"in training, and its teacher one. {_FOREIGN}"
+            f"in training, and its teacher one. {_NOT_TRAINED}"
         )
     if config.runner.type not in ("EpochBasedRunner", "IterBasedRunner"):
         raise FGDError(
@@ -119,5 +119,5 @@ def _check_data(name: str, train: Any) -> None:
         if train.get(key):
             raise FGDError(
                 f"{name}: data.train has a {key}: {reason}, which a suite's data do not have. "
-                f"{_FOREIGN}"
+                f"{_NOT_TRAINED}"
             )

@@ -112,7 +112,7 @@ def of_config(cfg: Mapping[str, Any]) -> str:
     lr_config = cfg["lr_config"]
     rates = times({key: base[key] for key in _RATES if key in base}, total / images)
     for key, rate in rates.items():
-        if not _equal(lr_config.get(key), rate):
+        if lr_config.get(key) != rate:
             raise FGDError(
                 f"the config's lr_config.{key} is {lr_config.get(key)}, but it has to be {rate}, "
                 f"for {total} images a step. Write the config anew with `fgd compose`"
@@ -121,17 +121,6 @@ def of_config(cfg: Mapping[str, Any]) -> str:
     if (warmup := lr_config.get("warmup_iters")) != base["warmup_iters"]:
         said.append(f"warm-up {base['warmup_iters']} iterations x {images} / {total} = {warmup}")
     return "; ".join(said)
-
-
-def _equal(stated: Any, right: Any) -> bool:
-    if isinstance(right, Mapping):
-        return isinstance(stated, Mapping) and _equal(list(stated.items()), list(right.items()))
-    if isinstance(right, list | tuple):
-        same = isinstance(stated, list | tuple) and len(stated) == len(right)
-        return same and all(map(_equal, stated, right))
-    if isinstance(right, float) and isinstance(stated, float):
-        return math.isclose(stated, right, rel_tol=1e-6)
-    return bool(stated == right)
 
 
 def _words(rate: Any) -> str:
