@@ -45,7 +45,8 @@ def prepare() -> None:
     warnings.filterwarnings("ignore", message="On January 1, 2023, MMCV will release")
     # mmdet's anchor code wants the default of torch.meshgrid's `indexing`.
     warnings.filterwarnings("ignore", message="torch.meshgrid: in an upcoming release")
-    # What other detectors of the zoo say of their own code.
+    # What other detectors of the zoo say of their own code and defaults.
+    warnings.filterwarnings("ignore", message="Default ``avg_non_ignore`` is False")
     warnings.filterwarnings("ignore", message="In MMCV v1.4.4, we modified the default value")
     warnings.filterwarnings("ignore", message="DeprecationWarning: `num_anchors` is deprecated")
     # Its pipelines are the published ones, and it replaces their last step itself.
@@ -79,10 +80,11 @@ def batch_norms_may_add_nothing() -> None:
 
     The smallest float32 in its place changes no sum with a variance, and so no feature.
     """
+    import torch
     from torch.nn.modules.batchnorm import _BatchNorm
 
     initialise = _BatchNorm.__init__
-    smallest = 2.0**-126
+    smallest = torch.finfo(torch.float32).tiny
 
     @functools.wraps(initialise)
     def with_some(
