@@ -9,7 +9,7 @@ from fgd.evaluation.evaluate import measure as evaluated
 from fgd.files import sha256
 from fgd.markdown import table
 from fgd.onnx.write import export
-from fgd.suite.layout import default_results
+from fgd.suite import Run, load_suite
 
 WHERE = ("mmdet", "onnxruntime")
 
@@ -21,10 +21,12 @@ def measure(suite: str, rounds: int) -> dict:
         suite: its name; of a row that is not finished nothing is said.
         rounds: how often each student is evaluated; the fastest round counts.
     """
+    loaded = load_suite(suite)
+    runs = {row: loaded.layout.run(Run(row, "fgd", loaded.seed)) for row in loaded.rows}
     students = {
-        config.parent.parent.name: (config, config.with_name("student.pth"))
-        for config in sorted(Path(default_results(suite)).glob("*/fgd/student.py"))
-        if config.with_name("eval.json").exists()
+        row: (Path(files.detector), Path(files.checkpoint))
+        for row, files in runs.items()
+        if Path(files.evaluation).exists()
     }
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
