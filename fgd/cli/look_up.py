@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fgd.errors import FGDError
+from fgd.errors import FGDError, suggestion
 
 WEIGHTS = (".pth", ".pt", ".onnx", ".safetensors")
 
@@ -32,19 +32,20 @@ def detector(given: str, option: str) -> None:
 
 
 def model(name: str) -> None:
-    """Refuse a name that neither mmdet's model zoo nor configs/detectors has.
+    """Refuse a name that mmdet's model zoo does not have.
 
     Raises:
-        FGDError: they do not; or it is the path of a config.
+        FGDError: it does not; or it is the path of a config.
     """
-    from fgd.zoo import detector_config
+    from fgd.zoo import search
 
     if name.endswith(".py") or "/" in name:
         raise FGDError(
             f"{name}: is a path, and models go by their names here (`fgd zoo search`); `fgd "
             "new-row` takes configs of one's own, and tells whether two go together"
         )
-    detector_config(name)
+    if name not in (known := search("")):
+        raise FGDError(f"mmdet's model zoo has no model {name!r}{suggestion(name, known)}")
 
 
 def data_set(annotations: Path, images: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fgd.cli import look_up, main
+from fgd.cli import main
 
 STUDENT, TEACHER = "retinanet_r50_fpn_1x_coco", "retinanet_r101_fpn_1x_coco"
 # Runs a command in an interpreter of its own, and fails if it imports what takes long.
@@ -99,7 +99,3 @@ def test_a_scale_is_two_sides(there, scale):
     )
     assert result.exit_code == 2
     assert "expected WIDTH,HEIGHT in pixels, for example 1333,800" in result.output
-
-
-def test_detectors_that_the_repository_ships_are_known():
-    look_up.model("fcos_student")
