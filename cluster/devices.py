@@ -5,6 +5,7 @@ with their processes, killed or not, and outlive the launcher that chose the GPU
 own: filelock's end with the object that holds them, and its shared kind is a database.
 """
 
+import ctypes
 import fcntl
 import logging
 import os
@@ -34,6 +35,8 @@ def visible() -> list[str]:
     Raises:
         FGDError: torch cannot say.
     """
+    if not _has_driver():
+        return []
     done = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True)
     if done.returncode:
         raise FGDError(f"torch cannot count this machine's GPUs: {done.stderr.strip()}")
@@ -41,6 +44,15 @@ def visible() -> list[str]:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [str(index) for index in range(count)] if named is None else named.split(",")
     return [name.strip() for name in names][:count]
+
+
+def _has_driver() -> bool:
+    """Whether a GPU could be computed on at all: asking torch takes seconds."""
+    try:
+        ctypes.CDLL("libcuda.so.1")  # what every CUDA build of torch looks for
+    except OSError:
+        return Path("/dev/kfd").exists()  # AMD's
+    return True
 
 
 @contextmanager

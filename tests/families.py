@@ -63,10 +63,12 @@ def small(family: str, depth: int = 50) -> ConfigDict:
         model["neck"]["in_channels"] = [16, 32, 64]
         model["neck"]["out_channels"] = model["bbox_head"]["in_channels"] = 16
         model["bbox_head"]["feat_channels"] = 16
-    elif family == "RFP":  # of backbones that have one width, too, and go with no other
-        model["neck"]["in_channels"] = [256, 512, 1024, 2048]
+    elif family == "RFP":
+        model["neck"]["in_channels"] = [32, 64, 128, 256]
         # Those that standardise their weights overflow without ImageNet's statistics.
-        backbone["conv_cfg"] = model["neck"]["rfp_backbone"]["conv_cfg"] = None
+        narrow = dict(base_channels=8, conv_cfg=None)
+        backbone |= narrow
+        model["neck"]["rfp_backbone"] |= narrow
     else:
         backbone |= dict(base_channels=4, norm_cfg=dict(type="BN"))
     backbone.pop("init_cfg", None)

@@ -152,10 +152,21 @@ def test_a_machine_without_gpus_has_none_whatever_is_named(monkeypatch, named):
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
     assert devices.visible() == []
+    monkeypatch.setattr(devices, "_COUNT", "raise SystemExit('torch was asked')")
+    if not devices._has_driver():
+        assert devices.visible() == []  # without seconds of imports
+
+
+def test_without_a_gpu_torch_says_the_same_as_the_missing_driver(monkeypatch):
+    if devices.visible():
+        pytest.skip("needs a machine without a GPU")
+    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    assert devices.visible() == []
 
 
 def test_gpus_have_the_names_that_the_user_gave_them(monkeypatch):
     # In place of torch's count, which needs GPUs.
+    monkeypatch.setattr(devices, "_has_driver", lambda: True)
     monkeypatch.setattr(devices, "_COUNT", "print(2)")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert devices.visible() == ["0", "1"]
