@@ -183,6 +183,10 @@ def _with_init_cfg(config: Config) -> Config:
     if isinstance(model, ConfigDict) and model.get("pretrained"):
         checkpoint = model.pop("pretrained")
         model.backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=checkpoint)
+    # Before mmdet 2.6 they stood beside the model; mmdet still builds those.
+    for key in ("train_cfg", "test_cfg"):
+        if isinstance(model, ConfigDict) and config.get(key) and not model.get(key):
+            model[key] = config.pop(key)
     # Those of PVT say no type, for their class reads it itself.
     backbone = model.get("backbone") if isinstance(model, ConfigDict) else None
     init = backbone.get("init_cfg") if isinstance(backbone, ConfigDict) else None

@@ -28,7 +28,7 @@ def fingerprint(config: str | Path) -> str:
     # How often a line or a state is written or figures are taken, what follows a bad iteration, and
     # how processes share the work, does not.
     del settings["log"], settings["checkpoint"]
-    for key in ("watch", "validation"):
+    for key in ("watch", "validation", "find_unused_parameters"):
         settings.pop(key, None)
     del settings["data"]["workers_per_gpu"], settings["data"]["samples_per_gpu"]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())

@@ -1,10 +1,14 @@
-"""CVAT for images: one XML file with all images, their boxes and outlines."""
+"""CVAT for images: one XML file with all images, their boxes and outlines.
+
+Shapes of one label and one group are parts of one object, as in CVAT's own COCO export.
+"""
 
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from fgd.errors import FGDError
 from fgd.importing.reading import (
+    GROUPED,
     MASK,
     TURNED,
     Box,
@@ -21,12 +25,14 @@ from fgd.importing.reading import (
     read_text,
     read_xml,
     split_of,
+    splits_of,
     turned,
 )
 
 FILE = "annotations.xml"
 _CORNERS = ("xtl", "ytl", "xbr", "ybr")
 _ELLIPSE = ("cx", "cy", "rx", "ry")
+_WITHOUT_BOXES = ("tag", "points", "polyline", "skeleton", "cuboid")  # types of labels
 _SHAPES = ("box", "polygon", "ellipse", "mask")
 
 
@@ -49,7 +55,7 @@ def _is_file(file: Path) -> bool:
 
 
 def read(place: Path, images: Path | None = None) -> Source:
-    """Read an export of "CVAT for images"; a subset named train, val or test is a split.
+    """Read an export of "CVAT for images"; subsets named train, val and test are splits.
 
     Args:
         place: annotations.xml, or its folder.
@@ -65,21 +71,32 @@ def read(place: Path, images: Path | None = None) -> Source:
         )
     source = Source()
     where = Images(images or files[0].parent)
+    subsets: list[str] = []  # of the images
     for file in files:
-        _read_file(file, where, source)
+        _read_file(file, where, source, subsets)
+    splits = splits_of(subsets, "subset")
+    for image, subset in zip(source.images, subsets, strict=True):
+        if isinstance(split := splits[subset], Unreadable):
+            source.fault(image.file, f"image {image.path.name} {split}")
+        else:
+            image.splits = (split,)
     used = {item.name for image in source.images for item in image.objects}
     source.classes += sorted(used - set(source.classes))
     return source
 
 
-def _read_file(file: Path, where: Images, source: Source) -> None:
+def _read_file(file: Path, where: Images, source: Source, subsets: list[str]) -> None:
     try:
         root = read_xml(file)
     except Unreadable as error:
         raise FGDError(f"{file}: {error}") from error
     if root.find("track") is not None:
         raise FGDError(f'{file}: has tracks of a video; export it as "CVAT for images"')
-    names = [(name.text or "").strip() for name in root.findall("meta//labels/label/name")]
+    names = [
+        (label.findtext("name") or "").strip()
+        for label in root.findall("meta//labels/label")
+        if label.findtext("type") not in _WITHOUT_BOXES
+    ]
     known = [*source.classes, *filter(None, names)]
     source.classes = list(dict.fromkeys(known))  # a project lists them by task
     for element in root.findall("image"):
@@ -87,25 +104,37 @@ def _read_file(file: Path, where: Images, source: Source) -> None:
             source.images.append(_image(element, file, where, source))
         except Unreadable as error:
             source.fault(file, f"image {element.get('name')} {error}")
+        else:
+            # Other tools write a file for each.
+            of_file = file.stem if split_of(file.stem) else ""
+            subsets.append(element.get("subset") or of_file)
 
 
 def _image(element: Element, file: Path, where: Images, source: Source) -> LabelledImage:
     name = element.get("name") or ""
     width, height = numbers([element.get("width"), element.get("height")], "width or height")
     subset = element.get("subset") or ""
-    split = split_of(subset) or split_of(file.stem) or "train"
     beside = file.parent / "images" / subset
     path = where.find(name, beside if beside.is_dir() else file.parent / "images")
-    image = LabelledImage(path, file, size=(int(width), int(height)), splits=(split,))
+    image = LabelledImage(path, file, size=(int(width), int(height)))
+    grouped: dict[tuple[str, str], Labelled] = {}
     for position, shape in enumerate(element, start=1):
         words = f"image {name}, {shape.tag} {position}"
         if shape.tag == "tag":
             source.note("tag of a whole image, left out", file, words)
             continue
         try:
-            image.objects.append(_object(shape, words, file, source))
+            item = _object(shape, words, file, source)
         except Unreadable as error:
             source.fault(file, f"{words} {error}")
+            continue
+        group = shape.get("group_id") or "0"
+        if group != "0" and (first := grouped.get((item.name, group))):
+            first.join(item)
+            source.note(GROUPED, file, words)
+            continue
+        grouped[item.name, group] = item
+        image.objects.append(item)
     return image
 
 

@@ -91,6 +91,7 @@ def _image(
         source.note("task that nobody has labelled, left out", file, origin)
         return None
     data = task["data"] if isinstance(task.get("data"), dict) else task
+    _check_one_image(regions)
     address = _name_of(data)
     if not address:
         raise Unreadable("names no image")
@@ -108,6 +109,27 @@ def _image(
         if item is not None:
             image.objects.append(item)
     return image
+
+
+def _check_one_image(regions: list[dict[str, Any]]) -> None:
+    """Whether all regions are of one image; a task may show several, side by side or in turn.
+
+    Raises:
+        Unreadable: they are of several.
+    """
+    shown = {(region.get("to_name"), region.get("item_index") or 0)
+             for region in regions if _labels(region)}  # fmt: skip
+    names = sorted({str(name) for name, _ in shown if name is not None})
+    if len(names) > 1:
+        raise Unreadable(
+            f"has regions on {len(names)} images ({', '.join(names)}), and a task with one alone "
+            "can be imported: export a task for each"
+        )
+    if any(number for _, number in shown):
+        raise Unreadable(
+            "has regions on several pages (item_index), and a task with one image alone can be "
+            "imported: export a task for each"
+        )
 
 
 def _value(region: dict[str, Any]) -> dict[str, Any]:

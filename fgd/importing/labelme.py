@@ -8,6 +8,7 @@ from typing import Any
 
 from fgd.errors import FGDError
 from fgd.importing.reading import (
+    GROUPED,
     MASK,
     TURNED,
     Box,
@@ -23,7 +24,8 @@ from fgd.importing.reading import (
     pairs,
     polygon,
     read_json,
-    split_of,
+    split_folder,
+    splits_of,
 )
 
 
@@ -55,14 +57,17 @@ def read(folder: Path, images: Path | None = None) -> Source:
         raise FGDError(f"{folder}: has no JSON file; LabelMe writes one for each image")
     source = Source()
     where = Images(images or folder)
+    names = {file: split_folder(file, folder) for file in files}
+    splits = splits_of(names.values(), "folder")
     for file in files:
         try:
+            if isinstance(split := splits[names[file]], Unreadable):
+                raise split
             image = _image(read_json(file), file, where, source)
         except Unreadable as error:
             source.fault(file, str(error))
             continue
-        named = [split for split in map(split_of, file.relative_to(folder).parts[:-1]) if split]
-        image.splits = tuple(named[:1]) or ("train",)
+        image.splits = (split,)
         source.images.append(image)
     return source
 
@@ -95,19 +100,12 @@ def _image(content: Any, file: Path, where: Images, source: Source) -> LabelledI
             continue
         group = shape.get("group_id")
         if group is not None and (first := grouped.get((item.name, str(group)))):
-            _join(first, item)
-            source.note("shape of a group, part of one object", file, item.origin)
+            first.join(item)
+            source.note(GROUPED, file, item.origin)
             continue
         grouped[item.name, str(group)] = item
         image.objects.append(item)
     return image
-
-
-def _join(first: Labelled, other: Labelled) -> None:
-    """Make one object of two parts."""
-    first.box = box_round([*first.box, *other.box])
-    both = first.polygons and other.polygons
-    first.polygons = [*first.polygons, *other.polygons] if both else []
 
 
 def _object(shape: Any, origin: str, file: Path, source: Source) -> Labelled:

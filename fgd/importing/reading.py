@@ -17,12 +17,16 @@ Polygon = list[float]
 Box = tuple[float, float, float, float]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SPLITS = ("train", "val", "test")
 _SPLITS = {
     "train": "train",
     "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "eval": "val",
+    "evaluation": "val",
+    "dev": "val",
     "test": "test",
     "testing": "test",
 }
@@ -31,6 +35,7 @@ _SPLITS = {
 # Kinds of notes that several readers have.
 TURNED = "rotated box: the upright box round it"
 MASK = "mask: its box alone"
+GROUPED = "shape of a group, part of one object"
 
 
 @dataclass
@@ -50,6 +55,12 @@ class Labelled:
     origin: str
     crowd: bool = False
     polygons: list[Polygon] = field(default_factory=list)
+
+    def join(self, other: "Labelled") -> None:
+        """Take another part of the same object in."""
+        self.box = box_round([*self.box, *other.box])
+        both = self.polygons and other.polygons
+        self.polygons = [*self.polygons, *other.polygons] if both else []
 
 
 @dataclass
@@ -164,8 +175,41 @@ def pairs(points: Any, what: str) -> list[float]:
 
 
 def split_of(name: str) -> str | None:
-    """The split that a folder or a list is named after."""
-    return _SPLITS.get(name.casefold())
+    """The split that a folder or a list is named after, perhaps with a year, as COCO's are."""
+    return _SPLITS.get(re.sub(r"[ _-]?(19|20)\d\d$", "", name.casefold()))
+
+
+def split_folder(file: Path, root: Path) -> str:
+    """The folder on the way to a file that is named after a split, or else the first; "" for none.
+
+    Args:
+        root: where the way begins.
+    """
+    folders = file.relative_to(root).parts[:-1]
+    return next(filter(split_of, folders), folders[0] if folders else "")
+
+
+def splits_of(names: Iterable[str], what: str) -> dict[str, str | Unreadable]:
+    """The split of each folder or subset that images lie in; "" for images that lie in none.
+
+    Where no name tells a split, all are training images, of which the import draws some for
+    validation. Where one does, an image of another name may have been kept apart for a purpose.
+
+    Args:
+        what: the names are of, in words.
+    """
+    known = {name: split_of(name) for name in names}
+    first = next((name for name, split in known.items() if split), None)
+    if first is None:
+        return dict.fromkeys(known, "train")
+    return {
+        name: split
+        or Unreadable(
+            f"is in {f'the {what} {name!r}' if name else f'no {what}'}, and others are in "
+            f"{first!r}: give each {what} the name of a split: train, val or test"
+        )
+        for name, split in known.items()
+    }
 
 
 def box_round(points: Sequence[float]) -> Box:

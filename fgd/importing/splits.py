@@ -5,9 +5,8 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from fgd.importing.reading import LabelledImage, Source
+from fgd.importing.reading import SPLITS, LabelledImage, Source
 
-SPLITS = ("train", "val", "test")
 _WITHOUT = ""  # stands for the class of images without objects
 
 

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 from fgd.errors import FGDError
 from fgd.importing.reading import (
     IMAGE_SUFFIXES,
+    SPLITS,
     Images,
     Labelled,
     LabelledImage,
@@ -19,7 +20,9 @@ from fgd.importing.reading import (
     numbers,
     read_text,
     read_xml,
+    split_folder,
     split_of,
+    splits_of,
 )
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -68,17 +71,21 @@ def read(folder: Path, images: Path | None = None, first: int | None = None) -> 
     where = Images(images or _part(folder, _IMAGES))
     source = Source()
     sets = _sets(folder / "ImageSets" / "Main", {file.stem for file in files}, source)
+    names = {file: split_folder(file, annotations) for file in files}
+    by_folder = splits_of(names.values(), "folder")
     for file in files:
-        splits = _splits(file, annotations, sets)
-        if not splits:
+        found = by_folder[names[file]] if sets is None else sets.get(file.stem, ())
+        if not found:
             source.note("image in no image set, left out", file)
             continue
         try:
+            if isinstance(found, Unreadable):
+                raise found
             image = _image(read_xml(file), file, where, source)
         except Unreadable as error:
             source.fault(file, str(error))
             continue
-        image.splits = splits
+        image.splits = (found,) if isinstance(found, str) else found
         source.images.append(image)
     _count_from_0(source, first)
     return source
@@ -91,9 +98,13 @@ def _part(folder: Path, names: Sequence[str]) -> Path:
 
 def _sets(folder: Path, stems: set[str], source: Source) -> _Sets:
     """Which images belong to which split: train and val, or trainval, and test."""
-    lists = {name: folder / f"{name}.txt" for name in ("train", "val", "trainval", "test")}
-    there = {name: file for name, file in lists.items() if file.is_file()}
+    lists = sorted(folder.glob("*.txt"))
+    there = {split_of(file.stem) or file.stem: file for file in lists}
+    there = {name: file for name, file in there.items() if name in ("trainval", *SPLITS)}
     if not there:
+        # One of a class is the class, a dash below and the split.
+        for file in (file for file in lists if split_of(file.stem.rpartition("_")[2]) is None):
+            source.note("list of images that names no split, not used", file)
         return None
     if {"train", "val"} <= there.keys():
         there.pop("trainval", None)
@@ -111,7 +122,7 @@ def _sets(folder: Path, stems: set[str], source: Source) -> _Sets:
             if stem not in stems:
                 source.fault(file, f"names {stem}, of which there is no {stem}.xml")
                 continue
-            split = split_of(name) or "train"
+            split = "train" if name == "trainval" else name
             if split not in splits.get(stem, ()):
                 splits[stem] = (*splits.get(stem, ()), split)
     return splits
@@ -121,14 +132,6 @@ def _stem(line: str) -> str:
     """What a line of a list names: perhaps with an ending or, by other tools, with a folder."""
     name = Path(line)
     return name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name
-
-
-def _splits(file: Path, root: Path, sets: _Sets) -> tuple[str, ...]:
-    if sets is not None:
-        return sets.get(file.stem, ())
-    folders = file.relative_to(root).parts[:-1]
-    named = [split for split in map(split_of, folders) if split]
-    return (named[0],) if named else ("train",)
 
 
 def _image(root: Element, file: Path, where: Images, source: Source) -> LabelledImage:

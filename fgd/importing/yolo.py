@@ -25,7 +25,9 @@ from fgd.importing.reading import (
     numbers,
     polygon,
     read_text,
+    split_folder,
     split_of,
+    splits_of,
 )
 
 _SPLITS = ("train", "val", "valid", "test")
@@ -77,9 +79,14 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
         listed = []
     if not listed:
         folder = images or (place / "images" if (place / "images").is_dir() else place)
-        listed = [(path, split_of(_folder_below(path, folder)) or "train")
-                  for path in _images_in(folder)]  # fmt: skip
-    if not listed:
+        names = {path: split_folder(path, folder) for path in _images_in(folder)}
+        by_folder = splits_of(names.values(), "folder")
+        for path, name in names.items():
+            if isinstance(split := by_folder[name], Unreadable):
+                source.fault(path, str(split))
+            else:
+                listed.append((path, split))
+    if not listed and not source.faults:
         raise FGDError(f"{place}: has no images; YOLO's lie in images/, beside labels/")
     splits: dict[Path, tuple[str, ...]] = {}
     for path, split in listed:
@@ -211,11 +218,6 @@ def _candidates(folder: Path, root: Any, place: str) -> Iterator[Path]:
 
 def _images_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _folder_below(path: Path, folder: Path) -> str:
-    """The first folder on the way to an image; Roboflow's train/images is named by it."""
-    return path.relative_to(folder).parts[0]
 
 
 def _label_file(image: Path) -> Path:

@@ -1,10 +1,12 @@
 """The data of a new suite: checked, or mended first."""
 
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fgd.data.annotations import load
 from fgd.data.clean import clean
 from fgd.data.coco import check, remarks
 from fgd.errors import FGDError
@@ -43,10 +45,12 @@ def checked(request: RowRequest, masks: set[str]) -> Data:
     splits = request.splits
     if not request.clean:
         train, val = _reports(request, splits, masks)
-        return Data(splits, {}, tuple(train["per_class"]), train["images"], _notes(train, val))
+        notes = _notes(train, val) + _shared(splits)
+        return Data(splits, {}, tuple(train["per_class"]), train["images"], notes)
     with tempfile.TemporaryDirectory() as folder:
         mended, notes = _mended(request, splits, masks, Path(folder))
         train, val = _reports(request, mended, masks)
+        notes += _shared(mended)
         texts = {
             request.cleaned(name): split.annotations.read_text(encoding="utf-8")
             for name, split in mended.items()
@@ -114,6 +118,35 @@ def _reports(
             f"{train.annotations} does not have"
         )
     return learned, measured
+
+
+def _shared(splits: dict[str, Split]) -> list[str]:
+    """A line on validation images that are training images, too.
+
+    Raises:
+        FGDError: all are.
+    """
+    train, val = splits["train"], splits["val"]
+    folders = train.images.resolve(), val.images.resolve()
+    if not any(one == other or one in other.parents for one, other in (folders, folders[::-1])):
+        return []
+    learned, measured = (
+        {os.path.normpath(folder / image["file_name"]) for image in load(file, folder)[0]["images"]}
+        for folder, file in zip(folders, (train.annotations, val.annotations), strict=True)
+    )
+    both = learned & measured
+    if both == measured:
+        raise FGDError(
+            f"{val.annotations}: all {len(both)} validation images are training images of "
+            f"{train.annotations}: every AP would be that of images that were learned. Give "
+            "validation data of its own, or take images out of the training data for it"
+        )
+    if not both:
+        return []
+    return [
+        f"val       {len(both)} of {len(measured)} images are training images, too, for example "
+        f"{Path(min(both)).name}: figures will be too high"
+    ]
 
 
 def _notes(train: dict[str, Any], val: dict[str, Any]) -> list[str]:

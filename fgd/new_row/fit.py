@@ -69,7 +69,7 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
         epochs = detectors_schedule(names[0], config)["runner"]["max_epochs"]
         notes.append(
             f"epochs    the student's config counts {config.runner.max_iters} iterations; on COCO "
-            f"they are {epochs}"
+            f"they are {epochs}, whatever they are on these data: --epochs says otherwise"
         )
     check_pipeline(names[0], config)
     if request.checkpoint is not None:

@@ -16,10 +16,9 @@ from fgd.new_row.fit import Fit
 from fgd.new_row.request import RowRequest
 from fgd.pair.taps import NECK
 from fgd.recipe import own
-from fgd.recipe.schedules import detectors_schedule
+from fgd.recipe.schedules import base_batch, detectors_schedule
 from fgd.suite import load_suite, rate
 from fgd.suite.layout import default_results
-from fgd.suite.rate import BASE_BATCH
 
 
 @dataclass(frozen=True)
@@ -40,20 +39,21 @@ class Schedule:
     notes: list[str]
 
 
-def schedule_of(request: RowRequest, config: Config, images: int | None) -> Schedule:
+def schedule_of(
+    request: RowRequest, config: Config, *, images: int | None = None, batch: int | None = None
+) -> Schedule:
     """The student's schedule, fitted to the epochs that are asked for and to the data.
 
     Args:
         config: the student's.
         images: that it is trained on; None if they are not known.
+        batch: images a step; None if they are not known.
     """
     own_schedule = detectors_schedule(request.student, config)
     own_epochs = own_schedule["runner"]["max_epochs"]
     epochs = own_epochs if request.epochs is None else request.epochs
-    base = config.get("auto_scale_lr", {}).get("base_batch_size", BASE_BATCH)
-    lr_config, notes = {}, []
-    if "step" in own_schedule["lr_config"]:
-        lr_config["step"] = _scaled(own_schedule["lr_config"]["step"], epochs / own_epochs)
+    base = base_batch(config)
+    lr_config, notes = _in_length(own_schedule["lr_config"], epochs, own_epochs)
     if images is not None:
         steps = max(1, round(images / base))
         fitted, note = rate.fitting_warmup(own_schedule["lr_config"], steps, epochs)
@@ -66,7 +66,29 @@ def schedule_of(request: RowRequest, config: Config, images: int | None) -> Sche
     clip = optimizer_config["grad_clip"]["max_norm"]
     notes.append(f"gradients are clipped at a norm of {clip:g}")
     lr = config.optimizer.lr if request.lr is None else request.lr
+    if batch is not None:
+        followed = "" if batch == base else f", so {lr * batch / base:g} at this suite's {batch}"
+        notes.append(f"rate      {lr:g} for {base} images a step{followed} (--lr, base_batch)")
     return Schedule(lr, base, lr_config, dict(optimizer_config), epochs, notes)
+
+
+def _in_length(own: dict, epochs: int, own_epochs: int) -> tuple[dict[str, Any], list[str]]:
+    """What of a policy is counted in epochs, for another number of them, and notes on it."""
+    lr_config, notes = {}, []
+    factor = epochs / own_epochs
+    if "step" in own and own.get("by_epoch", True):
+        lr_config["step"] = _scaled(own["step"], factor)
+    if "periods" in own and own.get("by_epoch", True) and epochs != own_epochs:
+        *first, end = (max(1, round(period * factor)) for period in own["periods"])
+        lr_config["periods"] = [*first, max(end, epochs - sum(first))]
+    if (last := own.get("num_last_epochs")) is not None and epochs != own_epochs:
+        fewer = min(max(1, round(last * factor)), epochs - 1)
+        lr_config["num_last_epochs"] = fewer
+        notes.append(
+            f"rate      its lowest, and images without mosaics, in the last {fewer} of "
+            f"{epochs} epochs ({last} of {own_epochs} in the student's config)"
+        )
+    return lr_config, notes
 
 
 def row_text(request: RowRequest, fit: Fit, schedule: Schedule) -> str:

@@ -45,17 +45,18 @@ def write(request: RowRequest) -> Written:
     if request.suite.exists():
         suite = load_suite(request.suite)
         _check_settings(request, suite)
-        classes = recipe.data_classes(suite) or ()
+        classes, batch = recipe.data_classes(suite) or (), suite.total_batch
         notes = [f"data      as {request.suite} says"]
         texts[request.suite] = with_row(request)
     else:
         data = checked(request, splits_with_masks(request))
         classes, images, notes = data.classes, data.images, data.notes
+        batch = (request.gpus or 1) * (request.samples_per_gpu or 2)
         texts |= data.texts
         texts[request.dataset] = dataset_text(request, data)
         texts[request.suite] = suite_text(request, data.images)
     fitting = fit(request, classes)
-    schedule = schedule_of(request, fitting.student, images)
+    schedule = schedule_of(request, fitting.student, images=images, batch=batch)
     texts[request.row] = row_text(request, fitting, schedule)
     _compose(request, texts)
     for path, text in texts.items():

@@ -21,10 +21,12 @@ from fgd.recipe.detectors import (
     own_detectors,
 )
 from fgd.recipe.distilling import distill_of
-from fgd.recipe.hooks import moving_average
+from fgd.recipe.hooks import moving_average, plain_epochs
 from fgd.recipe.rows import Row, load_row
 from fgd.recipe.schedules import (
     SCHEDULE,
+    base_batch,
+    check_buildable,
     detectors_schedule,
     follow_batch,
     own_schedule,
@@ -63,12 +65,14 @@ def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Compos
     if schedule is None:
         schedule = follow_batch(suite, published_schedule(row, student), recipe, row.base_batch)
     detector = _detector_config(suite, student, schedule)
-    training = _training_config(suite, detector, recipe, seed)
+    training = _training_config(suite, student, detector, recipe, seed)
     if arm == "fgd":
         teacher = load_teacher(suite, row.teacher, row.own)
         check_fit(suite, row, student, teacher)
         training.merge_from_dict(_imports(student, teacher))
         teacher.model.backbone.init_cfg = None
+        if teacher.model.get("init_cfg"):  # of the whole detector: all is the checkpoint's
+            teacher.model.init_cfg = None
         for part in parts(teacher.model):
             if part.config.get("init_cfg"):  # a C4 detector's last stage: all is the checkpoint's
                 part.start_from_scratch()
@@ -95,13 +99,14 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
         schedule = {key: teacher[key] for key in SCHEDULE if key in teacher}
         if suite.trains(name):
             schedule = detectors_schedule(name, teacher)
+            check_buildable(name, schedule)
             if (times := repeats(teacher.data.train)) > 1:
                 recipe["repeats"] = times
-        base_batch = teacher.get("auto_scale_lr", {}).get("base_batch_size", rate.BASE_BATCH)
         if schedule:
-            schedule = follow_batch(suite, schedule, recipe, base_batch)
+            schedule = follow_batch(suite, schedule, recipe, base_batch(teacher))
     detector = _detector_config(suite, teacher, schedule)
-    return Composed(_training_config(suite, detector, recipe, suite.seed), detector)
+    training = _training_config(suite, teacher, detector, recipe, suite.seed)
+    return Composed(training, detector)
 
 
 @read_once()
@@ -204,17 +209,26 @@ def _imports(*configs: Config) -> dict:
     }
 
 
-def _training_config(suite: Suite, detector: Config, recipe: dict, seed: int) -> Config:
-    """What `fgd train` reads, and nothing else."""
+def _training_config(
+    suite: Suite, own: Config, detector: Config, recipe: dict, seed: int
+) -> Config:
+    """What `fgd train` reads, and nothing else.
+
+    Args:
+        own: the detector's config, with its own schedule.
+        detector: with this suite's.
+    """
     options = _imports(detector)
     if backbone_checkpoint(detector.model) is None:
         options["from_scratch"] = True
-    if "num_last_epochs" in detector.get("lr_config", {}):
-        options["last_epochs"] = detector.lr_config.num_last_epochs
-    if suite.validation:
-        options["validation"] = dict(suite.validation.said())
+    if own.get("find_unused_parameters"):
+        options["find_unused_parameters"] = True
     name = recipe.get("student", recipe["teacher"])
     learns = "student" in recipe or suite.trains(name)
+    if learns and (last := plain_epochs(name, own, detector.lr_config)) is not None:
+        options["last_epochs"] = last
+    if suite.validation:
+        options["validation"] = dict(suite.validation.said())
     if learns and (average := moving_average(name, detector)):
         options["ema"] = average
     return Config(

@@ -10,9 +10,56 @@ from fgd.configs import read_config
 from fgd.errors import FGDError
 from fgd.suite import Suite
 
+# What the config of a data set may say of a split; the pipelines are the detectors' own.
+_SAID = {"type", "ann_file", "img_prefix", "classes", "filter_empty_gt"}
+_SPLITS = ("train", "val", "test")
+
 
 def _dataset(suite: Suite) -> Config:
-    return read_config(root() / suite.dataset)
+    """The config of a suite's data set.
+
+    Raises:
+        FGDError: it says what is not used.
+    """
+    dataset = read_config(root() / suite.dataset)
+    data = dataset.get("data")
+    if not isinstance(data, dict):
+        raise FGDError(
+            f"{suite.dataset}: has no data = dict(train=..., val=..., test=...); it is the config "
+            "of a data set, as configs/datasets/coco.py"
+        )
+    if unknown := data.keys() - set(_SPLITS):
+        key = min(unknown)
+        instead = {"samples_per_gpu", "workers_per_gpu"} & unknown
+        raise FGDError(
+            f"{suite.dataset}: data.{min(instead or {key})} is not used: "
+            + ("the suite's file says it" if instead else f"known are {', '.join(_SPLITS)}")
+        )
+    for name in _SPLITS:
+        _check_split(f"{suite.dataset}: data.{name}", data.get(name))
+    return dataset
+
+
+def _check_split(origin: str, split: Any) -> None:
+    if not isinstance(split, dict) or split.get("type") != "CocoDataset":
+        given = split.get("type") if isinstance(split, dict) else type(split).__name__
+        raise FGDError(
+            f"{origin} is a {given}, and a suite's data are one CocoDataset: one annotation file "
+            "and one folder of images. Join several files into one; to see images several times, "
+            "train more epochs"
+        )
+    for key in ("ann_file", "img_prefix"):
+        if not isinstance(split.get(key), str):
+            raise FGDError(f"{origin}.{key} is {split.get(key)!r}; expected a path")
+    if unknown := split.keys() - _SAID:
+        reason = (
+            "the detectors' own pipelines are used, with the settings that pipeline = dict(...) "
+            "of this file gives them (img_scale, flip_ratio)"
+            if "pipeline" in unknown
+            else f"known are {', '.join(sorted(_SAID))}"
+        )
+        key = "pipeline" if "pipeline" in unknown else min(unknown)
+        raise FGDError(f"{origin}.{key} is not used: {reason}")
 
 
 def data_classes(suite: Suite) -> tuple[str, ...] | None:
@@ -33,7 +80,7 @@ def images_of(suite: Suite, split: str) -> int | None:
 
 def data_of(suite: Suite, config: Config) -> dict:
     """The suite's files, read by the detector's own pipelines, as far as it has them."""
-    there = [split for split in ("train", "val", "test") if split in config.data]
+    there = [split for split in _SPLITS if split in config.data]
     splits = {split: split_of(suite, config, split) for split in there}
     return dict(
         samples_per_gpu=suite.samples_per_gpu, workers_per_gpu=suite.workers_per_gpu, **splits

@@ -88,6 +88,8 @@ def mini_detector(suite: Suite, name: str) -> MiniDetector:
 def backbone_checkpoint(model: dict) -> str | None:
     """The weights that a backbone starts from, as its config names them."""
     init = model["backbone"].get("init_cfg") or {}
+    if isinstance(init, list | tuple):  # one for each kind of layer (`check_supported`)
+        return None
     return init["checkpoint"] if init.get("type") == "Pretrained" else None
 
 

@@ -1,7 +1,11 @@
 """What a detector's config asks of a training with `custom_hooks`, and what becomes of it here."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from mmcv import Config
 
+from fgd.data.mixing import MIXING
 from fgd.errors import FGDError
 
 # Not run, for what they do is done here otherwise.
@@ -9,7 +13,7 @@ _DONE_OTHERWISE = {
     "NumClassCheckHook": "plans and trainings compare the classes of heads and data",
     "CheckInvalidLossHook": "fgd.training.watch looks at every loss",
     "SetEpochInfoHook": "fgd.training.epochs tells every detector that asks",
-    "YOLOXModeSwitchHook": "fgd.training.yolox ends with plain images",
+    "YOLOXModeSwitchHook": "fgd.training.yolox ends with plain images (`plain_epochs`)",
     "SyncNormHook": "DistributedDataParallel hands out the first process's statistics",
 }
 
@@ -49,3 +53,36 @@ def moving_average(name: str, config: Config) -> dict | None:
             "momentum and total_iter are known"
         )
     return average
+
+
+_MODE_SWITCH = "YOLOXModeSwitchHook"
+# mmdet's defaults.
+_PLAIN_EPOCHS = 15
+
+
+def plain_epochs(name: str, config: Config, lr_config: Mapping[str, Any]) -> int | None:
+    """Epochs at a training's end in which a detector sees its images unmixed; None for no such end.
+
+    Args:
+        name: of the detector, for an error.
+        config: its mmdet config.
+        lr_config: the training's, which may have fewer epochs than the config's. Where the config's
+            own last epochs at a low rate are the plain ones, these are, too.
+
+    Raises:
+        FGDError: the hook is to leave out other steps than mmdet's own.
+    """
+    hooks = [hook for hook in config.get("custom_hooks") or () if hook["type"] == _MODE_SWITCH]
+    if not hooks:
+        return None
+    left_out = hooks[-1].get("skip_type_keys", MIXING)
+    if set(left_out) != set(MIXING):
+        raise FGDError(
+            f"{name}: custom_hooks, {_MODE_SWITCH}: skip_type_keys is {', '.join(left_out)}; a "
+            f"training here leaves out {', '.join(MIXING)}. Take the setting out of the config, or "
+            "of a copy of it"
+        )
+    asked = hooks[-1].get("num_last_epochs", _PLAIN_EPOCHS)
+    if config.lr_config.get("num_last_epochs") != asked:
+        return asked
+    return lr_config.get("num_last_epochs", asked)

@@ -1,6 +1,11 @@
 """How long and at which rate a detector is trained: as published, or a mini suite's own way."""
 
+import inspect
+from typing import Any
+
 from mmcv import Config
+from mmcv.runner import HOOKS
+from mmcv.runner.optimizer import OPTIMIZERS
 
 from fgd.errors import FGDError
 from fgd.recipe.detectors import mini_detector
@@ -47,17 +52,19 @@ def detectors_schedule(name: str, config: Config) -> dict:
         FGDError: data are repeated or iterations counted, and the learning rate does not follow
             from that.
     """
-    schedule = {key: config[key] for key in SCHEDULE}
+    schedule = {key: config.get(key) or {} for key in SCHEDULE}
+    # OneCycle's: as many as the training has, whatever the config's own had.
+    schedule["lr_config"] = {k: v for k, v in schedule["lr_config"].items() if k != "total_steps"}
     if counts_iterations(config):
         return _in_epochs(name, config, schedule)
     times = repeats(config.data.train)
     if times == 1:
         return schedule
-    lr_config, runner = dict(config.lr_config), dict(config.runner)
-    if lr_config["policy"].lower() not in _STRETCHED:
+    lr_config, runner = schedule["lr_config"], dict(config.runner)
+    if str(lr_config.get("policy")).lower() not in _STRETCHED:
         raise FGDError(
             f"{name}: data.train is repeated {times} times, and the learning rate's policy "
-            f"{lr_config['policy']} cannot be told in epochs that are not. Give a copy of the "
+            f"{lr_config.get('policy')} cannot be told in epochs that are not. Give a copy of the "
             "config without RepeatDataset, its schedule in epochs over the data"
         )
     runner["max_epochs"] *= times
@@ -74,15 +81,20 @@ def counts_iterations(config: Config) -> bool:
     return config.runner.type == "IterBasedRunner"
 
 
+def base_batch(config: Config) -> int:
+    """Images a step that the learning rate of a detector's config is for."""
+    return (config.get("auto_scale_lr") or {}).get("base_batch_size", rate.BASE_BATCH)
+
+
 def _in_epochs(name: str, config: Config, schedule: dict) -> dict:
     lr_config = dict(schedule["lr_config"])
-    if lr_config["policy"] not in ("step", "fixed"):
+    if lr_config.get("policy") not in ("step", "fixed"):
         raise FGDError(
             f"{name}: its runner counts iterations, and the learning rate's policy "
-            f"{lr_config['policy']} cannot be told in epochs. Give a copy of the config with "
+            f"{lr_config.get('policy')} cannot be told in epochs. Give a copy of the config with "
             "runner = dict(type='EpochBasedRunner', max_epochs=...)"
         )
-    batch = config.get("auto_scale_lr", {}).get("base_batch_size", rate.BASE_BATCH)
+    batch = base_batch(config)
     epoch = _COCO_IMAGES / batch
     if "step" in lr_config:
         step = lr_config["step"]
@@ -101,25 +113,109 @@ def published_schedule(row: Row, student: Config) -> dict:
         FGDError: the student's own steps come after the row's end, or as `detectors_schedule`.
     """
     own = detectors_schedule(row.student, student)
+    optimizer = _merged(own["optimizer"], row.optimizer, "type")
     # Rates that the student's policy names follow the row's learning rate, as they do the batch.
-    factor = (own["optimizer"] | row.optimizer)["lr"] / own["optimizer"]["lr"]
-    lr_config = rate.times(own["lr_config"], factor) | row.lr_config
-    epochs = row.runner["max_epochs"]
-    # Steps of the row's own are meant as they are, for a trial of one epoch, too.
-    if "step" in own["lr_config"] and "step" not in row.lr_config and lr_config.get("by_epoch", 1):
-        step = lr_config["step"]
-        first = step if isinstance(step, int) else min(step)
-        if first >= epochs:
-            raise FGDError(
-                f"row {row.name}: its learning rate drops first after epoch {first}, and it has "
-                f"{epochs}: give lr_config = dict(step=...)"
-            )
-    return dict(
-        optimizer=own["optimizer"] | row.optimizer,
+    factor = optimizer["lr"] / own["optimizer"]["lr"]
+    lr_config = _merged(rate.times(own["lr_config"], factor), row.lr_config, "policy")
+    _check_length(row, own["lr_config"], lr_config)
+    schedule = dict(
+        optimizer=optimizer,
         optimizer_config=row.optimizer_config,
         lr_config=lr_config,
         runner=row.runner,
     )
+    check_buildable(f"row {row.name}", schedule)
+    return schedule
+
+
+def _merged(own: dict, row: dict, kind: str) -> dict:
+    """A row's settings over the student's; of another kind the student's mean nothing."""
+    same = str(row.get(kind, own.get(kind))).lower() == str(own.get(kind)).lower()
+    return own | row if same else row
+
+
+def _check_length(row: Row, own: dict, lr_config: dict) -> None:
+    """Whether the learning rate's policy fits the row's epochs.
+
+    Args:
+        own: the student's.
+        lr_config: the row's, over that.
+    """
+    epochs = row.runner["max_epochs"]
+    wrong, key = "", ""
+    # Steps of the row's own are meant as they are, for a trial of one epoch, too.
+    if "step" in own and "step" in lr_config and "step" not in row.lr_config:
+        step = lr_config["step"]
+        first = step if isinstance(step, int) else min(step)
+        if lr_config.get("by_epoch", True) and first >= epochs:
+            wrong, key = f"drops first after epoch {first}", "step"
+    elif "num_last_epochs" in lr_config:
+        fitted, _ = rate.fitting_warmup(lr_config, 1, epochs)
+        begin = fitted.get("warmup_iters", 0) if lr_config.get("warmup_by_epoch") else 0
+        last = lr_config["num_last_epochs"]
+        if begin + last >= epochs:
+            wrong, key = f"is low in the last {last} epochs", "num_last_epochs"
+    elif (end := _end_of_periods(lr_config)) is not None and end < epochs:
+        wrong, key = f"has periods for {end} epochs", "periods"
+    if wrong:
+        raise FGDError(
+            f"row {row.name}: its learning rate {wrong}, and it has {epochs}: give "
+            f"lr_config = dict({key}=...)"
+        )
+
+
+def _end_of_periods(lr_config: dict) -> int | None:
+    """The epoch after which a policy of periods (CosineRestart) has no rate; None for any other."""
+    if "periods" not in lr_config or not lr_config.get("by_epoch", True):
+        return None
+    return sum(lr_config["periods"])
+
+
+def check_buildable(origin: str, schedule: dict) -> None:
+    """Whether mmcv and torch take the settings of optimizer and policy.
+
+    A training would find out after its teacher was trained and its job had waited.
+
+    Args:
+        origin: for an error.
+
+    Raises:
+        FGDError: there is no such class, or it has no such setting.
+    """
+    lr_config, optimizer = dict(schedule["lr_config"]), dict(schedule["optimizer"])
+    policy = lr_config.pop("policy", None)
+    if not isinstance(policy, str):
+        raise FGDError(f"{origin}: lr_config has no policy; for example policy='step'")
+    name = f"{policy.title() if policy == policy.lower() else policy}LrUpdaterHook"
+    hook = HOOKS.get(name) or _mmdets_hook(name)
+    for key in ("constructor", "paramwise_cfg"):
+        optimizer.pop(key, None)
+    kind = str(optimizer.pop("type", None))
+    for key, named, found in (
+        ("lr_config", f"policy {policy}", hook),
+        ("optimizer", kind, OPTIMIZERS.get(kind)),
+    ):
+        if found is None:
+            raise FGDError(f"{origin}: {key} has the {named}, which mmcv does not know")
+    for key, build, settings in (
+        ("lr_config", hook, lr_config),
+        ("optimizer", inspect.signature(OPTIMIZERS.get(kind)).bind, {"params": []} | optimizer),
+    ):
+        try:
+            build(**settings)
+        except Exception as error:
+            reason = str(error).partition("__init__() ")[2] or str(error)
+            raise FGDError(
+                f"{origin}: {key} = {schedule[key]} cannot be built: {reason or error!r}. It "
+                "is merged over the student's own where both are of one kind"
+            ) from error
+
+
+def _mmdets_hook(name: str) -> Any:
+    """A hook that mmdet adds to mmcv's, as YOLOX's policy."""
+    import mmdet.core.hook  # noqa: F401  (registers them; of all rows a few need it)
+
+    return HOOKS.get(name)
 
 
 def follow_batch(suite: Suite, schedule: dict, recipe: dict, base_batch: int) -> dict:

@@ -8,7 +8,7 @@ from typing import Any
 from mmcv import Config, ConfigDict
 
 from fgd.errors import FGDError
-from fgd.recipe.hooks import moving_average
+from fgd.recipe.hooks import moving_average, plain_epochs
 
 # Settings beside the model, the data and the schedule that change a training, and what to do. Not
 # `fp16`: what is computed in, the suite's `precision` decides for all detectors.
@@ -50,6 +50,7 @@ def check_supported(name: str, config: Config) -> None:
             "and a student here learns from its row's teacher. Choose the detector without it"
         )
     moving_average(name, config)
+    plain_epochs(name, config, config.get("lr_config") or {})
     if config.model.backbone.type == "TridentResNet":
         raise FGDError(
             f"{name}: its backbone is a TridentResNet, which has three feature maps of every image "
@@ -60,6 +61,19 @@ def check_supported(name: str, config: Config) -> None:
             f"{name}: its runner is {config.runner.type}, and trainings here have epochs; "
             "give epochs: runner = dict(type='EpochBasedRunner', max_epochs=...) and an lr_config "
             "with steps in epochs, in the config or a copy of it"
+        )
+    several = config.model.backbone.get("init_cfg")
+    if isinstance(several, list | tuple) and "Pretrained" in [each.get("type") for each in several]:
+        raise FGDError(
+            f"{name}: its backbone.init_cfg lists several initialisations, one of type Pretrained; "
+            "name that alone (backbone.init_cfg = dict(type='Pretrained', checkpoint=...)) in a "
+            "copy of the config: what the checkpoint lacks is told when the training starts"
+        )
+    if (config.model.get("init_cfg") or {}).get("type") == "Pretrained":
+        raise FGDError(
+            f"{name}: the config's model.init_cfg names weights of the whole detector "
+            f"({config.model.init_cfg.get('checkpoint')}), and a student starts from its "
+            f"backbone's (backbone.init_cfg) and from its teacher. {_COPY}"
         )
     for key, reason in _REFUSED.items():
         if config.get(key):

@@ -419,6 +419,24 @@ class RowOptimizer(Section):
     linearly."""
 
 
+class GradClip(Section):
+    """Arguments of torch's clip_grad_norm_."""
+
+    max_norm: Positive
+    """Largest norm of all gradients together."""
+    norm_type: Positive = 2
+    """Which norm; float('inf') for the largest value."""
+
+
+class OptimizerConfig(Section):
+    """Gradient clipping, in place of the student's own."""
+
+    type: Literal["OptimizerHook"] = "OptimizerHook"
+    """mmcv's hook; no other is run."""
+    grad_clip: GradClip | None = None
+    """Arguments of torch's clip_grad_norm_; None to clip nothing."""
+
+
 class Runner(Section):
     """Length of the training."""
 
@@ -467,7 +485,7 @@ class RowFile(Section):
     from_scratch: bool = False
     """Whether the student's backbone starts from its own initialisation. Without this a backbone
     that names no checkpoint is refused."""
-    optimizer_config: dict[str, Any]
+    optimizer_config: OptimizerConfig
     """Gradient clipping, in place of the student's own."""
     lr_config: dict[str, Any]
     """Merged over the student's own learning rate schedule."""

@@ -132,7 +132,13 @@ def _run(
     # One more than are kept: the next is written before the oldest goes.
     check_space(work_dir, state_bytes(detector, optimizer, average), KEPT + 1)
     loader = _loader(cfg, dataset, rank, world_size)
-    model = Trainable(detector, device, distributed=world_size > 1, precision=precision)
+    model = Trainable(
+        detector,
+        device,
+        distributed=world_size > 1,
+        precision=precision,
+        unused=cfg.get("find_unused_parameters", False),
+    )
     states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
         states.restore(state)
@@ -152,7 +158,7 @@ def _run(
     runner.register_lr_hook(lr_config)
     for hook in (
         *epoch_hooks(detector),
-        *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs", 0)),
+        *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs")),
         *curves.hooks(cfg.log.get("curves", []), work_dir, identity, _name(cfg)),
     ):
         runner.register_hook(hook)

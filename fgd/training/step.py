@@ -41,6 +41,7 @@ class Trainable:
         device: where batches go.
         distributed: average gradients over all ranks.
         precision: what the detector computes in; float32 if None.
+        unused: some parameters may get no gradient.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Trainable:
         *,
         distributed: bool,
         precision: Precision | None = None,
+        unused: bool = False,
     ) -> None:
         self.module = detector
         self.device = device
@@ -61,6 +63,7 @@ class Trainable:
                 step,
                 device_ids=[device] if device.type == "cuda" else None,
                 gradient_as_bucket_view=True,
+                find_unused_parameters=unused,
             )
             if distributed
             else step

@@ -12,22 +12,19 @@ from mmcv.runner.hooks import Hook
 from mmdet.models.detectors import YOLOX
 from torch import nn
 
+from fgd.data.mixing import MIXING
 from fgd.training.runner import Runner
 
-# What mixes or distorts images; YOLOX's last epochs see them as they are.
-_MIXING = ("Mosaic", "RandomAffine", "MixUp")
 
-
-def yolox_hooks(detector: nn.Module, seed: int, last_epochs: int) -> list[Hook]:
-    """The hooks that a distiller of YOLOX or a YOLOX needs; none for any other detector.
+def yolox_hooks(detector: nn.Module, seed: int, last_epochs: int | None) -> list[Hook]:
+    """The hooks that a distiller of YOLOX or a YOLOX needs, and whoever learns as one.
 
     Args:
-        last_epochs: epochs at the end without mosaics, and with an L1 loss.
+        last_epochs: epochs at the end without mosaics, and with an L1 loss; None for no such end.
     """
     student = getattr(detector, "student", detector)
-    if not isinstance(student, YOLOX):
-        return []
-    return [InputSizeHook(student, seed), LastEpochsHook(student, last_epochs)]
+    sizes: list[Hook] = [InputSizeHook(student, seed)] if isinstance(student, YOLOX) else []
+    return sizes if last_epochs is None else [*sizes, LastEpochsHook(student, last_epochs)]
 
 
 class InputSizeHook(Hook):
@@ -54,10 +51,10 @@ class InputSizeHook(Hook):
 
 
 class LastEpochsHook(Hook):
-    """Ends YOLOX's training on plain images, with an L1 loss for the boxes."""
+    """Ends a training on plain images, YOLOX's with an L1 loss for the boxes."""
 
-    def __init__(self, student: YOLOX, last_epochs: int) -> None:
-        self._student = student
+    def __init__(self, student: nn.Module, last_epochs: int) -> None:
+        self._student: Any = student
         self._last_epochs = last_epochs
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -65,5 +62,7 @@ class LastEpochsHook(Hook):
         # As mmdet counts them: the epoch before the last ones is one of them.
         if runner.epoch + 1 >= runner.max_epochs - self._last_epochs:
             seeded: Any = runner.data_loader.dataset  # a SeededDataset
-            seeded.dataset.update_skip_type_keys(_MIXING)
-            self._student.bbox_head.use_l1 = True
+            if hasattr(seeded.dataset, "update_skip_type_keys"):  # it mixes images
+                seeded.dataset.update_skip_type_keys(MIXING)
+            if hasattr(self._student.bbox_head, "use_l1"):
+                self._student.bbox_head.use_l1 = True

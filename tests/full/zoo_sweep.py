@@ -169,7 +169,7 @@ def prove(name: str) -> Answer:
             name="row", folder=Path(folder), student=name, teacher=name, from_scratch=scratch
         )
         fitting = fit_of(request, ())
-        schedule = schedule_of(request, fitting.student, None)
+        schedule = schedule_of(request, fitting.student)
         request.row.write_text(row_text(request, fitting, schedule))
         suite = Path(folder) / "zoo.yaml"
         suite.write_text(

@@ -6,7 +6,7 @@ from mmcv import Config
 from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
-from fgd.recipe.hooks import moving_average
+from fgd.recipe.hooks import moving_average, plain_epochs
 from fgd.suite import load_suite
 
 
@@ -47,3 +47,27 @@ def test_an_unknown_hook_is_refused_before_anything_runs(tiny_suite, monkeypatch
     monkeypatch.setattr("fgd.recipe.detectors.known_config", with_hook)
     with pytest.raises(FGDError, match="retinanet_r50_fpn_2x_coco: custom_hooks has MemoryP"):
         recipe.plan(tiny_suite)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "own", "lr_config", "expected"),
+    [
+        ([], 15, {"num_last_epochs": 15}, None),
+        ([{}], 15, {"num_last_epochs": 15}, 15),
+        ([{}], 15, {"num_last_epochs": 2}, 2),  # of fewer epochs
+        ([{"num_last_epochs": 8}], None, {}, 8),
+        ([{"num_last_epochs": 8}], 15, {"num_last_epochs": 2}, 8),  # never the same
+    ],
+)
+def test_when_images_are_plain(hooks, own, lr_config, expected):
+    listed = [dict(type="YOLOXModeSwitchHook", priority=48, **hook) for hook in hooks]
+    policy = {} if own is None else {"num_last_epochs": own}
+    assert plain_epochs("mine", Config(dict(custom_hooks=listed, lr_config=policy)), lr_config) == (
+        expected
+    )
+
+
+def test_other_steps_than_mmdets_are_not_left_out():
+    hook = dict(type="YOLOXModeSwitchHook", skip_type_keys=("Mosaic", "MixUp"))
+    with pytest.raises(FGDError, match=r"mine: .* skip_type_keys is Mosaic, MixUp; a training"):
+        plain_epochs("mine", Config(dict(custom_hooks=[hook], lr_config={})), {})

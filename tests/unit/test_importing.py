@@ -535,6 +535,17 @@ class TestLabelMe:
         said = refusal(folder, "--dry-run")
         assert str(folder / "train/1.json") in said and words in said
 
+    def test_a_folder_that_names_no_split_beside_one_that_does(self, world, tmp_path):
+        folder = world("labelme")
+        (folder / "val").rename(folder / "holdout")
+        said = refusal(folder, "--dry-run")
+        assert "is in the folder 'holdout', and others are in 'train': give each folder" in said
+        (folder / "holdout").rename(folder / "eval2017")
+        assert run(folder, "--dry-run").exit_code == 0
+        (folder / "train").rename(folder / "monday")
+        (folder / "eval2017").rename(folder / "tuesday")  # no split: validation images are drawn
+        assert run(folder, "--out", tmp_path / "out").exit_code == 0
+
     def test_images_elsewhere_missing_or_inside(self, world, tmp_path):
         folder = world("labelme")
         images = tmp_path / "elsewhere"
@@ -630,6 +641,19 @@ class TestLabelStudio:
                 "task 1 has True; expected a list",
             ),
             (lambda t: t[0].update(data={"text": "words"}), "task 1 names no image"),
+            (
+                lambda t: [
+                    region.update(to_name=name)
+                    for region, name in zip(
+                        t[0]["annotations"][0]["result"], ("left", "right"), strict=True
+                    )
+                ],
+                "task 1 has regions on 2 images (left, right)",
+            ),
+            (
+                lambda t: t[0]["annotations"][0]["result"][1].update(item_index=1),
+                "task 1 has regions on several pages (item_index)",
+            ),
         ],
     )
     def test_what_is_wrong_is_named(self, world, make, words):
@@ -754,6 +778,34 @@ class TestCvat:
         self.put(folder, (folder / "annotations.xml").read_text().index("<box"), shape)
         said = refusal(folder, "--dry-run")
         assert str(folder / "annotations.xml") in said and words in said
+
+    def test_a_group_is_one_object(self, world, tmp_path):
+        folder = world("cvat")
+        start = (folder / "annotations.xml").read_text().index("<box")
+        for corner in (4, 20):
+            points = f"{corner},{corner};{corner + 8},{corner};{corner},{corner + 10}"
+            self.put(folder, start, f'polygon label="cat" group_id="1" points="{points}"')
+        self.put(folder, start, 'box label="dog" group_id="1" xtl="1" ytl="2" xbr="9" ybr="9"')
+        result = run(folder, "--out", tmp_path / "out")
+        assert "1 shape of a group, part of one object" in result.output
+        made = json.loads((tmp_path / "out/train.json").read_text())["annotations"]
+        assert [a["bbox"] for a in made[:2]] == [[1, 2, 8, 7], [4, 4, 24, 26]]
+        assert len(made[1]["segmentation"]) == 2
+
+    def test_labels_that_have_no_boxes_are_no_classes(self, world, tmp_path):
+        folder = world("cvat")
+        label = "<label><name>blurry</name><type>tag</type></label>"
+        edit(folder / "annotations.xml", "<labels>", f"<labels>{label}", count=1)
+        made = imported(folder, tmp_path / "out")
+        assert [category["name"] for category in made["categories"]] == ["cat", "dog"]
+
+    def test_a_subset_that_is_no_split_is_no_training_data(self, world):
+        folder = world("cvat")
+        edit(folder / "annotations.xml", 'subset="Validation"', 'subset="Holdout"')
+        said = refusal(folder, "--dry-run")
+        assert "is in the subset 'Holdout', and others are in 'Train': give each subset" in said
+        edit(folder / "annotations.xml", ' subset="Holdout"', "")
+        assert "is in no subset, and others are in 'Train'" in refusal(folder, "--dry-run")
 
     def test_a_file_for_each_subset(self, world, tmp_path):
         folder = world("cvat")

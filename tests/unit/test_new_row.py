@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -290,6 +291,144 @@ def test_a_pyramid_of_another_kind_is_distilled_at_its_output(run):
     row = recipe.load_row("mine", suite)
     assert "taps" not in row.distill
     assert recipe.compose(suite, row, "fgd").training.model.distill.taps == "neck"
+
+
+def test_last_epochs_follow_the_epochs(run):
+    status, said = run(
+        "--student=yolox_s_8x8_300e_coco", "--from-scratch", "--train-teacher",
+        "--teacher=yolox_l_8x8_300e_coco", "--epochs=40",
+        without=("--student", "--teacher", "--teacher-checkpoint", "--epochs"),
+    )  # fmt: skip
+    assert status == 0, said
+    assert "without mosaics, in the last 2 of 40 epochs (15 of 300" in " ".join(said.split())
+    assert "0.01 for 64 images a step, so 0.0003125 at this suite's 2" in " ".join(said.split())
+    suite = load_suite("own/own.yaml")
+    training = recipe.compose(suite, recipe.load_row("mine", suite), "fgd").training
+    assert training.last_epochs == training.lr_config.num_last_epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("optimizer = dict(", "optimizer = dict(type='AdamW', ", None),
+        (
+            "lr_config = dict(",
+            "lr_config = dict(policy='CosineAnnealing', min_lr=0, ",
+            "argument 'step'",
+        ),
+        ("lr_config = dict(", "lr_config = dict(policy='Cosine', ", "policy Cosine, which mmcv"),
+        ("optimizer = dict(", "optimizer = dict(momentun=0.9, ", "argument 'momentun'"),
+        (
+            "optimizer_config = dict(",
+            "optimizer_config = dict(cumulative_iters=4, ",
+            "unknown key 'cumulative_iters' in optimizer_config",
+        ),
+        (
+            "optimizer_config = dict(",
+            "optimizer_config = dict(type='Fp16OptimizerHook', ",
+            "optimizer_config.type: 'Fp16OptimizerHook' is not one of",
+        ),
+    ],
+)
+def test_what_a_row_says_otherwise_is_done_or_refused(run, old, new, words):
+    assert run()[0] == 0
+    row = Path("own/mine.py")
+    assert old in row.read_text()
+    row.write_text(row.read_text().replace(old, new))
+    suite = load_suite("own/own.yaml")
+
+    def optimizer():
+        return recipe.compose(suite, recipe.load_row("mine", suite), "fgd").training.optimizer
+
+    if words is None:  # the student's momentum means nothing to it
+        assert (optimizer().type, set(optimizer())) == ("AdamW", {"type", "lr"})
+        return
+    with pytest.raises(FGDError, match=re.escape(words)):
+        optimizer()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("type='CocoDataset'", "type='RepeatDataset'", "data.train is a RepeatDataset, and"),
+        (
+            "        img_prefix",
+            "        pipeline=[],\n        img_prefix",
+            "data.train.pipeline is",
+        ),
+        (
+            "        img_prefix",
+            "        metainfo={},\n        img_prefix",
+            "data.train.metainfo is",
+        ),
+        ("data = dict(", "data = dict(samples_per_gpu=8,", "data.samples_per_gpu is not used: the"),
+        ("ann_file=", "ann_file=[] and ", "data.train.ann_file is []; expected a path"),
+    ],
+)
+def test_what_the_data_sets_file_says_in_vain_is_refused(run, old, new, words):
+    assert run()[0] == 0
+    file = Path("own/dataset.py")
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(FGDError, match=re.escape(f"own/dataset.py: {words}")):
+        recipe.plan(load_suite("own/own.yaml"))
+
+
+def test_training_images_measure_nothing(run, brought):
+    data = brought / "data"
+    files = [f"--val={data / 'learn.json'}", f"--val-images={data / 'pictures_learn'}"]
+    status, said = run(*files)
+    assert status == 2
+    assert "learn.json: all 12 validation images are training images of" in said
+    content = json.loads((data / "learn.json").read_text())
+    kept = content["images"][4:]
+    content["images"] = kept
+    ids = {image["id"] for image in kept}
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in ids]
+    Path("part.json").write_text(json.dumps(content))
+    status, said = run("--train=part.json", *files)
+    assert status == 0, said
+    assert "8 of 12 images are training images, too, for example" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda config: config.model.update(
+                init_cfg=dict(type="Pretrained", checkpoint="whole.pth")
+            ),
+            "model.init_cfg names weights of the whole detector (whole.pth)",
+        ),
+        (
+            lambda config: config.model.backbone.update(
+                init_cfg=[dict(type="Pretrained", checkpoint="b.pth"), dict(type="Constant")]
+            ),
+            "its backbone.init_cfg lists several initialisations",
+        ),
+        (lambda config: config.update(lr_config=None), "lr_config has no policy"),
+        (lambda config: config.update(optimizer_config=None), None),
+        (lambda config: config.update(auto_scale_lr=None), None),
+        (
+            lambda config: config.update(
+                {key: config.model.pop(key) for key in ("train_cfg", "test_cfg")}
+            ),
+            None,
+        ),
+    ],
+)
+def test_a_students_config_may_say_nothing_and_not_what_is_not_done(run, brought, change, words):
+    config = Config.fromfile(str(brought / "student.py"))
+    config.model.backbone.init_cfg.checkpoint = str(brought / "resnet18x8.pth")
+    change(config)
+    write_config(config, Path("changed.py"))
+    status, said = run("--student=changed.py", without=("--student",))
+    assert status == (0 if words is None else 2), said
+    assert words is None or words in said
+    if words is None:
+        suite = load_suite("own/own.yaml")
+        training = recipe.compose(suite, recipe.load_row("mine", suite), "fgd").training
+        assert training.model.student.train_cfg.allowed_border == -1
 
 
 def test_a_teacher_of_other_pixels_is_refused(run, brought):

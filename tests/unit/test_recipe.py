@@ -679,6 +679,41 @@ def test_inheritance_needs_the_same_classes(monkeypatch):
         recipe.compose(SUITES["coco"], recipe.load_row("retinanet_r50"), "fgd")
 
 
+@pytest.mark.parametrize(
+    ("row", "changes", "message"),
+    [
+        (
+            "yolox_m",
+            {"runner": dict(type="EpochBasedRunner", max_epochs=15)},
+            r"is low in the last 15 epochs, and it has 15: give lr_config = dict\(num_last_epochs",
+        ),
+        (
+            "retinanet_r50",
+            {"lr_config": dict(policy="CosineRestart", periods=[6, 6], restart_weights=[1, 1])},
+            r"has periods for 12 epochs, and it has 24: give lr_config = dict\(periods",
+        ),
+    ],
+)
+def test_a_learning_rate_for_other_epochs_is_refused(row, changes, message):
+    changed = dataclasses.replace(recipe.load_row(row), **changes)
+    with pytest.raises(FGDError, match=message):
+        recipe.compose(SUITES["coco"], changed, "baseline")
+
+
+def test_parameters_that_get_no_gradient_are_allowed_where_the_student_has_them(monkeypatch):
+    known = recipe.known_config
+
+    def unused(name):
+        config = known(name)
+        config.find_unused_parameters = True
+        return config
+
+    row = recipe.load_row("retinanet_r50")
+    assert "find_unused_parameters" not in recipe.compose(SUITES["coco"], row, "fgd").training
+    monkeypatch.setattr("fgd.recipe.detectors.known_config", unused)
+    assert recipe.compose(SUITES["coco"], row, "fgd").training.find_unused_parameters
+
+
 def test_unknown_row():
     with pytest.raises(FGDError, match=r"unknown row 'fcos_r5': .*; did you mean 'fcos_r50'"):
         recipe.load_row("fcos_r5")

@@ -158,6 +158,18 @@ def test_the_last_epochs_have_plain_images_and_an_l1_loss(distiller, epoch, last
     assert distiller.student.bbox_head.use_l1 == last
 
 
+def test_any_student_ends_on_plain_images_and_only_where_it_is_asked(distiller):
+    skipped = []
+    dataset = SimpleNamespace(update_skip_type_keys=skipped.append)
+    other = SimpleNamespace(student=SimpleNamespace(bbox_head=SimpleNamespace()))
+    (hook,) = yolox_hooks(other, seed=0, last_epochs=4)
+    hook.before_train_epoch(at(epoch=295, dataset=dataset))
+    hook.before_train_epoch(at(epoch=299, dataset=object()))  # which mixes nothing
+    assert skipped == [("Mosaic", "RandomAffine", "MixUp")]
+    assert yolox_hooks(other, seed=0, last_epochs=None) == []
+    assert [type(hook) for hook in yolox_hooks(distiller, 0, None)] == [InputSizeHook]
+
+
 def test_a_look_at_a_bad_iteration_leaves_the_boxes_where_they_were(distiller, tmp_path):
     boxes = torch.tensor([[8.0, 8.0, 40.0, 48.0]])
     batch = dict(
