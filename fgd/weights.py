@@ -32,6 +32,11 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> N
             for name in own
             if name in state and own[name].shape != state[name].shape
         ),
+        *(
+            f"{name} has values that are not finite"
+            for name, tensor in state.items()
+            if tensor.is_floating_point() and not tensor.isfinite().all()
+        ),
     ]
     if faults:
         raise FGDError(

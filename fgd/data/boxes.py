@@ -12,6 +12,7 @@ BORDER_TOLERANCE = 0.01  # pixels: COCO's boxes are rounded to hundredths
 # COCO holds a few hundred boxes of 860,000 that mmdet drops. Where many are wrong it is no
 # accident: the boxes are in other units, or x1, y1, x2, y2.
 MOST_FAULTY = 0.05
+THIN, OUTSIDE = "less than a pixel wide or high", "outside the image"
 
 
 def is_number(value: Any) -> bool:
@@ -68,8 +69,8 @@ def _faults(boxes: np.ndarray, sizes: np.ndarray, areas: np.ndarray) -> dict[str
     thin = (boxes[:, 2:] < 1).any(1)
     outside = ~thin & (inside <= 0).any(1)
     return {
-        "less than a pixel wide or high": thin,
-        "outside the image": outside,
+        THIN: thin,
+        OUTSIDE: outside,
         "of zero area": ~thin & ~outside & (areas <= 0),
     }
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 from PIL import Image
 
 from fgd.errors import FGDError
@@ -56,13 +57,13 @@ def check_ends(folder: Path, names: list[str]) -> None:
         cut = [name for name, whole in zip(names, ends, strict=True) if not whole]
     if cut:
         raise FGDError(
-            f"image {folder / cut[0]} is cut short ({len(cut)} of {len(names)} images are); "
-            "unpack or copy the images again"
+            f"image {folder / cut[0]} is cut short, or no image that OpenCV reads ({len(cut)} of "
+            f"{len(names)} images are); unpack or copy the images again"
         )
 
 
 def _ends(path: Path) -> bool:
-    """Whether an image file has its end; formats other than JPEG and PNG always do."""
+    """Whether a file is an image and has its end, which of JPEG and PNG alone can be seen."""
     with path.open("rb") as file:
         begin = file.read(2)
         file.seek(-min(12, path.stat().st_size), os.SEEK_END)
@@ -76,4 +77,6 @@ def _ends(path: Path) -> bool:
             return False
     elif begin == b"\x89P":
         return end[4:8] == b"IEND"
-    return bool(begin)
+    else:
+        return bool(begin) and cv2.haveImageReader(str(path))
+    return True

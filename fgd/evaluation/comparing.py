@@ -15,6 +15,7 @@ from fgd.evaluation.scores import detect_in, scored, test_data
 from fgd.evaluation.test_set import check_test_set
 from fgd.evaluation.truth import Truth
 from fgd.files import sha256
+from fgd.heads import heads
 from fgd.plain import load_plain
 from fgd.suite.layout import RunFiles, TeacherFiles
 
@@ -50,10 +51,22 @@ def compare_models(
             f"{models[0].config} and {models[1].config} name other test sets: the same images are "
             "needed to compare on. Evaluate both on one: let data.test be the same in both configs"
         )
+    kinds = [set(heads(model.cfg.model)) for model in models]
+    if not kinds[0] & kinds[1]:
+        said = [" and ".join(sorted(each)) for each in kinds]
+        raise FGDError(
+            f"{models[0].config} predicts {said[0]}, {models[1].config} {said[1]}: there is no AP "
+            "that both have"
+        )
     matches = [_matches(model, batch=batch, precision=precision) for model in models]
     report: dict[str, Any] = {"draws": draws, "seed": seed, "confidence": CONFIDENCE}
     for kind in [kind for kind in matches[0] if kind in matches[1]]:
         one, other = matches[0][kind], matches[1][kind]
+        if one.images < 2:
+            raise FGDError(
+                f"{models[0].cfg.data.test.ann_file}: has {one.images} image, of which no choice "
+                "can be drawn; compare on two or more"
+            )
         report["images"] = one.images
         report[kind] = {
             "ours": one.ap(),
@@ -111,4 +124,6 @@ def _matches(model: _Model, *, batch: int | None, precision: str) -> dict[str, M
     results = detect_in(precision, detector, loader)
     truth = Truth(dataset)
     found = scored(dataset, results, truth)
-    return {kind: Matches(truth, detections, kind) for kind, detections in found.items()}
+    # mmdet fills in boxes of zeros for a detector of masks alone.
+    kinds = heads(model.cfg.model)
+    return {kind: Matches(truth, found[kind], kind) for kind in kinds if kind in found}

@@ -1,8 +1,10 @@
 """COCO metrics of a checkpoint: the twelve for boxes, and for masks where it has them."""
 
+import json
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from fgd.checkpoint import read_checkpoint
 from fgd.classes import compare
 from fgd.configs import read_detector
 from fgd.data.dataset import build
+from fgd.errors import FGDError
 from fgd.evaluation import measured
-from fgd.evaluation.scores import coco_metrics, detect_in, encoded, test_data
+from fgd.evaluation.scores import Sizes, coco_metrics, detect_in, encoded, test_data
 from fgd.evaluation.test_set import check_test_set, located
 from fgd.files import sha256, write_json
 from fgd.heads import heads
+from fgd.onnx.pipeline import read_input
 from fgd.onnx.runtime import OnnxDetector
 from fgd.plain import load_plain
 from fgd.provenance import write as write_provenance
@@ -94,6 +98,11 @@ def measure(
     cfg = read_detector(config)
     classes = check_test_set(cfg, config)
     if Path(checkpoint).suffix == ".onnx":
+        if (batch or 1) != 1 or precision != "fp32":
+            raise FGDError(
+                f"{checkpoint}: a file of `fgd export` is measured image by image and in float32; "
+                "leave --batch and --precision out"
+            )
         return _measure_onnx(cfg, Path(checkpoint), classes, pycocotools=pycocotools)
     model = load_plain(cfg, read_checkpoint(checkpoint), checkpoint, classes)
     settings = {"batch": batch, "precision": precision}
@@ -105,6 +114,7 @@ def measure(
     return {
         "checkpoint": Path(checkpoint).resolve().name,
         "sha256": sha256(checkpoint),
+        "annotations": sha256(cfg.data.test.ann_file),
         **metrics,
     }
 
@@ -116,22 +126,45 @@ def _measure_onnx(
     detector = OnnxDetector(path, threads=torch.get_num_threads())
     if note := compare(detector.classes, classes, str(path)):
         logger.warning("%s: %s", path, note)
+    _check_input(cfg, path, detector)
     dataset = build(cfg.data.test, test_mode=True)
     started = time.monotonic()
-    results = [
-        encoded(detector.detect(mmcv.imread(str(Path(dataset.img_prefix) / info["filename"]))))
-        for info in tqdm(dataset.data_infos, unit="img", disable=None)
-    ]
+    results, sizes = [], Sizes(dataset)
+    for info in tqdm(dataset.data_infos, unit="img", disable=None):
+        file = Path(dataset.img_prefix) / info["filename"]
+        image = mmcv.imread(str(file))
+        if image is None:
+            raise FGDError(f"image {file}: cannot be read as one; unpack or copy it again")
+        sizes.see(info["filename"], image.shape)
+        results.append(encoded(detector.detect(image)))
+    sizes.tell()
     metrics = coco_metrics(dataset, results, pycocotools=pycocotools, per_class=True)
     return {
         "checkpoint": path.name,
         "sha256": sha256(path),
+        "annotations": sha256(cfg.data.test.ann_file),
         "images": len(dataset),
         "batch": 1,
         "precision": "fp32",
         "seconds": round(time.monotonic() - started, 2),
         **metrics,
     }
+
+
+def _check_input(cfg: Config, path: Path, detector: OnnxDetector) -> None:
+    """Whether a config's test pipeline is the one that is in the file.
+
+    Raises:
+        FGDError: it is another: the figures would be of that, and not of the config.
+    """
+    asked = asdict(read_input(cfg.data.test.pipeline))
+    for key, value in json.loads(json.dumps(asked)).items():
+        if key in detector.facts and detector.facts[key] != value:
+            raise FGDError(
+                f"{path}: was exported with {key} {detector.facts[key]} in its test pipeline, and "
+                f"the config says {value}. Give the config that it was exported from, or export it "
+                "again"
+            )
 
 
 def _metrics(

@@ -8,6 +8,7 @@ published and when it is checked. The metrics lie in `$FGD_CACHE/evaluations`, b
 import hashlib
 import json
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from fgd.errors import FGDError
 from fgd.files import cache_root, sha256, write_json
 
-_FORMAT = 3  # another one, when evaluation changes what it measures
+_FORMAT = 4  # another one, when evaluation changes what it measures
 logger = logging.getLogger("fgd")
 
 
@@ -26,7 +27,7 @@ def key(cfg: Config, weights: dict[str, Tensor], settings: dict[str, Any]) -> st
 
     Args:
         cfg: the model's plain mmdet config; of its test data, the annotations count by their
-            content, the images by where they lie.
+            content, the images by where they lie, their sizes and when they were written.
         weights: the model's whole state dict. Not the hash of their file: a training state and the
             checkpoint that is published of it hold the same weights.
         settings: how they are measured, as far as it shows in the metrics.
@@ -37,15 +38,32 @@ def key(cfg: Config, weights: dict[str, Tensor], settings: dict[str, Any]) -> st
     test = cfg.data.test.to_dict()
     if not Path(test["ann_file"]).is_file():
         raise FGDError(f"annotation file {test['ann_file']} is missing; the config names it")
-    test["img_prefix"] = str(Path(test["img_prefix"]).resolve())
-    test["ann_file"] = sha256(test["ann_file"])
-    parts = [_FORMAT, cfg.model.to_dict(), test, cfg.data.get("test_dataloader"), settings]
+    folder = Path(test["img_prefix"]).resolve()
+    images = _images(Path(test["ann_file"]), folder)
+    test["img_prefix"], test["ann_file"] = str(folder), sha256(test["ann_file"])
+    versions = [version(name) for name in ("mmdet", "mmcv-full", "torch")]
+    parts = [
+        _FORMAT,
+        versions,
+        images,
+        cfg.model.to_dict(),
+        test,
+        cfg.data.get("test_dataloader"),
+        settings,
+    ]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
     for name in sorted(weights):
         tensor = weights[name].cpu()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _images(file: Path, folder: Path) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of every image that an annotation file lists."""
+    names = sorted(image["file_name"] for image in json.loads(file.read_bytes())["images"])
+    found = ((name, (folder / name).stat()) for name in names)
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 
 
 def find(key: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Whether a config's test set can be measured: found out before anything is built or detected."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,24 @@ from mmdet.datasets import DATASETS, CocoDataset
 
 from fgd.classes import Names, config_classes
 from fgd.data.annotations import read
-from fgd.data.boxes import boxes_of
+from fgd.data.boxes import (
+    MOST_FAULTY,
+    OUTSIDE,
+    THIN,
+    are_corners,
+    box_faults,
+    boxes_of,
+    describe,
+    sizes_of_boxes,
+)
 from fgd.data.coco import check_classes
-from fgd.data.files import check_files
+from fgd.data.files import check_ends, check_files
+from fgd.data.segmentation import fault
 from fgd.errors import FGDError, suggestion
 from fgd.evaluation.truth import outline_of
 from fgd.heads import heads
+
+logger = logging.getLogger("fgd")
 
 # What a data set may not have changed, if its results are to be scored as COCO's.
 _AS_COCO = ("load_annotations", "format_results", "results2json", "_det2json", "_segm2json")
@@ -81,7 +94,13 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
             f"{origin} names no classes, and nor does its type {test.type}; give `classes`, in the "
             "order of the model's labels"
         )
-    for head in heads(cfg.model).values():
+    kinds = heads(cfg.model)
+    if not kinds:
+        raise FGDError(
+            f"{config}: its model, a {cfg.model.type}, predicts neither boxes nor masks of classes "
+            "that COCO's figures could be computed of"
+        )
+    for head in kinds.values():
         if head.get("num_classes") not in (None, len(classes)):
             raise FGDError(
                 f"{origin}.classes has {len(classes)} names ({', '.join(classes[:5])}"
@@ -93,15 +112,62 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
     if not annotations["id"]:
         raise FGDError(f"{file}: has no annotations; there is nothing to measure")
     check_classes(file, categories, classes)
-    boxes_of(file, annotations)
-    if "mask" in heads(cfg.model):
-        named = zip(categories["id"], categories["name"], strict=True)
-        measured = {identity for identity, name in named if name in classes}
-        for annotation in content["annotations"]:
-            if annotation["category_id"] in measured:
-                outline_of(annotation, file)
+    named = zip(categories["id"], categories["name"], strict=True)
+    measured = {identity for identity, name in named if name in classes}
+    _check_objects(file, content["annotations"], measured)
+    _check_boxes(file, images, annotations)
+    if "mask" in kinds:
+        _check_outlines(file, content, measured)
     check_files(file, folder, images)
+    check_ends(folder, images["file_name"])
     return classes
+
+
+def _check_objects(file: Path, annotations: list[dict[str, Any]], measured: set[Any]) -> None:
+    """Whether there is an object to find; of a crowd nothing is to be found."""
+    objects = [a for a in annotations if a["category_id"] in measured]
+    if all(a["iscrowd"] for a in objects):
+        raise FGDError(
+            f"{file}: has no object to find: of {len(annotations)} annotations {len(objects)} are "
+            f"of the classes, {len(objects)} of these with iscrowd 1"
+        )
+
+
+def _check_boxes(
+    file: Path, images: dict[str, list[Any]], annotations: dict[str, list[Any]]
+) -> None:
+    """Whether boxes are x, y, width and height in pixels: nothing would be found where others are.
+
+    Fewer than `MOST_FAULTY` of a kind can be any tool's slips. Some data sets have boxes that reach
+    beyond the border on purpose.
+    """
+    boxes = boxes_of(file, annotations)
+    if are_corners(boxes, sizes_of_boxes(images, annotations)):
+        raise FGDError(
+            f"{file}: its boxes are x1, y1, x2, y2, as annotation {annotations['id'][0]}'s "
+            f"{annotations['bbox'][0]}; expected x, y, width, height in pixels: `fgd data clean` "
+            "mends them"
+        )
+    faults, beyond = box_faults(images, annotations, boxes)
+    for reason in (THIN, OUTSIDE):
+        if faults[reason].sum() > MOST_FAULTY * len(boxes):
+            raise FGDError(f"{file}: {describe(images, annotations, faults[reason], reason)}")
+    if beyond.sum() > MOST_FAULTY * len(boxes):
+        reason = "partly beyond the image's border"
+        logger.warning("%s: %s", file, describe(images, annotations, beyond, reason))
+
+
+def _check_outlines(file: Path, content: dict[str, Any], measured: set[Any]) -> None:
+    """Whether the masks of the classes can be compared with those that are found."""
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    for annotation in content["annotations"]:
+        if annotation["category_id"] in measured:
+            outline = outline_of(annotation, file)
+            if reason := fault(outline, *sizes[annotation["image_id"]]):
+                raise FGDError(
+                    f"{file}: annotation {annotation['id']}: {reason}; figures of masks need it: "
+                    "`fgd data clean --masks` mends it or leaves it out"
+                )
 
 
 def _type(test: dict[str, Any], origin: str) -> type[Any]:

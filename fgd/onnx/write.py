@@ -35,6 +35,7 @@ _TRACED = (96, 128)  # height and width of an image whose values mean nothing
 _MADE = ((480, 640), (640, 480), (300, 900))  # of images for a detector without data
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 # Detections that have to be found again: rounding moves some across a threshold.
+_MOST = 50  # images of the test set that are looked at for one with detections
 _AGAIN = 0.98
 
 
@@ -123,12 +124,12 @@ def _trace(graph: Graph, out: Path, opset: int) -> None:
 
 
 def _files(cfg: Config, folder: Path) -> list[Path]:
-    """Up to three images of the test set, or made ones in `folder` where there is none."""
+    """Images of the test set, or made ones in `folder` where there is none."""
     test = cfg.data.test
     if places := [place for key in ("data_root", "img_prefix") if (place := test.get(key))]:
         paths = sorted(Path(*places).glob("*.*"))
         images = (path for path in paths if path.suffix.lower() in _SUFFIXES)
-        if read := list(islice((p for p in images if cv2.imread(str(p)) is not None), 3)):
+        if read := list(islice((p for p in images if cv2.imread(str(p)) is not None), _MOST)):
             return read
     random = np.random.default_rng(0)
     made = []
@@ -150,8 +151,11 @@ def _compare(written: OnnxDetector, detector: nn.Module, cfg: Config) -> dict[st
     """
     detector.cfg = cfg
     with tempfile.TemporaryDirectory() as folder:
-        files, count, again = _files(cfg, Path(folder)), 0, 0
-        for file in files:
+        count, again, seen = 0, 0, 0
+        for file in _files(cfg, Path(folder)):
+            if seen >= 3 and count:
+                break
+            seen += 1
             picture = mmcv.imread(str(file))
             theirs, ours = (_rows(each) for each in (inference_detector(detector, str(file)),
                                                      written.detect(picture)))  # fmt: skip
@@ -161,9 +165,15 @@ def _compare(written: OnnxDetector, detector: nn.Module, cfg: Config) -> dict[st
     if again < _AGAIN * count:
         raise FGDError(
             f"onnxruntime finds {max(again, 0)} of {count} detections that mmdet finds in "
-            f"{len(files)} images; nothing was written"
+            f"{seen} images; nothing was written"
         )
-    return {"images": len(files), "detections": count, "again": again}
+    if not count:
+        raise FGDError(
+            f"mmdet finds nothing in {seen} images, so that nothing can be compared, and nothing "
+            "was written. Lower score_thr in the config's test_cfg, or let its data.test name "
+            "images in which the model finds something"
+        )
+    return {"images": seen, "detections": count, "again": again}
 
 
 def _rows(result: Any) -> np.ndarray:

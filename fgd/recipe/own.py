@@ -63,7 +63,7 @@ def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
 
 
 def check_points(ap: float, origin: str) -> None:
-    """Refuse an AP that a teacher has to reach if it is no number of points.
+    """Refuse an AP that is no number of points.
 
     As a fraction, 0.412 for 41.2, any teacher would reach it.
 

@@ -46,6 +46,8 @@ def load_row(name: str, suite: Suite | None = None) -> Row:
         origin = f"configs/distillers/{path.name}"
     content = read_config(path).to_dict()
     said = validated(RowFile, content, origin)
+    for key, ap in (content.get("published") or {}).items():
+        own.check_points(ap or 0, f"{origin}: published.{key}")
     settings = {
         "base_batch": said.base_batch,
         "from_scratch": said.from_scratch,

@@ -158,12 +158,13 @@ def _verdict(table: Table) -> str:
     groups: dict[str, list[str]] = {"every": [], "some": [], "no": []}
     for row in table.rows:
         for kind, metrics in row.metrics.items():
+            # Of a gain as it is shown: one that rounds to 0.0 is none.
             above = sum(gain is not None and gain > 0 for gain in metrics.gains)
             which = "every" if above == len(metrics.gains) else "some" if above else "no"
             groups[which].append(f"{row.name} ({kind})")
     words = {"every": "with every seed", "some": "with some seeds only", "no": "with no seed"}
     return "\n".join(
-        f"- Above the baseline {words[which]}: {', '.join(names)}."
+        f"- Above the baseline by 0.1 or more {words[which]}: {', '.join(names)}."
         for which, names in groups.items()
         if names
     )

@@ -22,6 +22,7 @@ def collect(suite: Suite, results: Path) -> Table:
         measured = {"teacher": _read_report(layout.teacher(row.teacher).evaluation)} | {
             title: _read_report(layout.run(run).evaluation) for title, run in runs.items()
         }
+        _check_same_data(name, measured)
         rows.append(
             TableRow(
                 name=name,
@@ -45,6 +46,22 @@ def collect(suite: Suite, results: Path) -> Table:
         settings=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
         rows=rows,
     )
+
+
+def _check_same_data(row: str, measured: dict[str, dict | None]) -> None:
+    """Whether all of a row was measured on the same images.
+
+    Raises:
+        FGDError: it was not, and no difference of its APs would mean anything.
+    """
+    for key, what in (("images", "images"), ("annotations", "annotation file (sha256)")):
+        of = {title: each[key] for title, each in measured.items() if each and key in each}
+        if len(set(of.values())) > 1:
+            first, *_, last = sorted(of, key=lambda title: str(of[title]))
+            raise FGDError(
+                f"row {row}: {first} was measured on other data than {last} ({what} "
+                f"{of[first]!s:.8} and {of[last]!s:.8}): evaluate both again"
+            )
 
 
 def _metrics(kind: str, suite: Suite, measured: dict[str, dict | None], published: dict) -> Metrics:
@@ -72,7 +89,9 @@ def _metrics(kind: str, suite: Suite, measured: dict[str, dict | None], publishe
 
 
 def _ap(report: dict | None, kind: str) -> float | None:
-    return 100 * report[kind]["AP"] if report and kind in report else None
+    if not report or kind not in report or report[kind]["AP"] < 0:  # -1: there was none to find
+        return None
+    return 100 * report[kind]["AP"]
 
 
 def _read_report(file: str) -> dict | None:
@@ -82,7 +101,7 @@ def _read_report(file: str) -> dict | None:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         report.get("box", report.get("mask"))["AP"], report["sha256"], report["images"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
         raise FGDError(
             f"{path}: not a report of `fgd evaluate` ({error!r}); delete it and evaluate again"
         ) from error

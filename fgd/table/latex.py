@@ -29,6 +29,11 @@ def to_latex(table: Table) -> str:
     if len(table.seeds) > 1:
         seeds = ", ".join(map(str, table.seeds))
         comment.append(f"% Mean and standard deviation over the seeds {seeds}.")
+    if unfinished := [row for row in table.rows if row.missing]:
+        # A mean of fewer runs than the others stands in the table like any other.
+        comment += [
+            f"% Unfinished: {row.name} has no {', '.join(row.missing)}." for row in unfinished
+        ]
     alike = Counter(map(_names, table.rows))
     lines = []
     for row in table.rows:
@@ -39,6 +44,9 @@ def to_latex(table: Table) -> str:
             names = [r"\quad", "", ""] if number else [escape(x) for x in (student, *others)]
             if kind != "box":
                 names[0] += f"{'' if number else ','} {kind} AP"
+            runs = metrics.baseline_runs, metrics.fgd_runs
+            if any(0 < count < len(table.seeds) for count in runs):
+                names[0] += f" (runs: {runs[0]}, {runs[1]})"
             lines.append(" & ".join([*names, *_cells(metrics)]) + r" \\")
     return "\n".join([*comment, _HEAD, *lines, _FOOT]) + "\n"
 

@@ -11,6 +11,7 @@ from mmdet.models import build_detector
 
 from fgd import compat
 from fgd.classes import checkpoint_classes, config_classes
+from fgd.configs import read_detector
 from fgd.export import plain_checkpoint
 from fgd.visual.images import Objects, Picture, network_input
 from fgd.weights import load_strictly
@@ -27,7 +28,7 @@ class Detector:
     """
 
     def __init__(self, config: Path, checkpoint: Path) -> None:
-        self._cfg = Config.fromfile(str(config))
+        self._cfg = read_detector(config)
         self._cfg.model.train_cfg = None
         stored = plain_checkpoint(checkpoint)
         self._model = build_detector(self._cfg.model)

@@ -118,6 +118,16 @@ def _read_annotations(path: Path) -> dict:
 
 def _truths(paths: list[Path], annotations: Path) -> list[Objects]:
     content = _read_annotations(annotations)
+    images, classes = ({each["id"] for each in content[key]} for key in ("images", "categories"))
+    for annotation in content["annotations"]:
+        wrong = [key for key in ("id", "image_id", "category_id", "bbox") if key not in annotation]
+        wrong += ["image_id"] if not wrong and annotation["image_id"] not in images else []
+        wrong += ["category_id"] if not wrong and annotation["category_id"] not in classes else []
+        if wrong:
+            raise FGDError(
+                f"{annotations}: annotation {annotation.get('id')}: {wrong[0]} is missing or names "
+                "none that is there; `fgd data check` looks through the file"
+            )
     coco = COCO()
     coco.dataset = content
     coco.createIndex()

@@ -8,7 +8,7 @@ import yaml
 
 from fgd.errors import FGDError
 from fgd.export import plain_checkpoint, write_hashed
-from fgd.files import write_text
+from fgd.files import sha256, write_text
 
 
 def publish(
@@ -38,6 +38,8 @@ def publish(
     """
     index = Path(index)
     metrics = {} if evaluation is None else _metrics(evaluation)
+    if evaluation is not None:
+        _check_same(checkpoint, evaluation)
     kind, ap = next(iter(metrics.items()), ("AP", least_ap))
     if ap < least_ap:
         raise FGDError(
@@ -55,6 +57,20 @@ def publish(
     metafile = index / f"{name}.yml"
     write_text(metafile, yaml.safe_dump({"Models": [entry]}, sort_keys=False))
     return metafile
+
+
+def _check_same(checkpoint: str | Path, evaluation: str | Path) -> None:
+    """Whether an evaluation is of this checkpoint.
+
+    Raises:
+        FGDError: it is of another, whose AP would be published.
+    """
+    measured = json.loads(Path(evaluation).read_text()).get("sha256")
+    if measured != (there := sha256(checkpoint)):
+        raise FGDError(
+            f"{evaluation}: is of a checkpoint with the sha256 {str(measured)[:8]}..., and "
+            f"{checkpoint} has {there[:8]}...: evaluate what is published"
+        )
 
 
 def _metrics(evaluation: str | Path) -> dict[str, float]:

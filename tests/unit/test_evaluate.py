@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -162,12 +163,63 @@ def test_the_same_weights_are_measured_once_for_all_who_ask(detector, tmp_path, 
         measure(config, tmp_path / "trained.pth", again=False)
 
 
+def test_other_images_are_measured_anew(detector, monkeypatch):
+    config, checkpoint = detector
+    measure(config, checkpoint, again=False)
+    test = Config.fromfile(str(config)).data.test
+    image = Path(test.img_prefix) / build_dataset(test).data_infos[0]["filename"]
+    os.utime(image, (1, 1))  # as another file of its name and size has it
+    monkeypatch.setattr("fgd.evaluation.evaluate.detect_in", lambda *_: pytest.fail("anew"))
+    with pytest.raises(pytest.fail.Exception, match="anew"):
+        measure(config, checkpoint, again=False)
+
+
+def test_images_of_another_size_than_stated_are_told(detector, tmp_path, caplog):
+    config, checkpoint = detector
+    cfg = Config.fromfile(str(config))
+    content = json.loads(Path(cfg.data.test.ann_file).read_text())
+    for image in content["images"][:3]:
+        image.update(width=2 * image["width"], height=2 * image["height"])
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = [[1, 1, 9, 1, 9, 9]]
+    cfg.data.test.ann_file = str(tmp_path / "larger.json")
+    Path(cfg.data.test.ann_file).write_text(json.dumps(content))
+    write_config(cfg, config)
+    evaluate(config, checkpoint, out=tmp_path / "eval.json")
+    assert "3 of 4 images are of another size than" in caplog.text
+
+
+def test_views_of_an_image_are_not_batched(detector, tmp_path):
+    config, checkpoint = detector
+    cfg = Config.fromfile(str(config))
+    cfg.data.test.pipeline[1].flip = True
+    write_config(cfg, config)
+    with pytest.raises(FGDError, match="its MultiScaleFlipAug shows every image several times"):
+        evaluate(config, checkpoint, out=tmp_path / "eval.json", batch=2)
+
+
+def test_a_file_that_is_no_image_is_named(detector, tmp_path):
+    config, checkpoint = detector
+    cfg = Config.fromfile(str(config))
+    folder = shutil.copytree(cfg.data.test.img_prefix, tmp_path / "pictures")
+    name = build_dataset(cfg.data.test).data_infos[2]["filename"]
+    (folder / name).write_text("<html>not found</html>")
+    cfg.data.test.img_prefix = str(folder)
+    write_config(cfg, config)
+    with pytest.raises(FGDError, match=f"{name} is cut short, or no image that OpenCV reads"):
+        evaluate(config, checkpoint, out=tmp_path / "eval.json")
+
+
 def test_a_checkpoint_of_another_model_is_refused(detector, tmp_path):
     config, checkpoint = detector
     state = torch.load(checkpoint)["state_dict"]
     state.pop("rpn_head.rpn_cls.weight")
     torch.save({"state_dict": state}, checkpoint)
     with pytest.raises(FGDError, match=r"student\.pth: .*missing rpn_head\.rpn_cls\.weight"):
+        evaluate(config, checkpoint, out=tmp_path / "eval.json")
+    state = dict(_WEIGHTS, **{"rpn_head.rpn_cls.bias": _WEIGHTS["rpn_head.rpn_cls.bias"] / 0})
+    torch.save({"state_dict": state}, checkpoint)
+    with pytest.raises(FGDError, match=r"rpn_head\.rpn_cls\.bias has values that are not finite"):
         evaluate(config, checkpoint, out=tmp_path / "eval.json")
     assert not (tmp_path / "eval.json").exists()
 

@@ -68,6 +68,10 @@ def test_images_at_a_time_go_where_mmdet_has_them(check):
         check(both)
 
 
+def each(**values):
+    return lambda content: [entry.update(values) for entry in content["annotations"]]
+
+
 def outlined(content):
     """Give every object an outline."""
     for annotation in content["annotations"]:
@@ -91,6 +95,45 @@ def test_masks_are_measured_where_every_object_has_one(check, value):
     with pytest.raises(FGDError, match=words) as error:
         check(masks, without)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("outline", "reason"),
+    [
+        ([[1, 1, 9, 9]], "a polygon has no three points"),
+        ([1, 1, 9, 1, 9, 9], "a polygon has no three points"),
+        ([["1", "1", "9", "1", "9", "9"]], "coordinates that are not finite numbers"),
+        ({"size": [64, 48], "counts": [64 * 48]}, "64"),
+    ],
+)
+def test_masks_that_would_match_nothing_are_refused(check, outline, reason):
+    def changed(content):
+        outlined(content)
+        content["annotations"][1].update(segmentation=outline)
+
+    with pytest.raises(FGDError, match=f"annotation 2: .*{reason}.*`fgd data clean --masks`"):
+        check(masks, changed)
+
+
+def test_boxes_that_reach_beyond_the_border_are_told(check, caplog):
+    assert check(edit=each(bbox=[-20, 10, 60, 20])) == ("cat", "dog")
+    assert "partly beyond the image's border (3 of 3 annotations are)" in caplog.text
+
+
+def test_a_model_without_classes_is_refused_and_one_for_instances_is_not(check):
+    def rpn(test, cfg):
+        cfg.model = dict(type="RPN", rpn_head=dict(type="RPNHead"))
+
+    with pytest.raises(FGDError, match=r"mine\.py: its model, a RPN, predicts neither boxes nor"):
+        check(rpn)
+
+    def mask2former(test, cfg):
+        cfg.model = dict(
+            type="Mask2Former", panoptic_head=dict(num_things_classes=3, num_stuff_classes=0)
+        )
+
+    with pytest.raises(FGDError, match="the model tells 3 classes apart"):
+        check(mask2former)
 
 
 def test_the_mask_of_a_crowd_may_be_empty(check):
@@ -165,6 +208,10 @@ def test_a_config_that_cannot_be_measured(check, change, message):
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1: bbox is"),
         (lambda c: c["images"][0].update(id="1"), "'images': id is '1'"),
         (lambda c: c["categories"].reverse(), "in the order dog, cat, the class names"),
+        (each(iscrowd=1), r"has no object to find: of 3 annotations 3 are of the classes, 3 of"),
+        (each(bbox=[0.1, 0.2, 0.3, 0.4]), "which is less than a pixel wide or high"),
+        (each(bbox=[500, 10, 20, 20]), "which is outside the image"),
+        (each(bbox=[40, 30, 60, 44]), "its boxes are x1, y1, x2, y2, as annotation 1's"),
     ],
 )
 def test_annotations_that_cannot_be_measured(check, edit, message):

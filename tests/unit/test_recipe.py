@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import functools
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -712,6 +713,16 @@ def test_parameters_that_get_no_gradient_are_allowed_where_the_student_has_them(
     assert "find_unused_parameters" not in recipe.compose(SUITES["coco"], row, "fgd").training
     monkeypatch.setattr("fgd.recipe.detectors.known_config", unused)
     assert recipe.compose(SUITES["coco"], row, "fgd").training.find_unused_parameters
+
+
+def test_published_figures_are_points(monkeypatch, tmp_path):
+    folder = tmp_path / "configs" / "distillers"
+    shutil.copytree(root() / "configs" / "distillers", folder)
+    row = folder / "fcos_r50.py"
+    row.write_text(row.read_text() + "\npublished.update(fgd=0.427)\n")
+    monkeypatch.setattr("fgd.suite.suite.root", lambda: tmp_path)
+    with pytest.raises(FGDError, match=r"published\.fgd is 0\.427: expected AP in points"):
+        recipe.load_row("fcos_r50")
 
 
 def test_unknown_row():

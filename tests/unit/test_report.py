@@ -171,11 +171,16 @@ def test_latex_tells_rows_of_the_same_detectors_apart_and_has_deviations(tmp_pat
     study = load_suite(root() / "configs/suites/study.yaml")
     latex = to_latex(collect(study, tmp_path)).splitlines()
     assert [line.split(" & ")[0] for line in latex if line.startswith("RetinaNet")][:2] == [
-        r"RetinaNet (retinanet\_r50)",
-        r"RetinaNet (inherit\_alone)",
+        r"RetinaNet (retinanet\_r50) (runs: 2, 0)",
+        r"RetinaNet (inherit\_alone) (runs: 2, 0)",
     ]
     assert r"$25.0 \pm 7.1$" in next(line for line in latex if line.startswith("RetinaNet"))
     assert r"% Mean and standard deviation over the seeds 0, 1, 2." in latex
+    write_report(tmp_path / "retinanet_r50/fgd", 0.4)
+    latex = to_latex(collect(study, tmp_path))
+    assert r"RetinaNet (retinanet\_r50) (runs: 2, 1) &" in latex
+    assert "% Unfinished: retinanet_r50 has no " in latex
+    assert "baseline/seed2, fgd/seed1, fgd/seed2." in latex
 
 
 def test_latex_prints_names_as_they_are():

@@ -93,8 +93,8 @@ def test_a_page_has_every_seeds_gain_and_says_where_there_is_none(two_rows, resu
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
     assert ["retinanet_r50", "+5.0", "-1.0", "+2.0", "+9.0"] in cells
     assert ["focal_only", "-1.0", "-2.0", "-1.5", "+9.0"] in cells
-    assert "Above the baseline with some seeds only: retinanet_r50 (box)." in page
-    assert "Above the baseline with no seed: focal_only (box)." in page
+    assert "Above the baseline by 0.1 or more with some seeds only: retinanet_r50 (box)." in page
+    assert "Above the baseline by 0.1 or more with no seed: focal_only (box)." in page
     assert "with every seed" not in page
     assert "Students were trained for 24 epochs, teachers for 24." in page
     assert "(gains.svg)" in page

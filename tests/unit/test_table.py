@@ -137,9 +137,27 @@ def test_all_three_files_are_written(suite, results, tmp_path):
 
 def test_something_else_than_a_report_is_named(suite, results):
     broken = results / "retinanet_r50/fgd/eval.json"
-    broken.write_text("{}")
-    with pytest.raises(FGDError, match=str(broken)):
-        collect(suite, results)
+    for content in ("{}", "[]", "3"):
+        broken.write_text(content)
+        with pytest.raises(FGDError, match=str(broken)):
+            collect(suite, results)
+
+
+def test_what_was_measured_on_other_data_is_not_compared(suite, results):
+    for key, value in (("images", 40), ("annotations", "b" * 64)):
+        for arm in ("fgd", "baseline"):
+            report = results / f"retinanet_r50/{arm}/eval.json"
+            content = json.loads(report.read_text()) | {"annotations": "a" * 64}
+            report.write_text(json.dumps(content | ({key: value} if arm == "fgd" else {})))
+        with pytest.raises(FGDError, match=r"row retinanet_r50: .* was measured on other data"):
+            collect(suite, results)
+        report.with_name("eval.json").write_text(json.dumps(content | {"images": 300}))
+
+
+def test_nothing_to_find_is_no_figure(suite, results):
+    write_report(results / "retinanet_r50/fgd", -1.0)
+    cells = line_of(to_markdown(collect(suite, results)), "retinanet_r50")
+    assert cells[3:7] == ["39.1", "16.2", "-", "-"]
 
 
 # --- Several seeds ---

@@ -1,6 +1,7 @@
 """Transfer: a plain mmdet student out of ours and of the published code's checkpoints."""
 
 import hashlib
+import json
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from fgd import zoo
 from fgd.cli import main
 from fgd.errors import FGDError
 from fgd.export import transfer
+from fgd.files import sha256
 from fgd.zoo.publish import publish
 
 STUDENT = {"backbone.conv1.weight": torch.arange(6.0), "neck.bias": torch.ones(2)}
@@ -124,7 +126,8 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path):
 def test_published_weights_are_found_by_the_zoo(tmp_path):
     source = save(tmp_path / "iter.pth", STUDENT)
     evaluation = tmp_path / "eval.json"
-    evaluation.write_text('{"box": {"AP": 0.3951}, "mask": {"AP": 0.2}}')
+    measured = {"sha256": sha256(source), "box": {"AP": 0.3951}, "mask": {"AP": 0.2}}
+    evaluation.write_text(json.dumps(measured))
     publish(
         source,
         name="my_teacher",
@@ -141,7 +144,7 @@ def test_published_weights_are_found_by_the_zoo(tmp_path):
 def test_a_teacher_that_learned_too_little_is_not_published(tmp_path):
     source = save(tmp_path / "iter.pth", STUDENT)
     evaluation = tmp_path / "eval.json"
-    evaluation.write_text('{"box": {"AP": 0.0371}}')
+    evaluation.write_text(json.dumps({"sha256": sha256(source), "box": {"AP": 0.0371}}))
     options = dict(
         name="wreck", index=tmp_path / "zoo", config="configs/wreck.py", evaluation=evaluation
     )
@@ -149,3 +152,13 @@ def test_a_teacher_that_learned_too_little_is_not_published(tmp_path):
         publish(source, **options, least_ap=20)
     assert not (tmp_path / "zoo").exists()
     assert publish(source, **options, least_ap=3.7).exists()
+
+
+def test_the_figures_of_another_checkpoint_are_not_published(tmp_path):
+    source = save(tmp_path / "iter.pth", STUDENT)
+    evaluation = tmp_path / "eval.json"
+    evaluation.write_text(json.dumps({"sha256": "0" * 64, "box": {"AP": 0.9}}))
+    options = dict(name="t", index=tmp_path / "zoo", config="t.py", evaluation=evaluation)
+    with pytest.raises(FGDError, match=r"is of a checkpoint with the sha256 00000000\.\.\., and"):
+        publish(source, **options)
+    assert not (tmp_path / "zoo").exists()
