@@ -179,8 +179,8 @@ def test_latex_tells_rows_of_the_same_detectors_apart_and_has_deviations(tmp_pat
     write_report(tmp_path / "retinanet_r50/fgd", 0.4)
     latex = to_latex(collect(study, tmp_path))
     assert r"RetinaNet (retinanet\_r50) (runs: 2, 1) &" in latex
-    assert "% Unfinished: retinanet_r50 has no " in latex
-    assert "baseline/seed2, fgd/seed1, fgd/seed2." in latex
+    assert "% Unfinished: retinanet_r50 has " in latex
+    assert "no teacher, fgd/seed1, baseline/seed2, fgd/seed2." in latex
 
 
 def test_latex_prints_names_as_they_are():
