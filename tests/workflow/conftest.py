@@ -6,6 +6,13 @@ import pytest
 from project import Project, tiny_suite, write_data
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Let all that look at the finished project run in one process: it takes minutes to make."""
+    for item in items:
+        if {"finished_run", "finished", "copy"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group("finished"))
+
+
 @pytest.fixture(scope="session")
 def new_project(tmp_path_factory) -> Project:
     """Nothing has run here, and nothing does: for plans and refusals."""
