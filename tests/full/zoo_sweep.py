@@ -324,6 +324,7 @@ def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) ->
             for a in others
         ]
         parts += ["## The others", table(["Family", "Model", "Outcome", "What was found"], rows, 4)]
+    parts += _totals_of_all()
     if left:
         listed = ", ".join(f"`{name}`" for name in left)
         parts += [
@@ -331,6 +332,21 @@ def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) ->
             textwrap.fill(listed, 100, break_on_hyphens=False, break_long_words=False),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _totals_of_all() -> Iterator[str]:
+    """A table of what the other questions gave, of all models that were asked."""
+    rows = []
+    for part in ("show", "strides", "fit"):
+        answers = {answer["name"]: answer["outcome"] for answer in _read(FOLDER / f"{part}.jsonl")}
+        if answers:
+            counted = Counter(answers.values())
+            question = (PARTS[part].__doc__ or "").strip().rstrip(".")
+            found = ", ".join(f"{number} {outcome}" for outcome, number in counted.most_common())
+            rows.append([question, str(len(answers)), found, str(counted[TRACEBACK])])
+    if rows:
+        yield "## All models"
+        yield table(["Asked was", "Models", "Answers", "Tracebacks"], rows, 1)
 
 
 def _installed() -> str:
