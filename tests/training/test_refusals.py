@@ -1,5 +1,7 @@
 """Wrong runs that cost users of the published code days, refused by the command they meet."""
 
+import json
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -7,6 +9,7 @@ from detectors import save_teacher, training_config, write_config
 
 from fgd import recipe
 from fgd.cli import main
+from fgd.files import sha256
 from fgd.zoo.publish import publish
 
 TEACHER = recipe.load_row("retinanet_r50").teacher
@@ -30,7 +33,8 @@ def teacher(tiny_suite, tmp_path):
     index = tmp_path / "zoo"
     trained = save_teacher(tiny_suite, TEACHER)
     evaluation = tmp_path / "eval.json"
-    evaluation.write_text('{"box": {"AP": 0.0}}')  # it was never trained
+    # It was never trained.
+    evaluation.write_text(json.dumps({"sha256": sha256(trained), "box": {"AP": 0.0}}))
     publish(trained, name=TEACHER, index=index, evaluation=evaluation)
     recipe.write_teacher(tiny_suite, TEACHER, trained.parent)
     trained.unlink()  # a download writes over no other file
