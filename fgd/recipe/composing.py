@@ -11,6 +11,7 @@ from fgd.configs import read_once
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
 from fgd.pretrained import parts
+from fgd.recipe.buildable import check_buildable
 from fgd.recipe.checks import check_fit, check_stated_rates, pair_of
 from fgd.recipe.data import data_of, image_scale, size_model
 from fgd.recipe.detectors import (
@@ -26,7 +27,6 @@ from fgd.recipe.rows import Row, load_row
 from fgd.recipe.schedules import (
     SCHEDULE,
     base_batch,
-    check_buildable,
     detectors_schedule,
     follow_batch,
     own_schedule,

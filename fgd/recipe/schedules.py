@@ -1,13 +1,9 @@
 """How long and at which rate a detector is trained: as published, or a mini suite's own way."""
 
-import inspect
-from typing import Any
-
 from mmcv import Config
-from mmcv.runner import HOOKS
-from mmcv.runner.optimizer import OPTIMIZERS
 
 from fgd.errors import FGDError
+from fgd.recipe.buildable import check_buildable
 from fgd.recipe.detectors import mini_detector
 from fgd.recipe.rows import Row
 from fgd.recipe.supported import repeats
@@ -169,53 +165,6 @@ def _end_of_periods(lr_config: dict) -> int | None:
     if "periods" not in lr_config or not lr_config.get("by_epoch", True):
         return None
     return sum(lr_config["periods"])
-
-
-def check_buildable(origin: str, schedule: dict) -> None:
-    """Whether mmcv and torch take the settings of optimizer and policy.
-
-    A training would find out after its teacher was trained and its job had waited.
-
-    Args:
-        origin: for an error.
-
-    Raises:
-        FGDError: there is no such class, or it has no such setting.
-    """
-    lr_config, optimizer = dict(schedule["lr_config"]), dict(schedule["optimizer"])
-    policy = lr_config.pop("policy", None)
-    if not isinstance(policy, str):
-        raise FGDError(f"{origin}: lr_config has no policy; for example policy='step'")
-    name = f"{policy.title() if policy == policy.lower() else policy}LrUpdaterHook"
-    hook = HOOKS.get(name) or _mmdets_hook(name)
-    for key in ("constructor", "paramwise_cfg"):
-        optimizer.pop(key, None)
-    kind = str(optimizer.pop("type", None))
-    for key, named, found in (
-        ("lr_config", f"policy {policy}", hook),
-        ("optimizer", kind, OPTIMIZERS.get(kind)),
-    ):
-        if found is None:
-            raise FGDError(f"{origin}: {key} has the {named}, which mmcv does not know")
-    for key, build, settings in (
-        ("lr_config", hook, lr_config),
-        ("optimizer", inspect.signature(OPTIMIZERS.get(kind)).bind, {"params": []} | optimizer),
-    ):
-        try:
-            build(**settings)
-        except Exception as error:
-            reason = str(error).partition("__init__() ")[2] or str(error)
-            raise FGDError(
-                f"{origin}: {key} = {schedule[key]} cannot be built: {reason or error!r}. It "
-                "is merged over the student's own where both are of one kind"
-            ) from error
-
-
-def _mmdets_hook(name: str) -> Any:
-    """A hook that mmdet adds to mmcv's, as YOLOX's policy."""
-    import mmdet.core.hook  # noqa: F401  (registers them; of all rows a few need it)
-
-    return HOOKS.get(name)
 
 
 def follow_batch(suite: Suite, schedule: dict, recipe: dict, base_batch: int) -> dict:
