@@ -6,6 +6,7 @@ import pytest
 from project import Project, tiny_suite, write_data
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items) -> None:
     """Let all that look at the finished project run in one process: it takes minutes to make."""
     for item in items:
