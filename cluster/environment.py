@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from submitit.helpers import clean_env
-
 from cluster.settings import ClusterSettings, decided_by
 
 # How Slurm's commands reach its controller: the machine's own, and no option of a job.
@@ -108,6 +106,8 @@ def note_on_single_jobs() -> str:
 @contextmanager
 def submitting(settings: ClusterSettings) -> Iterator[None]:
     """The environment in which sbatch is run, which is also what its job starts with."""
+    from submitit.helpers import clean_env  # not for a plan, which imports this file
+
     kept = {name: os.environ[name] for name in _ROUTE & os.environ.keys()}
     kept |= {v.name: v.value for v in variables(settings, os.environ) if not v.decided_by}
     slurms = [name for name in os.environ if name.startswith(_SLURMS)]

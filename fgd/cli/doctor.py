@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from fgd.doctor import Check
+    from fgd.doctor.checks import Check
 
 
 @click.command()
@@ -23,7 +23,7 @@ def doctor(topics: tuple[str, ...], as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from fgd.doctor import FAIL, TOPICS, examine
+    from fgd.doctor.checks import FAIL, TOPICS, examine
 
     unknown = [topic for topic in topics if topic not in TOPICS]
     if unknown:
