@@ -56,7 +56,7 @@ full: setup ## rehearse all rows at full size (CPU): docs/full-size.md
 test: lint ## lint, unit tests, small trainings, the workflow (ALL=1)
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --dist worksteal tests/unit
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --dist worksteal tests/training
-	.venv/bin/pytest -n 2 --dist loadgroup $(if $(ALL),,-m 'not less') tests/workflow
+	.venv/bin/pytest -n 2 $(if $(ALL),,-m 'not less') tests/workflow
 
 test-slurm: setup ## tests on a real Slurm (root; DEBIAN=trixie, ALL=1)
 	$(if $(DEBIAN),tests/slurm/in_debian.sh $(DEBIAN),.venv/bin/pytest) $(if $(ALL),,-m 'not less') tests/slurm
