@@ -28,6 +28,8 @@ _PATIENCE_S = 60
 # waits for days.
 _COUNT = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 
+_AMD = Path("/dev/kfd")  # what its driver makes
+
 
 def visible() -> list[str]:
     """The GPUs that a training started here could use, as CUDA_VISIBLE_DEVICES names them.
@@ -51,7 +53,7 @@ def _has_driver() -> bool:
     try:
         ctypes.CDLL("libcuda.so.1")  # what every CUDA build of torch looks for
     except OSError:
-        return Path("/dev/kfd").exists()  # AMD's
+        return _AMD.exists()
     return True
 
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import torch
 
 from cluster import devices
 from cluster.executors import Local
@@ -144,24 +146,43 @@ def test_more_processes_than_gpus_are_refused():
         pass
 
 
-@pytest.mark.parametrize("named", [None, "", "0,1"])
-def test_a_machine_without_gpus_has_none_whatever_is_named(monkeypatch, named):
-    if named != "" and devices.visible():
-        pytest.skip("needs a machine without a GPU")
+# Not what is tested here decides on the machine.
+without_a_gpu = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="needs a machine without a GPU"
+)
+
+
+@without_a_gpu
+@pytest.mark.parametrize("driver", [None, True])
+@pytest.mark.parametrize("named", [None, "0,1"])
+def test_a_machine_without_gpus_has_none_whatever_is_named(monkeypatch, named, driver):
+    """Whether its driver is looked for, or torch is asked as on a machine that has one."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if named is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    if driver is not None:
+        monkeypatch.setattr(devices, "_has_driver", lambda: driver)
     assert devices.visible() == []
+
+
+def test_none_is_visible_where_none_is_named(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.visible() == []
+
+
+def test_without_a_driver_torch_is_not_asked(monkeypatch):
+    """It would take seconds."""
+
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
     monkeypatch.setattr(devices, "_COUNT", "raise SystemExit('torch was asked')")
-    if not devices._has_driver():
-        assert devices.visible() == []  # without seconds of imports
-
-
-def test_without_a_gpu_torch_says_the_same_as_the_missing_driver(monkeypatch):
-    if devices.visible():
-        pytest.skip("needs a machine without a GPU")
-    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    monkeypatch.setattr(devices.ctypes, "CDLL", missing)
+    monkeypatch.setattr(devices, "_AMD", Path("/nowhere"))
     assert devices.visible() == []
+    monkeypatch.setattr(devices, "_AMD", Path("/dev/null"))
+    with pytest.raises(FGDError, match="torch was asked"):
+        devices.visible()
 
 
 def test_gpus_have_the_names_that_the_user_gave_them(monkeypatch):
