@@ -25,7 +25,6 @@ from fgd.importing.reading import (
     read_text,
     read_xml,
     split_of,
-    splits_of,
     turned,
 )
 
@@ -69,23 +68,16 @@ def read(place: Path, images: Path | None = None) -> Source:
         raise FGDError(
             f'{place}: has no annotations.xml; it is what CVAT writes as "CVAT for images"'
         )
-    source = Source()
+    source = Source(subsets="subset")
     where = Images(images or files[0].parent)
-    subsets: list[str] = []  # of the images
     for file in files:
-        _read_file(file, where, source, subsets)
-    splits = splits_of(subsets, "subset")
-    for image, subset in zip(source.images, subsets, strict=True):
-        if isinstance(split := splits[subset], Unreadable):
-            source.fault(image.file, f"image {image.path.name} {split}")
-        else:
-            image.splits = (split,)
+        _read_file(file, where, source)
     used = {item.name for image in source.images for item in image.objects}
     source.classes += sorted(used - set(source.classes))
     return source
 
 
-def _read_file(file: Path, where: Images, source: Source, subsets: list[str]) -> None:
+def _read_file(file: Path, where: Images, source: Source) -> None:
     try:
         root = read_xml(file)
     except Unreadable as error:
@@ -104,10 +96,6 @@ def _read_file(file: Path, where: Images, source: Source, subsets: list[str]) ->
             source.images.append(_image(element, file, where, source))
         except Unreadable as error:
             source.fault(file, f"image {element.get('name')} {error}")
-        else:
-            # Other tools write a file for each.
-            of_file = file.stem if split_of(file.stem) else ""
-            subsets.append(element.get("subset") or of_file)
 
 
 def _image(element: Element, file: Path, where: Images, source: Source) -> LabelledImage:
@@ -116,8 +104,9 @@ def _image(element: Element, file: Path, where: Images, source: Source) -> Label
     subset = element.get("subset") or ""
     beside = file.parent / "images" / subset
     path = where.find(name, beside if beside.is_dir() else file.parent / "images")
-    image = LabelledImage(path, file, size=(int(width), int(height)))
-    grouped: dict[tuple[str, str], Labelled] = {}
+    # Other tools write a file for each.
+    of_file = file.stem if split_of(file.stem) else ""
+    image = LabelledImage(path, file, size=(int(width), int(height)), subset=subset or of_file)
     for position, shape in enumerate(element, start=1):
         words = f"image {name}, {shape.tag} {position}"
         if shape.tag == "tag":
@@ -128,13 +117,9 @@ def _image(element: Element, file: Path, where: Images, source: Source) -> Label
         except Unreadable as error:
             source.fault(file, f"{words} {error}")
             continue
-        group = shape.get("group_id") or "0"
-        if group != "0" and (first := grouped.get((item.name, group))):
-            first.join(item)
+        group = shape.get("group_id")
+        if image.add(item, None if group == "0" else group):
             source.note(GROUPED, file, words)
-            continue
-        grouped[item.name, group] = item
-        image.objects.append(item)
     return image
 
 

@@ -24,8 +24,7 @@ from fgd.importing.reading import (
     pairs,
     polygon,
     read_json,
-    split_folder,
-    splits_of,
+    subset_of,
 )
 
 
@@ -57,17 +56,13 @@ def read(folder: Path, images: Path | None = None) -> Source:
         raise FGDError(f"{folder}: has no JSON file; LabelMe writes one for each image")
     source = Source()
     where = Images(images or folder)
-    names = {file: split_folder(file, folder) for file in files}
-    splits = splits_of(names.values(), "folder")
     for file in files:
         try:
-            if isinstance(split := splits[names[file]], Unreadable):
-                raise split
             image = _image(read_json(file), file, where, source)
         except Unreadable as error:
             source.fault(file, str(error))
             continue
-        image.splits = (split,)
+        image.subset = subset_of(file, folder)
         source.images.append(image)
     return source
 
@@ -91,7 +86,6 @@ def _image(content: Any, file: Path, where: Images, source: Source) -> LabelledI
     stated = content.get("imageWidth"), content.get("imageHeight")
     width, height = numbers([value or 0 for value in stated], "imageWidth or imageHeight")
     image = LabelledImage(path, file, size=(int(width), int(height)) if width and height else None)
-    grouped: dict[tuple[str, str], Labelled] = {}
     for position, shape in enumerate(content["shapes"], start=1):
         try:
             item = _object(shape, f"shape {position}", file, source)
@@ -99,12 +93,8 @@ def _image(content: Any, file: Path, where: Images, source: Source) -> LabelledI
             source.fault(file, f"shape {position} {error}")
             continue
         group = shape.get("group_id")
-        if group is not None and (first := grouped.get((item.name, str(group)))):
-            first.join(item)
+        if image.add(item, None if group is None else str(group)):
             source.note(GROUPED, file, item.origin)
-            continue
-        grouped[item.name, str(group)] = item
-        image.objects.append(item)
     return image
 
 

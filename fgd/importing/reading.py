@@ -70,14 +70,32 @@ class LabelledImage:
     Attributes:
         file: what labels it.
         size: width and height that the file states; None where it states none.
-        splits: of train, val and test those that it belongs to.
+        splits: of train, val and test those that it belongs to, where a list says so.
+        subset: otherwise the folder or subset that it lies in, which may be named after a split; ""
+            for none.
     """
 
     path: Path
     file: Path
     objects: list[Labelled] = field(default_factory=list)
     size: tuple[int, int] | None = None
-    splits: tuple[str, ...] = ("train",)
+    splits: tuple[str, ...] = ()
+    subset: str = ""
+    _groups: dict[tuple[str, str], Labelled] = field(default_factory=dict)
+
+    def add(self, item: Labelled, group: str | None) -> bool:
+        """Add an object, or a part of one; whether it was the latter.
+
+        Args:
+            group: of shapes; those of one class and one group are parts of one object.
+        """
+        if group is not None:
+            first = self._groups.setdefault((item.name, group), item)
+            if first is not item:
+                first.join(item)
+                return True
+        self.objects.append(item)
+        return False
 
 
 @dataclass
@@ -86,12 +104,14 @@ class Source:
 
     Attributes:
         classes: names in the order of the labels; empty where the format has none.
+        subsets: what the format calls that in which images lie.
         faults: what cannot be imported, by file and reason.
         report: what was read otherwise than it stands there.
     """
 
     images: list[LabelledImage] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
+    subsets: str = "folder"
     faults: list[str] = field(default_factory=list)
     report: Report = field(default_factory=Report)
 
@@ -179,7 +199,7 @@ def split_of(name: str) -> str | None:
     return _SPLITS.get(re.sub(r"[ _-]?(19|20)\d\d$", "", name.casefold()))
 
 
-def split_folder(file: Path, root: Path) -> str:
+def subset_of(file: Path, root: Path) -> str:
     """The folder on the way to a file that is named after a split, or else the first; "" for none.
 
     Args:
@@ -187,29 +207,6 @@ def split_folder(file: Path, root: Path) -> str:
     """
     folders = file.relative_to(root).parts[:-1]
     return next(filter(split_of, folders), folders[0] if folders else "")
-
-
-def splits_of(names: Iterable[str], what: str) -> dict[str, str | Unreadable]:
-    """The split of each folder or subset that images lie in; "" for images that lie in none.
-
-    Where no name tells a split, all are training images, of which the import draws some for
-    validation. Where one does, an image of another name may have been kept apart for a purpose.
-
-    Args:
-        what: the names are of, in words.
-    """
-    known = {name: split_of(name) for name in names}
-    first = next((name for name, split in known.items() if split), None)
-    if first is None:
-        return dict.fromkeys(known, "train")
-    return {
-        name: split
-        or Unreadable(
-            f"is in {f'the {what} {name!r}' if name else f'no {what}'}, and others are in "
-            f"{first!r}: give each {what} the name of a split: train, val or test"
-        )
-        for name, split in known.items()
-    }
 
 
 def box_round(points: Sequence[float]) -> Box:

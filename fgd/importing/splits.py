@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from fgd.importing.reading import SPLITS, LabelledImage, Source
+from fgd.importing.reading import SPLITS, LabelledImage, Source, split_of
 
 _WITHOUT = ""  # stands for the class of images without objects
 
@@ -17,6 +17,7 @@ def split(source: Source, share: float, seed: int) -> dict[str, list[LabelledIma
         share: of the training images that become validation images, if they are drawn.
     """
     _once(source)
+    _by_subset(source)
     if source.images and all({"train", "val"} <= set(image.splits) for image in source.images):
         for image in source.images:
             image.splits = ("train",)
@@ -41,6 +42,29 @@ def _once(source: Source) -> None:
                 image.file, f"its image {image.path} is labelled twice, also by {known.file}"
             )
     source.images = list(first.values())
+
+
+def _by_subset(source: Source) -> None:
+    """Give images the splits that their folders or subsets are named after.
+
+    Where none is, all are training images, of which some are drawn. Where one is, images of another
+    name may have been set apart on purpose: they are left out, as what cannot be imported.
+    """
+    unknown = [image for image in source.images if not image.splits]
+    named = {image.subset: split_of(image.subset) for image in unknown}
+    first = next((name for name, name_of in named.items() if name_of), None)
+    for image in unknown:
+        if (part := named[image.subset] if first is not None else "train") is not None:
+            image.splits = (part,)
+            continue
+        what = source.subsets
+        there = f"the {what} {image.subset!r}" if image.subset else f"no {what}"
+        source.fault(
+            image.file,
+            f"image {image.path.name} is in {there}, and others are in {first!r}: give each {what} "
+            "the name of a split: train, val or test",
+        )
+    source.images = [image for image in source.images if image.splits]
 
 
 def draw(

@@ -20,9 +20,8 @@ from fgd.importing.reading import (
     numbers,
     read_text,
     read_xml,
-    split_folder,
     split_of,
-    splits_of,
+    subset_of,
 )
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -71,21 +70,19 @@ def read(folder: Path, images: Path | None = None, first: int | None = None) -> 
     where = Images(images or _part(folder, _IMAGES))
     source = Source()
     sets = _sets(folder / "ImageSets" / "Main", {file.stem for file in files}, source)
-    names = {file: split_folder(file, annotations) for file in files}
-    by_folder = splits_of(names.values(), "folder")
     for file in files:
-        found = by_folder[names[file]] if sets is None else sets.get(file.stem, ())
-        if not found:
+        if sets is not None and file.stem not in sets:
             source.note("image in no image set, left out", file)
             continue
         try:
-            if isinstance(found, Unreadable):
-                raise found
             image = _image(read_xml(file), file, where, source)
         except Unreadable as error:
             source.fault(file, str(error))
             continue
-        image.splits = (found,) if isinstance(found, str) else found
+        if sets is None:
+            image.subset = subset_of(file, annotations)
+        else:
+            image.splits = sets[file.stem]
         source.images.append(image)
     _count_from_0(source, first)
     return source

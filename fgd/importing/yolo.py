@@ -25,9 +25,8 @@ from fgd.importing.reading import (
     numbers,
     polygon,
     read_text,
-    split_folder,
     split_of,
-    splits_of,
+    subset_of,
 )
 
 _SPLITS = ("train", "val", "valid", "test")
@@ -77,21 +76,15 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
                 "classes.txt, or give --classes, in the order of their numbers"
             )
         listed = []
-    if not listed:
-        folder = images or (place / "images" if (place / "images").is_dir() else place)
-        names = {path: split_folder(path, folder) for path in _images_in(folder)}
-        by_folder = splits_of(names.values(), "folder")
-        for path, name in names.items():
-            if isinstance(split := by_folder[name], Unreadable):
-                source.fault(path, str(split))
-            else:
-                listed.append((path, split))
-    if not listed and not source.faults:
-        raise FGDError(f"{place}: has no images; YOLO's lie in images/, beside labels/")
     splits: dict[Path, tuple[str, ...]] = {}
     for path, split in listed:
         if split not in splits.get(path, ()):
             splits[path] = (*splits.get(path, ()), split)
+    root = images or (place / "images" if (place / "images").is_dir() else place)
+    if not splits:
+        splits = dict.fromkeys(_images_in(root), ())
+    if not splits:
+        raise FGDError(f"{place}: has no images; YOLO's lie in images/, beside labels/")
     labels = {path: _label_file(path) for path in splits}
     if not any(file.is_file() for file in labels.values()):
         path, file = next(iter(labels.items()))
@@ -99,7 +92,10 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
             f"{place}: none of {len(labels)} images has labels; those of {path} would be {file}"
         )
     for path, file in labels.items():
-        _read_image(path, file, splits[path], source)
+        if (image := _read_image(path, file, source)) is not None:
+            image.splits = splits[path]
+            image.subset = "" if image.splits else subset_of(path, root)
+            source.images.append(image)
     _alone(set(labels.values()), source)
     return source
 
@@ -230,27 +226,28 @@ def _label_file(image: Path) -> Path:
     return beside if beside.is_file() and not apart.is_file() else apart
 
 
-def _read_image(path: Path, file: Path, splits: tuple[str, ...], source: Source) -> None:
+def _read_image(path: Path, file: Path, source: Source) -> LabelledImage | None:
+    """An image with its objects; None for one that cannot be read."""
     size = size_of(path)
     if size is None:
         source.fault(path, "is no image that can be read")
-        return
-    image = LabelledImage(path, file, size=size, splits=splits)
-    source.images.append(image)
+        return None
+    image = LabelledImage(path, file, size=size)
     if not file.is_file():
         source.note("image without labels, taken for one without objects", path)
-        return
+        return image
     try:
         lines = read_text(file).splitlines()
     except Unreadable as error:
         source.fault(file, str(error))
-        return
+        return image
     for position, line in enumerate(lines, start=1):
         if words := line.split():
             try:
                 image.objects.append(_object(words, f"line {position}", size, source.classes))
             except Unreadable as error:
                 source.fault(file, f"line {position} {error}")
+    return image
 
 
 def _object(

@@ -799,11 +799,15 @@ class TestCvat:
         made = imported(folder, tmp_path / "out")
         assert [category["name"] for category in made["categories"]] == ["cat", "dog"]
 
-    def test_a_subset_that_is_no_split_is_no_training_data(self, world):
+    def test_a_subset_that_is_no_split_is_no_training_data(self, world, tmp_path):
         folder = world("cvat")
         edit(folder / "annotations.xml", 'subset="Validation"', 'subset="Holdout"')
         said = refusal(folder, "--dry-run")
         assert "is in the subset 'Holdout', and others are in 'Train': give each subset" in said
+        assert run(folder, "--out", tmp_path / "out", "--leave-out").exit_code == 0
+        kept = [json.loads((tmp_path / "out" / f"{split}.json").read_text()) for split in SPLITS]
+        left = {image["file_name"] for content in kept for image in content["images"]}
+        assert {Path(name).name for name in left} == {"1.png", "2.png", "3.png"}
         edit(folder / "annotations.xml", ' subset="Holdout"', "")
         assert "is in no subset, and others are in 'Train'" in refusal(folder, "--dry-run")
 
