@@ -21,7 +21,8 @@ from fgd.configs import read_detector
 from fgd.data.dataset import build
 from fgd.errors import FGDError
 from fgd.evaluation import measured
-from fgd.evaluation.scores import Sizes, coco_metrics, detect_in, encoded, test_data
+from fgd.evaluation.scores import coco_metrics, detect_in, encoded, test_data
+from fgd.evaluation.sizes import Sizes
 from fgd.evaluation.test_set import check_test_set, located
 from fgd.files import sha256, write_json
 from fgd.heads import heads
@@ -106,7 +107,8 @@ def measure(
         return _measure_onnx(cfg, Path(checkpoint), classes, pycocotools=pycocotools)
     model = load_plain(cfg, read_checkpoint(checkpoint), checkpoint, classes)
     settings = {"batch": batch, "precision": precision}
-    key = measured.key(cfg, model.state_dict(), settings)
+    annotations = sha256(cfg.data.test.ann_file)
+    key = measured.key(cfg, model.state_dict(), annotations=annotations, settings=settings)
     metrics = None if again else measured.find(key)
     if metrics is None:
         metrics = _metrics(cfg, model, pycocotools=pycocotools, batch=batch, precision=precision)
@@ -114,7 +116,7 @@ def measure(
     return {
         "checkpoint": Path(checkpoint).resolve().name,
         "sha256": sha256(checkpoint),
-        "annotations": sha256(cfg.data.test.ann_file),
+        "annotations": annotations,
         **metrics,
     }
 
@@ -157,9 +159,9 @@ def _check_input(cfg: Config, path: Path, detector: OnnxDetector) -> None:
     Raises:
         FGDError: it is another: the figures would be of that, and not of the config.
     """
-    asked = asdict(read_input(cfg.data.test.pipeline))
-    for key, value in json.loads(json.dumps(asked)).items():
-        if key in detector.facts and detector.facts[key] != value:
+    asked = json.loads(json.dumps(asdict(read_input(cfg.data.test.pipeline))))  # as the file has it
+    for key, value in asked.items():
+        if detector.facts.get(key, value) != value:  # files of before say less
             raise FGDError(
                 f"{path}: was exported with {key} {detector.facts[key]} in its test pipeline, and "
                 f"the config says {value}. Give the config that it was exported from, or export it "

@@ -15,14 +15,15 @@ from typing import Any
 from mmcv import Config
 from torch import Tensor
 
-from fgd.errors import FGDError
-from fgd.files import cache_root, sha256, write_json
+from fgd.files import cache_root, write_json
 
 _FORMAT = 4  # another one, when evaluation changes what it measures
 logger = logging.getLogger("fgd")
 
 
-def key(cfg: Config, weights: dict[str, Tensor], settings: dict[str, Any]) -> str:
+def key(
+    cfg: Config, weights: dict[str, Tensor], *, annotations: str, settings: dict[str, Any]
+) -> str:
     """Hash of everything that decides a model's metrics.
 
     Args:
@@ -30,17 +31,13 @@ def key(cfg: Config, weights: dict[str, Tensor], settings: dict[str, Any]) -> st
             content, the images by where they lie, their sizes and when they were written.
         weights: the model's whole state dict. Not the hash of their file: a training state and the
             checkpoint that is published of it hold the same weights.
+        annotations: the hash of the annotation file.
         settings: how they are measured, as far as it shows in the metrics.
-
-    Raises:
-        FGDError: there is no annotation file where the config says.
     """
     test = cfg.data.test.to_dict()
-    if not Path(test["ann_file"]).is_file():
-        raise FGDError(f"annotation file {test['ann_file']} is missing; the config names it")
     folder = Path(test["img_prefix"]).resolve()
     images = _images(Path(test["ann_file"]), folder)
-    test["img_prefix"], test["ann_file"] = str(folder), sha256(test["ann_file"])
+    test["img_prefix"], test["ann_file"] = str(folder), annotations
     versions = [version(name) for name in ("mmdet", "mmcv-full", "torch")]
     parts = [
         _FORMAT,

@@ -1,7 +1,6 @@
 """The detections of a test set, and the COCO metrics of them."""
 
 import json
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from tqdm import tqdm
 from fgd.data.batches import Collate, WatchedLoader, on_device
 from fgd.data.dataset import build
 from fgd.errors import FGDError
+from fgd.evaluation.sizes import Sizes
 from fgd.evaluation.truth import Truth
 from fgd.precision import Precision
-
-logger = logging.getLogger("fgd")
 
 # The order in which COCO evaluation returns its statistics.
 METRICS = (
@@ -48,54 +46,6 @@ def detect(model: nn.Module, loader: DataLoader, device: torch.device) -> list:
             bar.update(len(detections))
     sizes.tell()
     return results
-
-
-def _check_one_view(pipeline: list[dict[str, Any]]) -> None:
-    """Refuse batches of what looks at every image several times.
-
-    Raises:
-        FGDError: mmdet does that image by image.
-    """
-    for step in pipeline:
-        scales = step.get("img_scale")
-        if step.get("flip") or (isinstance(scales, list) and len(scales) > 1):
-            raise FGDError(
-                f"data.test.pipeline: its {step['type']} shows every image several times (flip, or "
-                "several img_scale), which mmdet detects in one image at a time: evaluate with "
-                "--batch 1, or leave samples_per_gpu out of data.test_dataloader"
-            )
-
-
-class Sizes:
-    """Whether images are as large as their annotation file says: boxes of others fit nothing.
-
-    Args:
-        dataset: an mmdet CocoDataset.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self._file = dataset.ann_file
-        self._stated = {
-            info["filename"]: (info["height"], info["width"]) for info in dataset.data_infos
-        }
-        self._others: list[str] = []
-
-    def see(self, name: str | None, shape: tuple[int, ...] | None) -> None:
-        """Compare an image, (height, width, ...), where a pipeline hands on what it was."""
-        if name is not None and shape is not None:
-            stated = self._stated.get(name)
-            if stated is not None and stated != tuple(shape[:2]):
-                there = f"{shape[1]} x {shape[0]}", f"{stated[1]} x {stated[0]}"
-                self._others.append(f"{name} is {there[0]} pixels, and not {there[1]}")
-
-    def tell(self) -> None:
-        """Warn of those of another size."""
-        if self._others:
-            logger.warning(
-                "%d of %d images are of another size than %s says, for example %s: what is found "
-                "on them cannot fit, and the figures are too low. `fgd data clean` mends it",
-                len(self._others), len(self._stated), self._file, self._others[0],
-            )  # fmt: skip
 
 
 def detect_in(precision: str, model: nn.Module, loader: DataLoader) -> list:
@@ -226,3 +176,19 @@ def test_data(
         pin_memory=torch.cuda.is_available(),
     )
     return dataset, loader
+
+
+def _check_one_view(pipeline: list[dict[str, Any]]) -> None:
+    """Refuse batches of what looks at every image several times.
+
+    Raises:
+        FGDError: mmdet does that image by image.
+    """
+    for step in pipeline:
+        scales = step.get("img_scale")
+        if step.get("flip") or (isinstance(scales, list) and len(scales) > 1):
+            raise FGDError(
+                f"data.test.pipeline: its {step['type']} shows every image several times (flip, or "
+                "several img_scale), which mmdet detects in one image at a time: evaluate with "
+                "--batch 1, or leave samples_per_gpu out of data.test_dataloader"
+            )

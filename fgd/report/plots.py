@@ -58,6 +58,8 @@ def ap_figure(table: Table, style: Style) -> Figure:
             teacher=metrics.teacher_ap,
             baseline=metrics.baseline_ap,
             fgd=metrics.fgd_ap,
+            # As long as the gain, unless that is of fewer seeds than the points are.
+            stroke=None not in metrics.gains,
         )
         if metrics.gain is not None:
             right = max(metrics.fgd_ap or 0, metrics.baseline_ap or 0)
@@ -297,9 +299,10 @@ def _from_to(
     baseline: float | None,
     fgd: float | None,
     size: float = 36,
+    stroke: bool = True,
 ) -> None:
     """Baseline and FGD on a line, with a thick one between them; the teacher is a tick."""
-    if baseline is not None and fgd is not None:
+    if stroke and baseline is not None and fgd is not None:
         axes.plot([baseline, fgd], [position, position], color=COLOURS["fgd"], lw=2.5, alpha=0.45)
     for who, value, marker in (
         ("teacher", teacher, "|"), ("baseline", baseline, "o"), ("fgd", fgd, "o"),

@@ -54,13 +54,14 @@ def _check_same_data(row: str, measured: dict[str, dict | None]) -> None:
     Raises:
         FGDError: it was not, and no difference of its APs would mean anything.
     """
-    for key, what in (("images", "images"), ("annotations", "annotation file (sha256)")):
-        of = {title: each[key] for title, each in measured.items() if each and key in each}
-        if len(set(of.values())) > 1:
-            first, *_, last = sorted(of, key=lambda title: str(of[title]))
+    for key, what in (("images", "images"), ("annotations", "the annotation file's sha256")):
+        # Reports of before have no hash. By value: one title each, of others that differ.
+        titles = {each[key]: title for title, each in measured.items() if each and key in each}
+        if len(titles) > 1:
+            (one, ours), (other, theirs), *_ = titles.items()
             raise FGDError(
-                f"row {row}: {first} was measured on other data than {last} ({what} "
-                f"{of[first]!s:.8} and {of[last]!s:.8}): evaluate both again"
+                f"row {row}: {ours} was measured on other data than {theirs} ({what}: {one!s:.8} "
+                f"and {other!s:.8}): evaluate both again"
             )
 
 

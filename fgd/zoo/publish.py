@@ -37,9 +37,7 @@ def publish(
             AP; of one that is published here, this is the only judge.
     """
     index = Path(index)
-    metrics = {} if evaluation is None else _metrics(evaluation)
-    if evaluation is not None:
-        _check_same(checkpoint, evaluation)
+    metrics = {} if evaluation is None else _metrics(evaluation, checkpoint)
     kind, ap = next(iter(metrics.items()), ("AP", least_ap))
     if ap < least_ap:
         raise FGDError(
@@ -59,23 +57,19 @@ def publish(
     return metafile
 
 
-def _check_same(checkpoint: str | Path, evaluation: str | Path) -> None:
-    """Whether an evaluation is of this checkpoint.
+def _metrics(evaluation: str | Path, checkpoint: str | Path) -> dict[str, float]:
+    """AP in points under the names that metafiles have for it.
 
     Raises:
-        FGDError: it is of another, whose AP would be published.
+        FGDError: it is another checkpoint's.
     """
-    measured = json.loads(Path(evaluation).read_text()).get("sha256")
-    if measured != (there := sha256(checkpoint)):
-        raise FGDError(
-            f"{evaluation}: is of a checkpoint with the sha256 {str(measured)[:8]}..., and "
-            f"{checkpoint} has {there[:8]}...: evaluate what is published"
-        )
-
-
-def _metrics(evaluation: str | Path) -> dict[str, float]:
-    """AP in points under the names that metafiles have for it."""
     metrics = json.loads(Path(evaluation).read_text())
+    measured, there = str(metrics.get("sha256")), sha256(checkpoint)
+    if measured != there:
+        raise FGDError(
+            f"{evaluation}: is of a checkpoint with the sha256 {measured[:8]}..., and {checkpoint} "
+            f"has {there[:8]}...: evaluate what is published"
+        )
     return {
         f"{kind} AP": round(100 * metrics[kind]["AP"], 1)
         for kind in ("box", "mask")

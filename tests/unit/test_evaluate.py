@@ -189,6 +189,12 @@ def test_images_of_another_size_than_stated_are_told(detector, tmp_path, caplog)
     assert "3 of 4 images are of another size than" in caplog.text
 
 
+def test_a_graph_has_its_own_batch_and_precision(detector, tmp_path):
+    for settings in ({"batch": 4}, {"precision": "bf16"}):
+        with pytest.raises(FGDError, match=r"student\.onnx: .* leave --batch and --precision out"):
+            measure(detector[0], tmp_path / "student.onnx", **settings)
+
+
 def test_views_of_an_image_are_not_batched(detector, tmp_path):
     config, checkpoint = detector
     cfg = Config.fromfile(str(config))

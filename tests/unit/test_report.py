@@ -11,7 +11,7 @@ from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.report.figures import write_figures
 from fgd.report.page import page_text, read_trainings, write_page
-from fgd.report.plots import own_loss
+from fgd.report.plots import PAPER, ap_figure, own_loss
 from fgd.report.trainings import Training, thin
 from fgd.suite import load_suite
 from fgd.table import collect
@@ -181,6 +181,22 @@ def test_latex_tells_rows_of_the_same_detectors_apart_and_has_deviations(tmp_pat
     assert r"RetinaNet (retinanet\_r50) (runs: 2, 1) &" in latex
     assert "% Unfinished: retinanet_r50 has " in latex
     assert "no teacher, fgd/seed1, baseline/seed2, fgd/seed2." in latex
+
+
+def test_no_stroke_is_longer_than_the_gain_beside_it(tmp_path):
+    study = load_suite(root() / "configs/suites/study.yaml")
+    for seed in ("", "/seed1", "/seed2"):
+        write_report(tmp_path / f"fcos_r50/baseline{seed}", 0.3)
+    write_report(tmp_path / "fcos_r50/fgd", 0.4)
+
+    def strokes():
+        (axes,) = ap_figure(collect(study, tmp_path), PAPER).axes
+        return [list(line.get_xdata()) for line in axes.lines]
+
+    assert strokes() == []
+    for seed in ("/seed1", "/seed2"):
+        write_report(tmp_path / f"fcos_r50/fgd{seed}", 0.4)
+    assert strokes() == [[30.0, 40.0]]
 
 
 def test_latex_prints_names_as_they_are():
