@@ -66,8 +66,9 @@ def suppress(found: Boxes, settings: dict[str, Any], count: int) -> Boxes:
     return Boxes(chosen.boxes * (scores > 0).unsqueeze(2), scores, chosen.labels)
 
 
-# `split_thr` is how many boxes mmcv suppresses at a time.
-_KNOWN = ("type", "iou_threshold", "class_agnostic", "split_thr")
+# Of mmcv's settings, beside `split_thr`, which is how many boxes it suppresses at a time.
+_DONE = ("type", "iou_threshold", "class_agnostic", "split_thr")
+_WITHOUT_EFFECT = {"offset": 0, "max_num": -1, "score_threshold": 0}
 
 
 def check_nms(settings: dict[str, Any]) -> None:
@@ -75,9 +76,7 @@ def check_nms(settings: dict[str, Any]) -> None:
     if (kind := settings.get("type", "nms")) != "nms":
         raise FGDError(f"its nms is {kind}, for which ONNX has no operator; with nms it has")
     for key, value in settings.items():
-        # At these values mmcv's own suppression does what the operator does.
-        harmless = {"offset": 0, "max_num": -1, "score_threshold": 0}
-        if key not in _KNOWN and (key not in harmless or value != harmless[key]):
+        if key not in _DONE and value != _WITHOUT_EFFECT.get(key):
             raise FGDError(
                 f"its nms has {key} {value}, which ONNX's operator does not know; leave it out of "
                 "the config's test_cfg, and evaluate the student without it"

@@ -3,9 +3,10 @@
 import json
 import tempfile
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,9 @@ _PACKAGES = ("fgd", "torch", "onnx", "onnxruntime")
 _TRACED = (96, 128)  # height and width of an image whose values mean nothing
 _MADE = ((480, 640), (640, 480), (300, 900))  # of images for a detector without data
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+# Images of the test set that are compared, and more of them until there is a detection.
+_COMPARED, _MOST = 3, 50
 # Detections that have to be found again: rounding moves some across a threshold.
-_MOST = 50  # images of the test set that are looked at for one with detections
 _AGAIN = 0.98
 
 
@@ -123,14 +125,15 @@ def _trace(graph: Graph, out: Path, opset: int) -> None:
         raise FGDError(f"torch cannot export it: {reason}") from error
 
 
-def _files(cfg: Config, folder: Path) -> list[Path]:
-    """Images of the test set, or made ones in `folder` where there is none."""
+def _files(cfg: Config, folder: Path) -> Iterable[Path]:
+    """Images of the test set, one by one, or made ones in `folder` where there is none."""
     test = cfg.data.test
     if places := [place for key in ("data_root", "img_prefix") if (place := test.get(key))]:
         paths = sorted(Path(*places).glob("*.*"))
         images = (path for path in paths if path.suffix.lower() in _SUFFIXES)
-        if read := list(islice((p for p in images if cv2.imread(str(p)) is not None), _MOST)):
-            return read
+        readable = (path for path in images if cv2.imread(str(path)) is not None)
+        if (first := next(readable, None)) is not None:
+            return chain([first], islice(readable, _MOST - 1))
     random = np.random.default_rng(0)
     made = []
     for height, width in _MADE:
@@ -153,7 +156,7 @@ def _compare(written: OnnxDetector, detector: nn.Module, cfg: Config) -> dict[st
     with tempfile.TemporaryDirectory() as folder:
         count, again, seen = 0, 0, 0
         for file in _files(cfg, Path(folder)):
-            if seen >= 3 and count:
+            if seen >= _COMPARED and count:
                 break
             seen += 1
             picture = mmcv.imread(str(file))

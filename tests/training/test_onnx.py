@@ -68,6 +68,27 @@ def test_is_measured_as_its_checkpoint(tiny_suite, tmp_path):
         assert ours[kind]["AP"] == pytest.approx(theirs[kind]["AP"], abs=1e-3)
 
 
+def test_is_measured_under_the_config_that_it_was_exported_with(tiny_suite, tmp_path):
+    config, checkpoint, _ = random_student(tiny_suite, "retinanet_r50", tmp_path)
+    out = tmp_path / "student.onnx"
+    export(config, checkpoint, out=out)
+    changed = Config.fromfile(config)
+    changed.data.test.pipeline[1].img_scale = (96, 96)
+    write_config(changed, config)
+    with pytest.raises(FGDError, match=r"was exported with scale .* the config says \[96, 96\]"):
+        measure(config, out)
+
+
+def test_nothing_that_is_found_proves_nothing(tiny_suite, tmp_path):
+    config, checkpoint, _ = random_student(tiny_suite, "retinanet_r50", tmp_path)
+    changed = Config.fromfile(config)
+    changed.model.test_cfg.score_thr = 1.0
+    write_config(changed, config)
+    with pytest.raises(FGDError, match="mmdet finds nothing in 4 images, so that nothing can be"):
+        export(config, checkpoint, out=tmp_path / "student.onnx")
+    assert not (tmp_path / "student.onnx").exists()
+
+
 def reading(config, **load):
     """Write a config whose images are read as RGB, or by other keys, and normalised as they are."""
     changed = Config.fromfile(config)

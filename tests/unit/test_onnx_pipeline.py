@@ -6,6 +6,7 @@ import pytest
 
 from fgd.errors import FGDError
 from fgd.onnx.pipeline import Input, read_input
+from fgd.onnx.suppression import check_nms
 
 RGB = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 BGR = {key: values[::-1] for key, values in RGB.items()}
@@ -132,3 +133,24 @@ def test_a_step_that_stands_twice_and_other_outer_steps_are_refused():
         read_input(pipeline()[:1])
     with pytest.raises(FGDError, match="its steps are LoadImageFromWebcam, Multi"):
         read_input([dict(type="LoadImageFromWebcam"), pipeline()[1]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(), None),
+        (dict(class_agnostic=True, split_thr=10_000, offset=0, max_num=-1), None),
+        (dict(type="soft_nms"), "its nms is soft_nms"),
+        (dict(max_num=3), "its nms has max_num 3"),
+        (dict(offset=1), "its nms has offset 1"),
+        (dict(score_threshold=0.3), r"its nms has score_threshold 0\.3"),
+        (dict(min_scores=0.1), r"its nms has min_scores 0\.1"),
+    ],
+)
+def test_suppression_that_the_operator_does_not_know_is_refused(settings, words):
+    asked = dict(iou_threshold=0.5) | settings
+    if words is None:
+        check_nms(asked)
+        return
+    with pytest.raises(FGDError, match=words):
+        check_nms(asked)
