@@ -88,7 +88,7 @@ def _from_file(path: str | Path) -> Config:
         if not is_of_mmdet_3(config):
             if imports := config.get("custom_imports"):
                 import_modules_from_strings(**imports)
-            config = _with_init_cfg(config)
+            config = _with_own_cfgs(_with_init_cfg(config))
     except Exception as error:
         if package := _missing_package(error):
             raise FGDError(
@@ -183,15 +183,21 @@ def _with_init_cfg(config: Config) -> Config:
     if isinstance(model, ConfigDict) and model.get("pretrained"):
         checkpoint = model.pop("pretrained")
         model.backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=checkpoint)
-    # Before mmdet 2.6 they stood beside the model; mmdet still builds those.
-    for key in ("train_cfg", "test_cfg"):
-        if isinstance(model, ConfigDict) and config.get(key) and not model.get(key):
-            model[key] = config.pop(key)
     # Those of PVT say no type, for their class reads it itself.
     backbone = model.get("backbone") if isinstance(model, ConfigDict) else None
     init = backbone.get("init_cfg") if isinstance(backbone, ConfigDict) else None
     if isinstance(init, ConfigDict) and "checkpoint" in init:
         init.setdefault("type", "Pretrained")
+    return config
+
+
+def _with_own_cfgs(config: Config) -> Config:
+    """`train_cfg` and `test_cfg` in the model; older configs, which mmdet still builds, have them
+    beside it."""
+    model = config.get("model")
+    for key in ("train_cfg", "test_cfg"):
+        if isinstance(model, ConfigDict) and config.get(key) and not model.get(key):
+            model[key] = config.pop(key)
     return config
 
 

@@ -225,7 +225,7 @@ def _training_config(
         options["find_unused_parameters"] = True
     name = recipe.get("student", recipe["teacher"])
     learns = "student" in recipe or suite.trains(name)
-    if learns and (last := plain_epochs(name, own, detector.lr_config)) is not None:
+    if learns and (last := plain_epochs(name, own, detector)) is not None:
         options["last_epochs"] = last
     if suite.validation:
         options["validation"] = dict(suite.validation.said())

@@ -1,5 +1,6 @@
 """A suite's data set, read by a detector's own pipelines."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmcv import Config
@@ -10,9 +11,15 @@ from fgd.configs import read_config
 from fgd.errors import FGDError
 from fgd.suite import Suite
 
-# What the config of a data set may say of a split; the pipelines are the detectors' own.
-_SAID = {"type", "ann_file", "img_prefix", "classes", "filter_empty_gt"}
 _SPLITS = ("train", "val", "test")
+_OF_A_SPLIT = ("type", "ann_file", "img_prefix", "classes", "filter_empty_gt")
+# What the config of a data set often says beside these, and what says it here.
+_SAID_ELSEWHERE = {
+    "samples_per_gpu": "the suite's file says it",
+    "workers_per_gpu": "the suite's file says it",
+    "pipeline": "the detectors' own pipelines are used, with the settings that pipeline = "
+    "dict(...) of this file gives them (img_scale, flip_ratio)",
+}
 
 
 def _dataset(suite: Suite) -> Config:
@@ -28,13 +35,7 @@ def _dataset(suite: Suite) -> Config:
             f"{suite.dataset}: has no data = dict(train=..., val=..., test=...); it is the config "
             "of a data set, as configs/datasets/coco.py"
         )
-    if unknown := data.keys() - set(_SPLITS):
-        key = min(unknown)
-        instead = {"samples_per_gpu", "workers_per_gpu"} & unknown
-        raise FGDError(
-            f"{suite.dataset}: data.{min(instead or {key})} is not used: "
-            + ("the suite's file says it" if instead else f"known are {', '.join(_SPLITS)}")
-        )
+    _check_keys(f"{suite.dataset}: data", data, _SPLITS)
     for name in _SPLITS:
         _check_split(f"{suite.dataset}: data.{name}", data.get(name))
     return dataset
@@ -51,15 +52,14 @@ def _check_split(origin: str, split: Any) -> None:
     for key in ("ann_file", "img_prefix"):
         if not isinstance(split.get(key), str):
             raise FGDError(f"{origin}.{key} is {split.get(key)!r}; expected a path")
-    if unknown := split.keys() - _SAID:
-        reason = (
-            "the detectors' own pipelines are used, with the settings that pipeline = dict(...) "
-            "of this file gives them (img_scale, flip_ratio)"
-            if "pipeline" in unknown
-            else f"known are {', '.join(sorted(_SAID))}"
-        )
-        key = "pipeline" if "pipeline" in unknown else min(unknown)
-        raise FGDError(f"{origin}.{key} is not used: {reason}")
+    _check_keys(origin, split, _OF_A_SPLIT)
+
+
+def _check_keys(origin: str, given: Iterable[str], known: Sequence[str]) -> None:
+    for key in given:
+        if key not in known:
+            reason = _SAID_ELSEWHERE.get(key, f"known are {', '.join(known)}")
+            raise FGDError(f"{origin}.{key} is not used: {reason}")
 
 
 def data_classes(suite: Suite) -> tuple[str, ...] | None:

@@ -8,12 +8,14 @@ from mmcv import Config
 from fgd.data.mixing import MIXING
 from fgd.errors import FGDError
 
+_MODE_SWITCH = "YOLOXModeSwitchHook"
+_PLAIN_EPOCHS = 15  # if it does not say how many
 # Not run, for what they do is done here otherwise.
 _DONE_OTHERWISE = {
     "NumClassCheckHook": "plans and trainings compare the classes of heads and data",
     "CheckInvalidLossHook": "fgd.training.watch looks at every loss",
     "SetEpochInfoHook": "fgd.training.epochs tells every detector that asks",
-    "YOLOXModeSwitchHook": "fgd.training.yolox ends with plain images (`plain_epochs`)",
+    _MODE_SWITCH: "fgd.training.yolox ends with plain images",
     "SyncNormHook": "DistributedDataParallel hands out the first process's statistics",
 }
 
@@ -55,22 +57,18 @@ def moving_average(name: str, config: Config) -> dict | None:
     return average
 
 
-_MODE_SWITCH = "YOLOXModeSwitchHook"
-# mmdet's defaults.
-_PLAIN_EPOCHS = 15
-
-
-def plain_epochs(name: str, config: Config, lr_config: Mapping[str, Any]) -> int | None:
+def plain_epochs(name: str, config: Config, schedule: Mapping[str, Any]) -> int | None:
     """Epochs at a training's end in which a detector sees its images unmixed; None for no such end.
 
     Args:
         name: of the detector, for an error.
         config: its mmdet config.
-        lr_config: the training's, which may have fewer epochs than the config's. Where the config's
-            own last epochs at a low rate are the plain ones, these are, too.
+        schedule: `lr_config` and `runner` of the training, which may have fewer epochs than the
+            config's. Where the config's own last epochs at a low rate are the plain ones, these
+            are, too.
 
     Raises:
-        FGDError: the hook is to leave out other steps than mmdet's own.
+        FGDError: the hook is to leave out other steps than mmdet's own, or all epochs are plain.
     """
     hooks = [hook for hook in config.get("custom_hooks") or () if hook["type"] == _MODE_SWITCH]
     if not hooks:
@@ -82,7 +80,14 @@ def plain_epochs(name: str, config: Config, lr_config: Mapping[str, Any]) -> int
             f"training here leaves out {', '.join(MIXING)}. Take the setting out of the config, or "
             "of a copy of it"
         )
-    asked = hooks[-1].get("num_last_epochs", _PLAIN_EPOCHS)
-    if config.lr_config.get("num_last_epochs") != asked:
-        return asked
-    return lr_config.get("num_last_epochs", asked)
+    last = hooks[-1].get("num_last_epochs", _PLAIN_EPOCHS)
+    if (config.get("lr_config") or {}).get("num_last_epochs") == last:
+        last = (schedule.get("lr_config") or {}).get("num_last_epochs", last)
+    epochs = schedule["runner"].get("max_epochs")
+    if epochs is not None and last >= epochs:
+        raise FGDError(
+            f"{name}: custom_hooks, {_MODE_SWITCH}: images are mixed until the last {last} epochs, "
+            f"and the training has {epochs}: give num_last_epochs there, in a copy of the config, "
+            "or more epochs"
+        )
+    return last

@@ -50,7 +50,7 @@ def check_supported(name: str, config: Config) -> None:
             "and a student here learns from its row's teacher. Choose the detector without it"
         )
     moving_average(name, config)
-    plain_epochs(name, config, config.get("lr_config") or {})
+    plain_epochs(name, config, config)
     if config.model.backbone.type == "TridentResNet":
         raise FGDError(
             f"{name}: its backbone is a TridentResNet, which has three feature maps of every image "

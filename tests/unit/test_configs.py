@@ -6,6 +6,7 @@ from click.testing import CliRunner
 from fgd import recipe
 from fgd.checkout import root
 from fgd.cli import main
+from fgd.configs import read_config
 
 ROW = root() / "configs/distillers/retinanet_r50.py"
 
@@ -56,3 +57,15 @@ def test_another_kind_of_config_is_refused(composed, command, config, message):
     assert message in result.output
     assert result.output.startswith(f"error: {config}: ")
     assert not (composed / "run").exists()
+
+
+def test_settings_beside_the_model_are_the_models(tmp_path):
+    """As older configs have them, which mmdet builds."""
+    file = tmp_path / "old.py"
+    file.write_text(
+        "model = dict(type='RetinaNet', backbone=dict(type='ResNet'), test_cfg=dict(nms_pre=9))\n"
+        "train_cfg = dict(allowed_border=-1)\ntest_cfg = dict(nms_pre=1)\n"
+    )
+    config = read_config(file)
+    assert config.model.train_cfg.allowed_border == -1
+    assert config.model.test_cfg.nms_pre == 9  # its own count

@@ -61,13 +61,18 @@ def test_an_unknown_hook_is_refused_before_anything_runs(tiny_suite, monkeypatch
 )
 def test_when_images_are_plain(hooks, own, lr_config, expected):
     listed = [dict(type="YOLOXModeSwitchHook", priority=48, **hook) for hook in hooks]
-    policy = {} if own is None else {"num_last_epochs": own}
-    assert plain_epochs("mine", Config(dict(custom_hooks=listed, lr_config=policy)), lr_config) == (
-        expected
-    )
+    config = Config(dict(custom_hooks=listed, lr_config={"num_last_epochs": own}))
+    schedule = dict(lr_config=lr_config, runner=dict(max_epochs=20))
+    assert plain_epochs("mine", config, schedule) == expected
+
+
+def test_a_training_without_mixed_images_is_refused():
+    config = Config(dict(custom_hooks=[dict(type="YOLOXModeSwitchHook")], lr_config={}))
+    with pytest.raises(FGDError, match=r"mine: .* mixed until the last 15 epochs, .* has 12"):
+        plain_epochs("mine", config, dict(lr_config={}, runner=dict(max_epochs=12)))
 
 
 def test_other_steps_than_mmdets_are_not_left_out():
     hook = dict(type="YOLOXModeSwitchHook", skip_type_keys=("Mosaic", "MixUp"))
     with pytest.raises(FGDError, match=r"mine: .* skip_type_keys is Mosaic, MixUp; a training"):
-        plain_epochs("mine", Config(dict(custom_hooks=[hook], lr_config={})), {})
+        plain_epochs("mine", Config(dict(custom_hooks=[hook])), dict(runner={}))

@@ -82,7 +82,7 @@ def test_the_written_row_is_composed_for_the_users_data(run, tmp_path):
 
 def test_a_students_own_policy_follows_the_rate_and_its_clipping_stays(run, brought, tmp_path):
     config = Config.fromfile(brought / "student.py")
-    config.lr_config = dict(policy="OneCycle", max_lr=0.04, div_factor=25)
+    config.lr_config = dict(policy="OneCycle", max_lr=0.04, div_factor=25, total_steps=9000)
     config.optimizer.lr = 0.04
     config.optimizer_config = dict(grad_clip=dict(max_norm=0.1, norm_type=2))
     config.model.backbone.init_cfg.checkpoint = str(brought / "resnet18x8.pth")
@@ -94,6 +94,7 @@ def test_a_students_own_policy_follows_the_rate_and_its_clipping_stays(run, brou
     training = recipe.compose(suite, recipe.load_row("mine", suite), "fgd").training
     assert training.optimizer.lr == training.lr_config.max_lr == pytest.approx(0.008 * 2 / 16)
     assert training.optimizer_config.grad_clip.max_norm == 0.1
+    assert "total_steps" not in training.lr_config  # the training's own number
 
 
 @pytest.mark.parametrize("form", ["yolo", "label-studio", "labelme", "cvat"])
