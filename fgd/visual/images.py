@@ -118,21 +118,27 @@ def _read_annotations(path: Path) -> dict:
 
 def _truths(paths: list[Path], annotations: Path) -> list[Objects]:
     content = _read_annotations(annotations)
-    images, classes = ({each["id"] for each in content[key]} for key in ("images", "categories"))
-    for annotation in content["annotations"]:
-        wrong = [key for key in ("id", "image_id", "category_id", "bbox") if key not in annotation]
-        wrong += ["image_id"] if not wrong and annotation["image_id"] not in images else []
-        wrong += ["category_id"] if not wrong and annotation["category_id"] not in classes else []
-        if wrong:
-            raise FGDError(
-                f"{annotations}: annotation {annotation.get('id')}: {wrong[0]} is missing or names "
-                "none that is there; `fgd data check` looks through the file"
-            )
+    _check_references(content, annotations)
     coco = COCO()
     coco.dataset = content
     coco.createIndex()
     ids = {image["file_name"]: image["id"] for image in content["images"]}
     return [_truth(coco, _image_id(path, ids, annotations)) for path in paths]
+
+
+def _check_references(content: dict, file: Path) -> None:
+    """Whether annotations have what is drawn of them, and an image and a class that are there."""
+    known = {
+        "image_id": {image["id"] for image in content["images"]},
+        "category_id": {category["id"] for category in content["categories"]},
+    }
+    for annotation in content["annotations"]:
+        for key in ("id", "bbox", *known):
+            if key not in annotation or (key in known and annotation[key] not in known[key]):
+                raise FGDError(
+                    f"{file}: annotation {annotation.get('id')}: {key} is missing or names none "
+                    "that is there; `fgd data check` looks through the file"
+                )
 
 
 def _image_id(path: Path, ids: dict[str, int], annotations: Path) -> int:

@@ -293,13 +293,16 @@ def _plain(reason: str, name: str) -> str:
 def totals(part: str, answers: list[dict[str, Any]]) -> Iterator[str]:
     """Lines: how many models have each outcome, and with which message."""
     counted = Counter(answer["outcome"] for answer in answers)
-    listed = ", ".join(f"{number} {outcome}" for outcome, number in counted.most_common())
-    yield f"{part}: {len(answers)} models, {listed}"
+    yield f"{part}: {len(answers)} models, {_listed(counted)}"
     for outcome in counted:
         messages = Counter(a["message"] for a in answers if a["outcome"] == outcome)
         for message, number in messages.most_common():
             if message:
                 yield f"  {outcome} {number}: {message}"
+
+
+def _listed(counted: Counter) -> str:
+    return ", ".join(f"{number} {outcome}" for outcome, number in counted.most_common())
 
 
 def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) -> str:
@@ -342,8 +345,7 @@ def _totals_of_all() -> Iterator[str]:
         if answers:
             counted = Counter(answers.values())
             question = (PARTS[part].__doc__ or "").strip().rstrip(".")
-            found = ", ".join(f"{number} {outcome}" for outcome, number in counted.most_common())
-            rows.append([question, str(len(answers)), found, str(counted[TRACEBACK])])
+            rows.append([question, str(len(answers)), _listed(counted), str(counted[TRACEBACK])])
     if rows:
         yield "## All models"
         yield table(["Asked was", "Models", "Answers", "Tracebacks"], rows, 1)

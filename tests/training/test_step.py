@@ -157,6 +157,38 @@ def test_a_constructor_of_the_students_own_sees_what_it_sees_without_a_teacher(t
     assert len({group["lr"] for group in optimizer.param_groups}) == 1
 
 
+class Unused(torch.nn.Module):
+    """A detector of which one layer never takes part."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+
+    def forward(self, images):
+        return {"loss": self.used(images).sum()}
+
+
+@pytest.mark.parametrize("unused", [False, True])
+def test_parameters_without_a_gradient_are_waited_for_unless_they_may_be(tmp_path, unused):
+    """As with several processes: they wait for each other's gradients."""
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        model = Trainable(Unused(), torch.device("cpu"), distributed=True, unused=unused)
+
+        def steps():
+            for _ in range(3):
+                model.train_step({"images": torch.ones(1, 2)}, None)["loss"].backward()
+
+        if unused:
+            steps()
+        else:
+            with pytest.raises(RuntimeError, match="finished reduction in the prior iteration"):
+                steps()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(FGDError, match="precision 'fp8': expected fp32, bf16, fp16"):
         Precision("fp8", torch.device("cpu"))

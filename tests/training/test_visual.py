@@ -106,6 +106,19 @@ def test_images_are_chosen_by_their_objects(tmp_path):
     assert [p.name for p in choose_images(path, tmp_path, 3)] == ["1.jpg", "2.jpg", "3.jpg"]
 
 
+@pytest.mark.parametrize("wrong", [{"image_id": 99}, {"category_id": 99}, {"bbox": None}])
+def test_annotations_that_cannot_be_drawn_are_named(tiny_data, annotations, tmp_path, wrong):
+    content = json.loads(annotations.read_text())
+    ((key, value),) = wrong.items()
+    content["annotations"][0] |= wrong
+    if value is None:
+        del content["annotations"][0][key]
+    (tmp_path / "wrong.json").write_text(json.dumps(content))
+    picture = tiny_data / "val" / content["images"][0]["file_name"]
+    with pytest.raises(FGDError, match=f"annotation 1: {key} is missing or names none that is"):
+        read_pictures([picture], tmp_path / "wrong.json")
+
+
 def test_an_image_without_annotations_is_named(tiny_data, annotations, tmp_path):
     image = next((tiny_data / "val").glob("*.jpg"))
     other = tmp_path / "other.jpg"
