@@ -82,7 +82,8 @@ def _made_from(suite: Suite) -> dict[str, Any]:
 
 
 def _settings(suite: Suite) -> dict[str, Any]:
-    return json.loads(json.dumps(suite.said()))
+    """All of a suite's settings; how the path of its file is written makes no difference."""
+    return json.loads(json.dumps(suite.said() | {"file": os.path.abspath(suite.file)}))
 
 
 def _version(package: str) -> str | None:

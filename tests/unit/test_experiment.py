@@ -72,6 +72,13 @@ def test_what_was_composed_is_found_as_it_was(kept):
     assert set(kept[1].digests) == {f"teachers/{TEACHER}", "row/fgd", "row/baseline"}
 
 
+def test_another_spelling_of_the_suites_path_finds_it_too(folder, kept):
+    """A plan names its file from where it runs, a command by where it lies."""
+    found = cache.read(load_suite(folder / "mine.yaml"))
+    assert (found.plan, found.splits) == (kept[1].plan, kept[1].splits)
+    assert found.digests == kept[1].digests
+
+
 def test_a_second_plan_imports_neither_torch_nor_mmcv(folder):
     script = (
         "import sys; from fgd.experiment import load_experiment; load_experiment('mine.yaml');"
