@@ -10,8 +10,11 @@ from mmdet.models import build_detector
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from fgd import compat
 from fgd.errors import FGDError
 from fgd.recipe.supported import without_teacher
+
+compat.apply()
 
 
 def build(name: str, model: dict) -> nn.Module:

@@ -133,6 +133,13 @@ def test_show_counts_whatever_the_detector_is_made_of(name, millions, strides):
     assert shown["fpn_strides"] == strides
 
 
+def test_show_alone_counts_a_synchronised_batch_norm():
+    name = "mask_rcnn_r50_fpn_syncbn-all_rpn-2conv_ssj_32x2_90k_coco"  # MMSyncBN wants a group
+    fgd = Path(sys.executable).with_name("fgd")  # alone: no other test patched mmcv before
+    shown = subprocess.check_output([fgd, "zoo", "show", name, "--json"])
+    assert json.loads(shown)["parameters"] / 1e6 == pytest.approx(46.30, abs=0.01)
+
+
 def test_a_config_that_mmdet_cannot_build_is_refused():
     name = "retinanet_r50_fpn_syncbn_1350k_obj365v1"  # its config is half a Faster R-CNN's
     result = CliRunner().invoke(main, ["zoo", "show", name])
