@@ -25,6 +25,7 @@ _FIXED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "MobileNetV2": ((2, 4, 8, 16, 16, 32, 32, 32), (1, 2, 4, 7)),
     "Darknet": ((1, 2, 4, 8, 16, 32), (3, 4, 5)),
     "CSPDarknet": ((2, 4, 8, 16, 32), (2, 3, 4)),
+    "mmcls.ConvNeXt": ((4, 8, 16, 32), (3,)),
 }
 # Necks that start at one of the backbone's outputs and halve the last for every further level,
 # with mmdet's default of `start_level`.
@@ -113,8 +114,9 @@ def _neck_strides(neck: dict, inputs: list[int]) -> list[int] | None:
         return inputs
     if kind == "YOLOV3Neck":
         return inputs[::-1]
-    if kind == "HRFPN":  # from the sum of all inputs in the size of the first
-        return [inputs[0] * 2**level for level in range(neck.get("num_outs", 5))]
+    if kind == "HRFPN":  # from all inputs together in the size of the first, by strided convolutions
+        first = inputs[0] * neck.get("stride", 1)
+        return [first * 2**level for level in range(neck.get("num_outs", 5))]
     if kind not in _PYRAMIDS:
         return None
     first, last = neck.get("start_level", _PYRAMIDS[kind]), neck.get("end_level", -1)

@@ -102,8 +102,10 @@ def _measured(key: str, name: str) -> list[float]:
     import torch
     from mmdet.models import build_backbone, build_neck
 
+    from fgd import compat
     from fgd.recipe import known_config
 
+    compat.apply()
     model = known_config(name).model
     model.backbone.init_cfg = None
     parts = [build_backbone(model.backbone)]

@@ -296,6 +296,7 @@ def test_what_a_class_has_by_default_is_what_says_it():
         ("retinanet_pvt-t_fpn_1x_coco", [8, 16, 32, 64, 128]),
         ("faster_rcnn_regnetx-3.2GF_fpn_1x_coco", [4, 8, 16, 32, 64]),
         ("faster_rcnn_hrnetv2p_w32_1x_coco", [4, 8, 16, 32, 64]),
+        ("fcos_hrnetv2p_w18_gn-head_4x4_1x_coco", [8, 16, 32, 64, 128]),  # HRFPN has a stride
         ("atss_swin-l-p4-w12_fpn_dyhead_mstrain_2x_coco", [8, 16, 32, 64, 128]),
         ("libra_retinanet_r50_fpn_1x_coco", [8, 16, 32, 64, 128]),
         ("nas_fcos_nashead_r50_caffe_fpn_gn-head_4x4_1x_coco", [8, 16, 32, 64, 128]),
@@ -310,6 +311,12 @@ def test_what_a_class_has_by_default_is_what_says_it():
 )
 def test_strides_follow_from_backbone_and_neck(name, strides):
     assert level_strides(recipe.known_config(name).model) == strides
+
+
+def test_strides_of_a_convnext():
+    backbone = dict(type="mmcls.ConvNeXt", out_indices=[0, 1, 2, 3])  # mmcls need not be there
+    neck = dict(type="FPN", in_channels=[96, 192, 384, 768], out_channels=256, num_outs=5)
+    assert level_strides(dict(backbone=backbone, neck=neck)) == [4, 8, 16, 32, 64]
 
 
 def test_a_detector_without_classes_is_refused():
