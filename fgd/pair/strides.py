@@ -114,7 +114,7 @@ def _neck_strides(neck: dict, inputs: list[int]) -> list[int] | None:
         return inputs
     if kind == "YOLOV3Neck":
         return inputs[::-1]
-    if kind == "HRFPN":  # from all inputs together in the size of the first, by strided convolutions
+    if kind == "HRFPN":  # from all inputs, in the size of the first, strided
         first = inputs[0] * neck.get("stride", 1)
         return [first * 2**level for level in range(neck.get("num_outs", 5))]
     if kind not in _PYRAMIDS:

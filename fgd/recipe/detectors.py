@@ -29,7 +29,20 @@ def known_config(name: str) -> Config:
 
 def with_classes(model: ConfigDict, number: int) -> ConfigDict:
     """A model config whose heads tell `number` classes apart."""
-    return ConfigDict(replaced(model.to_dict(), {"num_classes": number}))
+    model = ConfigDict(replaced(model.to_dict(), {"num_classes": number}))
+    panoptic = model.get("panoptic_head")
+    if panoptic and panoptic.get("num_stuff_classes") == 0:  # a Mask2Former for instances
+        model = ConfigDict(replaced(model.to_dict(), {"num_things_classes": number}))
+        model.panoptic_head.loss_cls = _weighing(panoptic.loss_cls, number)
+    return model
+
+
+def _weighing(loss: ConfigDict, number: int) -> ConfigDict:
+    """A loss with a weight for each of `number` classes, and behind them its own for no object."""
+    *weights, last = loss.get("class_weight") or [None]
+    if len(set(weights)) != 1:
+        return loss  # weights of its own for each class: whoever chose them knows how many
+    return ConfigDict(loss, class_weight=[weights[0]] * number + [last])
 
 
 def own_detectors(suite: Suite) -> dict[str, OwnDetector]:

@@ -16,6 +16,7 @@ from mmdet.models import build_detector
 from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
+from fgd.heads import number_of_classes
 from fgd.pair import alike, normalisation_of
 from fgd.recipe.data import split_of
 from fgd.suite import ARMS, Run, load_suite
@@ -742,3 +743,14 @@ def test_unknown_key_of_a_row(monkeypatch, tmp_path):
 def test_unknown_arm():
     with pytest.raises(FGDError, match=r"unknown arm 'fdg': expected fgd or baseline"):
         recipe.compose(SUITES["coco"], recipe.load_row("fcos_r50"), "fdg")
+
+
+def test_a_mask2former_has_the_classes_of_the_data():
+    model = recipe.known_config("mask2former_r50_lsj_8x2_50e_coco").model
+    changed = recipe.with_classes(model, 3)
+    assert number_of_classes(changed) == 3
+    assert changed.panoptic_fusion_head.num_things_classes == 3
+    assert changed.panoptic_head.loss_cls.class_weight == [1.0, 1.0, 1.0, 0.1]
+    assert recipe.with_classes(model, 80) == model
+    model.panoptic_head.loss_cls.class_weight = [1.0, 2.0, 3.0, 0.1]
+    assert recipe.with_classes(model, 3).panoptic_head.loss_cls == model.panoptic_head.loss_cls
