@@ -152,6 +152,35 @@ def _fits(key: str, name: str) -> Answer | FGDError:
     return _answers[key]
 
 
+def pair(name: str) -> Answer:
+    """Whether `fgd new-row` agrees with `fgd zoo match` on a model and the best of its teachers."""
+    from fgd.new_row.fit import fit as fit_of
+    from fgd.new_row.request import RowRequest
+    from fgd.teachers import match
+
+    fit(name)  # raises for a model that is no student
+    teachers = match(name, _facts()).teachers
+    if not teachers:
+        return Answer("no teacher")
+    best = teachers[0]
+    request = RowRequest(name="row", folder=Path("row"), student=name, teacher=best.facts.name)
+    try:
+        found = fit_of(request, ())
+    except FGDError as error:
+        return Answer(FAULT, f"match names {best.facts.name}; {_plain(str(error), name)}")
+    told = (list(best.levels or {}), not best.own)
+    if told != (found.levels, found.inherit):
+        return Answer(FAULT, f"match says {told}, new-row {(found.levels, found.inherit)}")
+    return Answer("inherits" if found.inherit else "fits")
+
+
+@cache
+def _facts() -> Any:
+    from fgd.teachers import all_facts
+
+    return all_facts(print)
+
+
 def prove(name: str) -> Answer:
     """What one training step at full size shows of a model as the teacher of itself."""
     from fgd import proof
@@ -196,8 +225,12 @@ PARTS: dict[str, Callable[[str], Answer]] = {
     "show": show,
     "strides": strides,
     "fit": fit,
+    "pair": pair,
     "prove": prove,
 }
+
+
+_ALL = ("show", "strides", "fit", "pair")  # `prove` takes a minute a model
 
 
 @click.command()
@@ -215,7 +248,7 @@ def main(parts: tuple[str, ...], words: str, page: Path | None, families: bool) 
     family = {model.name: model.config.parent.name for model in found if model.config}
     groups = _families(family) if families else [[name] for name in family]
     faults = 0
-    for part in parts or ("show", "strides", "fit"):  # `prove` takes a minute a model
+    for part in parts or _ALL:
         answers: list[dict[str, Any]] = []
         for answers in sweep(part, groups):  # the page is true whenever the sweep is cut short
             if page is not None:
@@ -342,7 +375,7 @@ def page_of(part: str, answers: list[dict[str, Any]], family: dict[str, str]) ->
 def _totals_of_all() -> Iterator[str]:
     """A table of what the other questions gave, of all models that were asked."""
     rows = []
-    for part in ("show", "strides", "fit"):
+    for part in _ALL:
         answers = {answer["name"]: answer["outcome"] for answer in _read(FOLDER / f"{part}.jsonl")}
         if answers:
             counted = Counter(answers.values())

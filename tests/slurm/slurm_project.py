@@ -171,22 +171,8 @@ class Run:
         return torch.load(self.out)["state_dict"]
 
     def ranks(self) -> list[int]:
-        """Process numbers of the job's tasks on this machine, by rank."""
-        found = {}
-        listed = subprocess.run(
-            ["pgrep", "-f", "python.* -m submitit.core._submit"], capture_output=True, text=True
-        )
-        for pid in listed.stdout.split():
-            try:
-                text = Path(f"/proc/{pid}/environ").read_text(errors="replace")
-                name = Path(f"/proc/{pid}/comm").read_text()
-            except OSError:  # it has just ended
-                continue
-            variables = dict(item.partition("=")[::2] for item in text.split("\0"))
-            # The batch shell and srun have the words in their command lines, too.
-            if "python" in name and variables.get("SLURM_JOB_ID") == self.job_id:
-                found[int(variables["SLURM_PROCID"])] = int(pid)
-        return [pid for _, pid in sorted(found.items())]
+        """Process numbers of the newest job's tasks on this machine, by rank."""
+        return ranks(self.job_id)
 
 
 class Project:
@@ -281,6 +267,25 @@ def difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 def scontrol(*arguments: str) -> None:
     """Run scontrol."""
     subprocess.run(["scontrol", *arguments], check=True, capture_output=True)
+
+
+def ranks(job_id: str) -> list[int]:
+    """Process numbers of a job's tasks on this machine, by rank."""
+    found = {}
+    listed = subprocess.run(
+        ["pgrep", "-f", "python.* -m submitit.core._submit"], capture_output=True, text=True
+    )
+    for pid in listed.stdout.split():
+        try:
+            text = Path(f"/proc/{pid}/environ").read_text(errors="replace")
+            name = Path(f"/proc/{pid}/comm").read_text()
+        except OSError:  # it has just ended
+            continue
+        variables = dict(item.partition("=")[::2] for item in text.split("\0"))
+        # The batch shell and srun have the words in their command lines, too.
+        if "python" in name and variables.get("SLURM_JOB_ID") == job_id:
+            found[int(variables["SLURM_PROCID"])] = int(pid)
+    return [pid for _, pid in sorted(found.items())]
 
 
 def hurry(job_id: str, hurried: set[tuple[str, str]]) -> bool:

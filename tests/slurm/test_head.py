@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from shrunken import shrunken
-from slurm_project import BIN, ROOT, Project, Run, difference, hurry, queue, scontrol, show
+from slurm_project import BIN, ROOT, Project, Run, difference, hurry, queue, ranks, scontrol, show
 from test_snakemake import Workflow
 
 ROW = "retinanet_r50"
@@ -94,9 +94,17 @@ def head(tmp_path) -> HeadJob:
 
 
 def test_a_head_job_that_reaches_its_time_limit_goes_on_by_itself(head: HeadJob):
-    head.submit("--timeout-min=2")  # in less, a busy machine gets to no training
+    head.submit()
+    head.until(lambda: head.attempts and ranks(head.attempts[0]["job_id"]))
+    stopped = ranks(head.attempts[0]["job_id"])  # not to end before the head job does
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    hours, minutes, _ = map(int, head.shown["RunTime"].split(":"))
+    scontrol("update", f"jobid={head.job_id}", f"TimeLimit={60 * hours + minutes + 1}")
+    head.until(lambda: int(head.shown["Restarts"]) >= 1)
+    for pid in stopped:
+        os.kill(pid, signal.SIGCONT)
     head.finish()
-    assert int(head.shown["Restarts"]) >= 1
     assert "launchers end, their trainings go on" in head.text
 
 
@@ -122,7 +130,8 @@ def test_a_head_job_that_was_killed_is_submitted_again_and_finds_its_trainings(h
 
 
 # What the options of a head job set in it, and srun's in a step of it.
-OPTIONS = ["--ntasks-per-node=1", "--cpus-per-task=2", "--mem-per-cpu=1500", "--gpus-per-task=1"]
+OPTIONS = ["--ntasks=1", "--ntasks-per-node=1", "--cpus-per-task=2", "--mem-per-cpu=1500"]
+OPTIONS += ["--gpus-per-task=1"]
 STEP = ["--cpu-bind=none", "--mem-bind=none", "--distribution=cyclic", "--overlap"]
 
 
