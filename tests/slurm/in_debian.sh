@@ -23,7 +23,13 @@ python=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')
 
 if [ ! -e "$root/.complete" ]; then
     rm -rf "$root"
-    debootstrap --variant=minbase --include=ca-certificates,procps "$release" "$root"
+    # A debootstrap that is older than the release has no script of its name; it is sid's for all.
+    scripts=$(mktemp -d)
+    cp -r /usr/share/debootstrap/. "$scripts"
+    [ -e "$scripts/scripts/$release" ] || ln -s sid "$scripts/scripts/$release"
+    DEBOOTSTRAP_DIR=$scripts \
+        debootstrap --variant=minbase --include=ca-certificates,procps "$release" "$root"
+    rm -r "$scripts"
     echo "127.0.0.1 localhost" >"$root/etc/hosts"
     # Packages start no services there.
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
