@@ -34,6 +34,8 @@ if [ ! -e "$root/.complete" ]; then
     # Packages start no services there.
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
+    # A mirror may lag behind a release that is still being made; what it has is signed all the same.
+    echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/99mirror"
     packages=$(PYTHONPATH=cluster/testbed .venv/bin/python -c 'import testbed; print(*testbed.PACKAGES)')
     chroot "$root" apt-get update -qq
     # With the libraries that our Python and its packages need.
