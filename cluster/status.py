@@ -1,7 +1,7 @@
 """Where a suite stands: a line for every training, from the files that it leaves and from Slurm."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tabulate import tabulate
@@ -11,7 +11,7 @@ from cluster.executors import EXECUTORS
 from cluster.slurm import JobState
 from fgd import progress
 from fgd.errors import FGDError
-from fgd.experiment import load_experiment
+from fgd.experiment import load_experiment, outdated
 from fgd.suite import ARMS, Run, Suite
 from fgd.suite.layout import TrainingFiles
 from fgd.suite.plan import TrainedHere
@@ -30,7 +30,8 @@ class Line:
         row, arm: what is trained; a teacher of the suite has the arm "teacher", a further seed
             of a row "fgd/seed1".
         stage: the furthest that it has come: planned, queued, training, stopped, failed, trained,
-            evaluated; of a teacher from the model zoo, planned or downloaded.
+            evaluated; of a teacher from the model zoo, planned or downloaded; outdated where what
+            was measured is of other settings or data than the suite's.
         job_id, state, nodes: of its job, if it has or had one.
         epoch, max_epochs, iter, max_iters, loss: of the newest line of its log.
         eta_seconds: until training is done.
@@ -56,6 +57,7 @@ def lines(suite: Suite) -> list[Line]:
     """Every training of a suite, teachers first."""
     experiment = load_experiment(suite)
     layout, found = suite.layout, []
+    others = outdated.why_left_out(experiment, Path(suite.results))
     for name, teacher in experiment.plan.teachers.items():
         files = layout.teacher(name)
         evaluation, checkpoint = Path(files.evaluation), Path(files.checkpoint)
@@ -64,12 +66,16 @@ def lines(suite: Suite) -> list[Line]:
         else:
             line = Line(name, "teacher", "downloaded" if checkpoint.exists() else "planned")
             found.append(_with_ap(line, checkpoint, evaluation))
+        if layout.teacher_folder(name) in others:
+            found[-1] = _outdated(found[-1])
     for name, row in experiment.plan.rows.items():
         for run in (Run(name, arm, seed) for arm in ARMS for seed in suite.seeds):
             if row.trained_by(run.arm) == name:  # not a baseline that it shares
                 trained = layout.run(run)
                 title = layout.run_name(run.arm, run.seed)
                 found.append(_line(name, title, trained, Path(trained.evaluation)))
+                if layout.run_folder(run) in others:
+                    found[-1] = _outdated(found[-1])
     return found
 
 
@@ -153,7 +159,13 @@ def _with_ap(line: Line, checkpoint: Path, evaluation: Path) -> Line:
         return line
     report = json.loads(evaluation.read_text(encoding="utf-8"))
     metrics = report.get("box") or report["mask"]  # SOLO finds masks alone
-    return Line(**asdict(line) | {"ap": 100 * metrics["AP"], "stage": "evaluated"})
+    return replace(line, ap=100 * metrics["AP"], stage="evaluated")
+
+
+def _outdated(line: Line) -> Line:
+    """The line of what is done, and not what the suite now says."""
+    done = line.stage in ("trained", "evaluated", "downloaded")
+    return replace(line, ap=None, stage="outdated" if done else line.stage)
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from mmcv import Config
 
 from fgd.config_text import config_text
 from fgd.configs import read_once
+from fgd.digest import digest
 from fgd.errors import FGDError, suggestion
 from fgd.files import write_text
 from fgd.pretrained import parts
@@ -41,6 +42,11 @@ class Composed(NamedTuple):
 
     training: Config
     detector: Config
+
+    @property
+    def digest(self) -> str:
+        """A hash of both."""
+        return digest(config.to_dict() for config in self)
 
 
 def compose(suite: Suite, row: Row, arm: str, seed: int | None = None) -> Composed:

@@ -1,8 +1,5 @@
 """What a suite needs before its rows can be trained: teachers and backbones, and where from."""
 
-import hashlib
-import json
-
 from fgd.errors import FGDError
 from fgd.heads import heads
 from fgd.recipe.checks import (
@@ -13,7 +10,7 @@ from fgd.recipe.checks import (
     check_stated_rates,
     check_train_teachers,
 )
-from fgd.recipe.composing import Composed, compose, compose_teacher
+from fgd.recipe.composing import compose, compose_teacher
 from fgd.recipe.data import images_of
 from fgd.recipe.detectors import (
     backbone_checkpoint,
@@ -102,7 +99,7 @@ def digests(suite: Suite, plan: Plan) -> dict[str, str]:
     """
     layout = suite.layout
     found = {
-        layout.teacher_folder(name): _digest(compose_teacher(suite, name)) for name in plan.teachers
+        layout.teacher_folder(name): compose_teacher(suite, name).digest for name in plan.teachers
     }
     for name in plan.rows:
         row = load_row(name, suite)
@@ -110,7 +107,7 @@ def digests(suite: Suite, plan: Plan) -> dict[str, str]:
             composed = compose(suite, row, arm)
             for seed in suite.seeds:
                 composed.training.seed = seed  # all that depends on it
-                found[layout.run_folder(Run(name, arm, seed))] = _digest(composed)
+                found[layout.run_folder(Run(name, arm, seed))] = composed.digest
     return found
 
 
@@ -160,11 +157,6 @@ def _brought(own: OwnDetector | None) -> Source:
         return FromZoo()
     assert own.checkpoint is not None  # as `check_obtainable` says
     return OwnFiles(own.checkpoint, own.sha256, own.ap)
-
-
-def _digest(composed: Composed) -> str:
-    text = json.dumps([config.to_dict() for config in composed], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _add_backbone(suite: Suite, backbones: dict[str, str], model: dict) -> str | None:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from fgd.errors import FGDError
-from fgd.experiment import load_experiment
+from fgd.experiment import load_experiment, outdated
 from fgd.files import sha256
 from fgd.suite import ARMS, Suite
 from fgd.table.model import Metrics, Table, TableRow
@@ -13,14 +13,23 @@ from fgd.table.numbers import deviation, difference, interval, mean, there
 
 
 def collect(suite: Suite, results: Path) -> Table:
-    """Gather what a suite has measured so far."""
+    """Gather what a suite has measured so far, without what is there of other settings or files."""
     experiment = load_experiment(suite)
     layout, plan = suite.layout.at(results), experiment.plan
+    others = outdated.why_left_out(experiment, results)
     rows = []
     for name, row in plan.rows.items():
         runs = experiment.runs_of(row)
-        measured = {"teacher": _read_report(layout.teacher(row.teacher).evaluation)} | {
-            title: _read_report(layout.run(run).evaluation) for title, run in runs.items()
+        folders = {"teacher": layout.teacher_folder(row.teacher)} | {
+            title: layout.run_folder(run) for title, run in runs.items()
+        }
+        files = {"teacher": layout.teacher(row.teacher).evaluation} | {
+            title: layout.run(run).evaluation for title, run in runs.items()
+        }
+        left_out = {title: others[at] for title, at in folders.items() if at in others}
+        measured = {
+            title: None if title in left_out else _read_report(file)
+            for title, file in files.items()
         }
         _check_same_data(name, measured)
         rows.append(
@@ -31,7 +40,8 @@ def collect(suite: Suite, results: Path) -> Table:
                 metrics={k: _metrics(k, suite, measured, row.published) for k in row.kinds},
                 measured=measured,
                 configs={title: _hash(layout.run(run).config) for title, run in runs.items()},
-                folders={title: layout.run_folder(run) for title, run in runs.items()},
+                folders={title: folders[title] for title in runs},
+                left_out=left_out,
             )
         )
     settings = suite.said()

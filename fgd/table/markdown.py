@@ -2,7 +2,7 @@
 
 from fgd import markdown
 from fgd.checkout import workflow_command
-from fgd.table.model import Metrics, Table
+from fgd.table.model import Metrics, Table, TableRow
 
 _GAIN_NOTE = "Gain: FGD over the baseline, the same student trained alike without a teacher."
 _SMALL_NOTE = (
@@ -114,9 +114,23 @@ def _unfinished(table: Table) -> list[str]:
     return [
         f"## Unfinished: {len(rows)} of {len(table.rows)} rows",
         "\n".join(f"- {row.name}: no {', '.join(row.missing)}" for row in rows),
+        *_left_out(rows),
         "To run them all, or the first of them:",
         f"{command}\n{command} -- \\\n        " + " \\\n        ".join(files),
     ]
+
+
+def _left_out(rows: list[TableRow]) -> list[str]:
+    """Of what there is a measurement that is not the suite's, and why."""
+    reasons = {
+        row.folders.get(title, f"teachers/{row.teacher.name}"): reason
+        for row in rows
+        for title, reason in row.left_out.items()
+    }
+    if not reasons:
+        return []
+    lines = [f"- {folder}:\n  {reason}" for folder, reason in reasons.items()]
+    return ["Measured, and left out:", "\n".join(lines)]
 
 
 def _checkpoints(table: Table) -> list[str]:

@@ -1,6 +1,6 @@
 """What the table says, as plain data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fgd.suite.layout import Layout, RunFiles
@@ -61,6 +61,7 @@ class TableRow:
         configs: SHA-256 of the training configs, by the same names.
         folders: of the trainings in the suite's results; another row's for a baseline that it
             shares.
+        left_out: why what was measured of something is not the suite's, by the names of `measured`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class TableRow:
     measured: dict[str, dict | None]
     configs: dict[str, str | None]
     folders: dict[str, str]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[str]:

@@ -127,6 +127,36 @@ def test_a_changed_row_runs_again_and_no_other(finished):
     }
 
 
+def test_other_settings_run_again_though_snakemake_has_no_record(copy):
+    shutil.rmtree(copy.folder / ".snakemake")  # another clone has none, nor a copied folder
+    assert copy.plan() == {}
+    suite = tiny_suite()
+    suite["mini"]["detectors"]["fcos_student"]["epochs"] = 2
+    copy.write_suite(suite)
+    planned = copy.plan()
+    assert {rule: planned[rule] for rule in ("compose", "distill", "baseline", "evaluate")} == {
+        "compose": 2,
+        "distill": 1,
+        "baseline": 1,
+        "evaluate": 2,
+    }
+    assert copy.plan("results/mini/retinanet_r50/fgd/eval.json") == {}
+    result = copy.run("results/mini/fcos_r50/fgd/config.py")
+    assert result.returncode == 0, result.stdout
+    assert "'max_epochs': 2" in (copy.folder / "results/mini/fcos_r50/fgd/config.py").read_text()
+
+
+def test_annotations_that_were_replaced_with_their_time_are_trained_on_anew(copy):
+    file = copy.folder / "data/mini/annotations/instances_train.json"
+    written = file.stat().st_mtime
+    content = json.loads(file.read_text())
+    content["annotations"].pop()
+    file.write_text(json.dumps(content))
+    os.utime(file, (written, written))
+    planned = copy.plan()
+    assert (planned["check_data"], planned["distill"], planned["baseline"]) == (1, 8, 8)
+
+
 def test_a_further_seed_keeps_what_is_there(finished):
     suite = tiny_suite()
     del suite["seed"]

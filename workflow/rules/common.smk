@@ -141,6 +141,36 @@ try:
 except WorkflowError as error:
     sys.exit(str(error))
 
+
+def suite_of(target):
+    """The suite whose results a target is one of; the chosen one for a rule's name."""
+    below = (
+        name for name in SUITE_FILES if target.startswith(f"{default_results(name)}/")
+    )
+    return next(below, SUITE)
+
+
+def make_anew():
+    """Let outdated files of the suites that are asked for be made anew, and say so."""
+    targets = {}
+    for target in map(os.path.normpath, workflow.dag_settings.targets or ("all",)):
+        targets.setdefault(suite_of(target), []).append(target)
+    files = [
+        file
+        for name, named in targets.items()
+        for file in explained(jobs.made_anew, experiment(name), named)
+    ]
+    if files:
+        workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *files}
+        logger.info(
+            "Of other settings or files than the suite's, so made anew:\n    "
+            + "\n    ".join(files)
+        )
+
+
 # Once, and not by every job of the run.
-if workflow.is_main_process and (needed := jobs.gpu_memory(experiment(SUITE))):
-    logger.info(needed)
+if workflow.is_main_process:
+    if workflow.dag_settings is not None:
+        make_anew()
+    if needed := jobs.gpu_memory(experiment(SUITE)):
+        logger.info(needed)
