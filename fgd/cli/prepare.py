@@ -28,6 +28,7 @@ from fgd.errors import FGDError
 )
 @click.option("--seed", type=int, help="One of the suite's; the first one by default.")
 @click.option("--teacher", help="Compose the training of this teacher instead of a row.")
+@click.option("--planned", help="Refuse configs of another digest than this: the workflow's.")
 @click.option("--out", type=OUT_FOLDER, required=True, help="Folder for the configs.")
 def compose(
     suite: Path,
@@ -35,6 +36,7 @@ def compose(
     arm: str | None,
     seed: int | None,
     teacher: str | None,
+    planned: str | None,
     out: Path,
 ) -> None:
     """Write the complete mmdet configs of a suite's row, or of its teacher.
@@ -51,7 +53,7 @@ def compose(
         loaded.with_rows([row])  # a misspelt one is told at once
         from fgd import recipe
 
-        click.echo(recipe.write_row(loaded, row, arm=arm, out=out, seed=seed))
+        click.echo(recipe.write_row(loaded, row, arm=arm, out=out, seed=seed, planned=planned))
         return
     if row is not None or teacher is None:
         raise click.UsageError("give a ROW with --arm, or --teacher NAME")
@@ -59,7 +61,7 @@ def compose(
         raise click.UsageError("--arm and --seed go with a ROW; a teacher is trained once")
     from fgd import recipe
 
-    click.echo(recipe.write_teacher(loaded, teacher, out))
+    click.echo(recipe.write_teacher(loaded, teacher, out, planned))
 
 
 def _refuse_configs(folder: Path, detector: str) -> None:

@@ -117,33 +117,46 @@ def compose_teacher(suite: Suite, name: str) -> Composed:
 
 @read_once()
 def write_row(
-    suite: Suite, name: str, *, arm: str, out: str | Path, seed: int | None = None
+    suite: Suite,
+    name: str,
+    *,
+    arm: str,
+    out: str | Path,
+    seed: int | None = None,
+    planned: str | None = None,
 ) -> str:
     """Write `config.py` and `student.py` of a row's arm into the folder `out`.
+
+    Args:
+        planned: the digest that they have to have.
 
     Returns:
         The arithmetic of batch and learning rate, in words.
 
     Raises:
-        FGDError: as `compose`, or the suite has no such row.
+        FGDError: as `compose`, the suite has no such row, or is not as it was planned.
     """
     suite.with_rows([name])  # refuses a row of no suite, or of another
     check_stated_rates(suite)
     composed = compose(suite, load_row(name, suite), arm, seed)
+    _check_planned(suite, composed, planned)
     write_text(Path(out) / "student.py", config_text(composed.detector))
     write_text(Path(out) / "config.py", config_text(composed.training))
     return _batch_and_rate(suite, composed.training)
 
 
 @read_once()
-def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
+def write_teacher(suite: Suite, name: str, out: str | Path, planned: str | None = None) -> str:
     """Write `config.py` and `detector.py` of a teacher into the folder `out`.
+
+    Args:
+        planned: the digest that they have to have.
 
     Returns:
         The arithmetic of batch and learning rate, in words.
 
     Raises:
-        FGDError: no row of the suite learns from it.
+        FGDError: no row of the suite learns from it, or the suite is not as it was planned.
     """
     teachers = {load_row(row, suite).teacher for row in suite.rows}
     if name not in teachers:
@@ -152,9 +165,22 @@ def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
             f"teachers are {', '.join(sorted(teachers))}"
         )
     composed = compose_teacher(suite, name)
+    _check_planned(suite, composed, planned)
     write_text(Path(out) / "detector.py", config_text(composed.detector))
     write_text(Path(out) / "config.py", config_text(composed.training))
     return _batch_and_rate(suite, composed.training)
+
+
+def _check_planned(suite: Suite, composed: Composed, planned: str | None) -> None:
+    """Refuse configs of a suite that was edited since the workflow was planned.
+
+    What else is composed of the plan may be of before: a student and its baseline would differ.
+    """
+    if planned not in (None, composed.digest):
+        raise FGDError(
+            f"{suite.file}: it, or a file that it names, has changed since the workflow was "
+            "planned. Start the workflow again"
+        )
 
 
 def _batch_and_rate(suite: Suite, training: Config) -> str:

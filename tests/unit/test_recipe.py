@@ -754,3 +754,15 @@ def test_a_mask2former_has_the_classes_of_the_data():
     assert recipe.with_classes(model, 80) == model
     model.panoptic_head.loss_cls.class_weight = [1.0, 2.0, 3.0, 0.1]
     assert recipe.with_classes(model, 3).panoptic_head.loss_cls == model.panoptic_head.loss_cls
+
+
+def test_configs_of_a_suite_that_was_edited_since_it_was_planned_are_not_written(tmp_path):
+    composed = recipe.compose(SUITES["mini"], recipe.load_row("fcos_r50"), "baseline")
+    write = functools.partial(
+        recipe.write_row, SUITES["mini"], "fcos_r50", arm="baseline", out=tmp_path
+    )
+    with pytest.raises(FGDError, match=r"mini.yaml: .* has changed since the workflow was planned"):
+        write(planned="0123456789abcdef")
+    assert not list(tmp_path.iterdir())
+    write(planned=composed.digest)
+    assert len(list(tmp_path.iterdir())) == 2

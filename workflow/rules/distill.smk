@@ -29,7 +29,7 @@ rule compose:
         "Compose the configs of {wildcards.row} ({wildcards.suite}, {wildcards.arm}{wildcards.seed})"
     shell:
         "fgd compose {input.suite:q} {wildcards.row:q} --arm {wildcards.arm}"
-        " --seed {params.seed} --out {params.folder:q} > {log:q} 2>&1"
+        " --seed {params.seed} --planned {params.digest} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule distill:

@@ -26,8 +26,8 @@ rule compose_teacher:
     message:
         "Compose the configs of teacher {wildcards.teacher} ({wildcards.suite})"
     shell:
-        "fgd compose {input.suite:q} --teacher {wildcards.teacher:q} --out {params.folder:q}"
-        " > {log:q} 2>&1"
+        "fgd compose {input.suite:q} --teacher {wildcards.teacher:q} --planned {params.digest}"
+        " --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule train_teacher:
