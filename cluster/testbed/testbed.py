@@ -41,7 +41,7 @@ PACKAGES = (
 HOSTS = Path("/etc/hosts")
 HOSTS_MARK = "# FGD's Slurm testbed"
 _PASSING_S = 3
-_SUPERVISE = "until slurmctld -D; do sleep 1; done"
+_SUPERVISE = "until slurmctld -D -i; do sleep 1; done"
 
 
 class TestbedError(Exception):

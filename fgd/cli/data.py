@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import click
 from fgd.cli import look_up
 from fgd.cli.group import scale
 from fgd.cli.paths import FILE, OUT_FOLDER, PICTURE, out_file
+from fgd.errors import FGDError
 
 _LISTED = 20  # annotations that are left out; all of them stand in the file's info
 
@@ -79,11 +82,30 @@ def data_coco(out: Path, address: str, report: Path | None) -> None:
         write_json(report, {"address": address, "folder": str(out), "downloaded": made})
 
 
+@contextmanager
+def _told_of_cocos(are_cocos: bool) -> Iterator[None]:
+    """Say of other classes than COCO's, where these are, why they were expected."""
+    from fgd.data.coco import OtherClasses
+
+    try:
+        yield
+    except OtherClasses as error:
+        if not are_cocos:
+            raise
+        raise FGDError(
+            f"{error}. The data set's config names no classes, which stands for COCO's 80: give "
+            "its train, val and test `classes`, in the order of the file's categories"
+        ) from None
+
+
 @data.command("check")
 @click.argument("annotations", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option(
     "--classes", callback=_names, help="Comma-separated names that the classes must have."
+)
+@click.option(
+    "--or-cocos", is_flag=True, help="Where --classes names none, COCO's, as mmdet takes."
 )
 @click.option("--strict", is_flag=True, help="Refuse boxes that mmdet would silently drop.")
 @click.option("--open-images", is_flag=True, help="Decode every image.")
@@ -97,6 +119,7 @@ def data_check(
     annotations: Path,
     images: Path,
     classes: list[str] | None,
+    or_cocos: bool,
     strict: bool,
     open_images: bool,
     masks: bool,
@@ -115,7 +138,11 @@ def data_check(
     for kind in accept:
         if kind not in KINDS:
             raise click.UsageError(f"--accept {kind!r}: the kinds are {', '.join(KINDS)}")
-    with or_other_format(annotations):
+    if cocos := or_cocos and classes is None:
+        from mmdet.datasets import CocoDataset
+
+        classes = list(CocoDataset.CLASSES)
+    with or_other_format(annotations), _told_of_cocos(cocos):
         report = check(
             annotations,
             images,

@@ -31,6 +31,10 @@ from fgd.errors import FGDError
 from fgd.files import sha256
 
 
+class OtherClasses(FGDError):
+    """An annotation file has other classes than are asked for, or in another order."""
+
+
 def check(
     annotation_file: str | os.PathLike,
     image_folder: str | os.PathLike,
@@ -188,14 +192,14 @@ def check_classes(file: Path, categories: dict[str, list[Any]], classes: Sequenc
     """
     missing = [name for name in classes if name not in categories["name"]]
     if missing:
-        raise FGDError(
+        raise OtherClasses(
             f"{file}: no category is named {missing[0]!r} ({len(missing)} of {len(classes)} class "
             f"names are missing); its categories are {', '.join(categories['name'])}"
         )
     # mmdet numbers the labels in the file's order and names them in the order of the classes.
     order = [name for name in categories["name"] if name in classes]
     if order != list(classes):
-        raise FGDError(
+        raise OtherClasses(
             f"{file}: its categories stand in the order {', '.join(order)}, the class names in "
             f"the order {', '.join(classes)}; mmdet would mix them up: give them in the file's "
             "order, or reorder the file's: `fgd data clean --like`, or `--classes`"

@@ -38,7 +38,19 @@ def _dataset(suite: Suite) -> Config:
     _check_keys(f"{suite.dataset}: data", data, _SPLITS)
     for name in _SPLITS:
         _check_split(f"{suite.dataset}: data.{name}", data.get(name))
+    _check_measured(suite.dataset, data.val, data.test)
     return dataset
+
+
+def _check_measured(origin: str, val: Any, test: Any) -> None:
+    """Whether what mmdet measures on is what is checked, and what the tables are said to be of."""
+    for key in ("ann_file", "img_prefix", "classes"):
+        if val.get(key) != test.get(key):
+            raise FGDError(
+                f"{origin}: data.test.{key} is {test.get(key)!r} and data.val.{key} "
+                f"{val.get(key)!r}. A suite has one set of images to measure on: write it as both. "
+                "On a further one measure the finished student, by `fgd evaluate`"
+            )
 
 
 def _check_split(origin: str, split: Any) -> None:

@@ -5,8 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from fgd.cli import main
 from fgd.data.clean import clean
 from fgd.data.coco import check
 from fgd.errors import FGDError
@@ -190,6 +192,18 @@ def test_masks_are_wanted_where_they_are_learned(run, content, tmp_path, nothing
     report = clean(tmp_path / "instances.json", tmp_path / "images", out=out, masks=True)
     assert report.counts == {"without segmentation": 1}
     assert [each["id"] for each in json.loads(out.read_text())["annotations"]] == [1, 2]
+
+
+def test_a_config_without_classes_means_cocos(run, tmp_path):
+    run()
+    command = ["data", "check", "--out", str(tmp_path / "report.json")]
+    files = [str(tmp_path / "instances.json"), str(tmp_path / "images")]
+    assert CliRunner().invoke(main, [*command, *files]).exit_code == 0
+    refused = CliRunner().invoke(main, [*command, "--or-cocos", *files])
+    assert "no category is named 'person'" in refused.output
+    assert "config names no classes, which stands for COCO's 80" in refused.output
+    named = CliRunner().invoke(main, [*command, "--or-cocos", "--classes=cat,dog", *files])
+    assert named.exit_code == 0
 
 
 def test_class_names_are_unique_whoever_asks(run, content):

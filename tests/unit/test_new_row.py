@@ -375,6 +375,15 @@ def test_what_the_data_sets_file_says_in_vain_is_refused(run, old, new, words):
         recipe.plan(load_suite("own/own.yaml"))
 
 
+def test_other_images_to_test_than_to_validate_are_refused(run):
+    assert run()[0] == 0
+    file = Path("own/dataset.py")
+    others, test = file.read_text().rsplit("        ann_file=", 1)
+    file.write_text(f"{others}        ann_file='other.json' or {test}")
+    with pytest.raises(FGDError, match=r"own/dataset.py: data.test.ann_file is 'other.json' and"):
+        recipe.plan(load_suite("own/own.yaml"))
+
+
 def test_training_images_measure_nothing(run, brought):
     data = brought / "data"
     files = [f"--val={data / 'learn.json'}", f"--val-images={data / 'pictures_learn'}"]

@@ -68,9 +68,9 @@ rule check_data:
     message:
         "Check the {wildcards.split} set of suite {wildcards.suite}"
     # What is asked of training images alone stands here: as a parameter it would be another one, and
-    # what is finished would run again.
+    # what is finished would run again. So does what a config without classes means to mmdet.
     shell:
-        "fgd data check {params.options} $([ {wildcards.split} = val ] || echo --training)"
+        "fgd data check {params.options} --or-cocos $([ {wildcards.split} = val ] || echo --training)"
         " --out {output:q}"
         " -- {params.annotations:q} {params.images:q} > {log:q} 2>&1"
 
