@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 
 from fgd.precision import Precision
 
@@ -102,16 +102,20 @@ def update(
         grad_clip: `max_norm` and `norm_type` for torch's `clip_grad_norm_`, or None.
 
     Returns:
-        The terms of the loss, and `grad_norm` where gradients are clipped; scalars on the device.
+        The terms of the loss, and `grad_norm`, that of before clipping; scalars on the device.
     """
     outputs = model.train_step(batch, optimizer)
     loss, terms = outputs["loss"], outputs["terms"]
     scaler = model.precision.scaler
     optimizer.zero_grad()
     scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
     if grad_clip:
-        scaler.unscale_(optimizer)
         terms["grad_norm"] = clip_grad_norm_(model.parameters(), **grad_clip)
+    else:  # to see whether it is finite: a step on one that is not leaves nothing of the weights
+        terms["grad_norm"] = get_total_norm(
+            [each.grad for each in model.parameters() if each.grad is not None]
+        )
     scaler.step(optimizer)
     scaler.update()
     return terms

@@ -31,6 +31,9 @@ from fgd.training.step import Trainable
 _LOGGER = logging.getLogger(__name__)
 RECENT = 100  # iterations whose median loss a spike is measured by
 _FEWEST = 20
+# One after the other: each halves the scale, so that then a gradient is a millionth of what it is
+# at first, and what is still not finite is no overflow.
+_MOST_OVERFLOWS = 20
 
 
 @dataclass
@@ -91,6 +94,7 @@ class Watch:
         self._recent = deque(self.begun.recent_losses, maxlen=RECENT)
         self._waiting: dict[int, Tensor] = {}
         self._names: list[str] = []
+        self._overflows = 0
 
     @property
     def recent_losses(self) -> list[float]:
@@ -132,11 +136,9 @@ class Watch:
         # (ranks, iterations, terms)
         values = _of_all_ranks(torch.stack(list(self._waiting.values())))
         iterations, self._waiting = list(self._waiting), {}
-        # With float16 a gradient may overflow: its scaler leaves the step out, and scales less.
-        scaled = {"grad_norm"} if self.model.precision.scaler.is_enabled() else set()
         for iteration, terms in zip(iterations, values.transpose(0, 1), strict=True):
             bad = [n for n, v in zip(self._names, terms.T, strict=True) if not v.isfinite().all()]
-            bad = [n for n in bad if n not in scaled]
+            bad = self._without_overflow(bad)
             # A bad term makes its sum and the gradient bad: it is the one to be named.
             bad = [n for n in bad if n not in ("loss", "grad_norm")] or bad
             if bad:
@@ -149,6 +151,18 @@ class Watch:
             if loss > self.policy.factor * usual:
                 reason = f"loss is {loss:.4g}, {loss / usual:.0f} times its recent median"
                 self._act(iteration, reason, "spike")
+
+    def _without_overflow(self, bad: list[str]) -> list[str]:
+        """What is bad beside a gradient that overflows in float16.
+
+        Its scaler leaves such a step out, and scales less; where that does not help, it is bad.
+        """
+        if not self.model.precision.scaler.is_enabled():
+            return bad
+        self._overflows = self._overflows + 1 if "grad_norm" in bad else 0
+        if self._overflows >= _MOST_OVERFLOWS:
+            return bad
+        return [name for name in bad if name != "grad_norm"]
 
     def _act(self, iteration: int, reason: str, kind: str) -> None:
         if self._action(kind) == "report":

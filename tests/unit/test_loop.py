@@ -1,5 +1,6 @@
 """The order of a training's parts, and what mmcv's hooks see of it."""
 
+import itertools
 import json
 
 import pytest
@@ -103,6 +104,37 @@ def test_neither_line_nor_state_comes_after_a_bad_iteration(loop, monkeypatch):
     assert [json.loads(line)["iter"] for line in lines] == [2, 4, 6, 8]
     assert [path.name for path in saved_states(folder)] == ["iter_0000005.pth"]
     assert json.loads((folder / "incidents.json").read_text())["examine"]["iter"] == 8
+
+
+def _break_gradients(loop, steps, factor=float("nan")):
+    """Gradients of the steps, counted from 0, are multiplied behind finite losses."""
+    counted = itertools.count()
+    parameter = next(loop.model.parameters())
+    parameter.register_hook(lambda g: g * factor if next(counted) in steps else g)
+
+
+@pytest.mark.parametrize("grad_clip", [None, dict(max_norm=35, norm_type=2)])
+def test_no_weights_of_a_bad_gradient_are_saved(loop, grad_clip):
+    loop.grad_clip = grad_clip
+    _break_gradients(loop, {19})
+    with pytest.raises(GoBack):
+        train(loop)
+    assert saved_states(loop.states.folder)[-1].name == "iter_0000015.pth"
+    incidents = json.loads((loop.states.folder / "incidents.json").read_text())
+    assert incidents["examine"]["reason"] == "grad_norm is nan"
+
+
+@pytest.mark.parametrize(("broken", "is_bad"), [(range(19), False), (range(20), True)])
+def test_gradients_that_never_stop_overflowing_are_bad(loop, broken, is_bad):
+    loop.model.precision.scaler = torch.amp.GradScaler("cpu", init_scale=1)
+    _break_gradients(loop, broken, float("inf"))
+    if not is_bad:
+        train(loop)
+        return
+    with pytest.raises(GoBack):
+        train(loop)
+    incidents = json.loads((loop.states.folder / "incidents.json").read_text())
+    assert incidents["examine"]["iter"] == 19
 
 
 def test_a_state_says_of_its_run_what_it_always_did(loop):
