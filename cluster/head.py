@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cluster import environment, slurm
 from cluster.executors import refusal
-from cluster.settings import ClusterSettings, check_options
+from cluster.settings import ClusterSettings, check_options, check_times
 from fgd.errors import FGDError
 from fgd.files import write_text
 from fgd.suite import Suite
@@ -28,8 +28,6 @@ from fgd.suite import Suite
 logger = logging.getLogger("fgd.cluster")
 
 CPUS, MEM_GB = 2, 8  # a plan composes up to four configs at once, each with torch
-# In the folder in which Snakemake runs: which head job does, or was killed while it did.
-_MARK = Path(".snakemake", "fgd-head.json")
 # For how long launchers may take to end, and Snakemake to cancel its single jobs.
 _LEAVING_S, _CANCELLING_S = 30, 45
 _PAUSE_S = 0.5
@@ -69,6 +67,7 @@ def submit(name: str, suite: Suite, settings: ClusterSettings, arguments: Sequen
     if absent := slurm.missing("squeue", "sbatch"):
         raise FGDError(absent)
     check_options(settings, lambda option: f"--sbatch {option}")
+    check_times(settings, f"{suite.file}: cluster")
     job_name = _job_name(suite)
     _refuse_second(slurm.jobs_named(job_name))
     _plan(name, arguments)
@@ -147,12 +146,13 @@ def supervise(name: str, arguments: Sequence[str]) -> int:
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, lambda number, frame: orders.append(number))
     command = _snakemake(name, arguments)
-    if _take_folder(job_id, os.environ.get("SLURM_JOB_NAME", "")):
+    mark = _mark(os.environ.get("SLURM_JOB_NAME", ""))
+    if _take_folder(mark, job_id):
         logger.info("an earlier start was killed: Snakemake's lock is removed")
         subprocess.run([*command, "--unlock"])
     status = _watch(subprocess.Popen(command, start_new_session=True), orders)
     if status >= 0:  # not killed: it has given its lock back
-        _MARK.unlink()
+        mark.unlink()
     if not orders:
         return status
     if orders[0] == signal.SIGUSR1:  # the time limit
@@ -204,21 +204,40 @@ def _requeue(job_id: str) -> None:
     )
 
 
-def _take_folder(job_id: str, job_name: str) -> bool:
+def _mark(job_name: str) -> Path:
+    """Says which job of a suite runs Snakemake in this folder, or was killed while it did."""
+    return Path(".snakemake", f"fgd-head.{job_name}.json")
+
+
+def _take_folder(mark: Path, job_id: str) -> bool:
     """Note that this job runs Snakemake here; whether an earlier start was killed while it did.
 
     Raises:
-        FGDError: another head job does.
+        FGDError: another head job of the suite does, or the lock that one left cannot be removed,
+            for Snakemake removes those of all suites.
     """
-    was_killed = _MARK.exists()
+    was_killed = mark.exists()
     if was_killed:
-        before = json.loads(_MARK.read_text())
-        requeued = before["job"] == job_id
-        if not (requeued or slurm.job_state(before["job"], before["name"]).is_final):
+        before = json.loads(mark.read_text())
+        if before["job"] != job_id and _lives(before):
             _refuse_second([before["job"]])
-    _MARK.parent.mkdir(exist_ok=True)
-    write_text(_MARK, json.dumps({"job": job_id, "name": job_name}))
+        others = [json.loads(path.read_text()) for path in mark.parent.glob(_mark("*").name)]
+        for other in others:
+            if other["name"] != before["name"] and _lives(other):
+                raise FGDError(
+                    f"an earlier head job of this suite, {before['job']}, was killed, and left "
+                    f"Snakemake's lock. It goes with those of all suites, and head job "
+                    f"{other['job']} ({other['name']}) runs in this folder: submit again when that "
+                    "has ended. Trainings have not stopped"
+                )
+    mark.parent.mkdir(exist_ok=True)
+    name = os.environ.get("SLURM_JOB_NAME", "")
+    write_text(mark, json.dumps({"job": job_id, "name": name}))
     return was_killed
+
+
+def _lives(job: dict[str, str]) -> bool:
+    return not slurm.job_state(job["job"], job["name"]).is_final
 
 
 def _refuse_second(ids: list[str]) -> None:

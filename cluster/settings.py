@@ -79,6 +79,13 @@ def for_training(suite: Suite, name: str, path: str | Path) -> ClusterSettings:
     settings = ClusterSettings(**{"gpus_per_node": suite.gpus} | _wishes(suite, name))
     settings = _with_data(settings, suite)
     check_options(settings, lambda option: f"{path}: cluster.sbatch.{option} ({name})")
+    check_times(settings, f"{path}: cluster", f" ({name})")
+    if settings.cpus_per_task < suite.workers_per_gpu + 1:
+        raise FGDError(
+            f"{path}: cluster.cpus_per_task is {settings.cpus_per_task} ({name}), and a process "
+            f"has {suite.workers_per_gpu} loaders (workers_per_gpu) beside itself: give "
+            f"{suite.workers_per_gpu + 1} or more, or fewer workers"
+        )
     if suite.total_batch % settings.tasks:
         raise FGDError(
             f"{path}: cluster: {settings.shape} are {settings.tasks} processes, and they cannot "
@@ -112,6 +119,24 @@ def check(suite: Suite, path: str | Path) -> None:
             )
     for name in suite.rows:
         for_training(suite, name, path)
+
+
+def check_times(settings: ClusterSettings, origin: str, of: str = "") -> None:
+    """Refuse a job that is told of its time limit before it has begun.
+
+    Args:
+        origin: where the settings are said, for the error.
+        of: behind it, what they are of.
+
+    Raises:
+        FGDError: it would be, and be requeued again and again.
+    """
+    if settings.signal_delay_s >= 60 * settings.timeout_min:
+        raise FGDError(
+            f"{origin}.signal_delay_s is {settings.signal_delay_s}{of}: a job ends so many seconds "
+            f"before its time limit, timeout_min {settings.timeout_min}, and would never begin. "
+            "Give fewer seconds, or more minutes"
+        )
 
 
 def check_options(settings: ClusterSettings, origin: Callable[[str], str]) -> None:

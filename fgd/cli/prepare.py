@@ -50,7 +50,7 @@ def compose(
     _refuse_configs(out, "student.py" if teacher is None else "detector.py")
     loaded = load_suite(suite)
     if row is not None and arm is not None and teacher is None:
-        loaded.with_rows([row])  # a misspelt one is told at once
+        loaded.check_rows([row])  # a misspelt one is told at once
         from fgd import recipe
 
         click.echo(recipe.write_row(loaded, row, arm=arm, out=out, seed=seed, planned=planned))

@@ -72,7 +72,7 @@ def report(suite: Path, results: Path, rows: tuple[str, ...], out: Path) -> None
     from fgd.suite import load_suite
 
     loaded = load_suite(suite)
-    write_page(loaded.with_rows(rows) if rows else loaded, results, out)
+    write_page(loaded, results, out, rows)
     click.echo(out)
 
 

@@ -92,8 +92,8 @@ def data_changed(experiment: Experiment, split: str) -> str | None:
         return None  # a rule's output: Snakemake sees its changes itself
     try:
         status = os.stat(experiment.splits[split].annotations)
-    except FileNotFoundError:
-        return None
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # the check says so
     return f"{status.st_size} bytes of {status.st_mtime_ns}"
 
 

@@ -136,7 +136,7 @@ def write_row(
     Raises:
         FGDError: as `compose`, the suite has no such row, or is not as it was planned.
     """
-    suite.with_rows([name])  # refuses a row of no suite, or of another
+    suite.check_rows([name])  # refuses a row of no suite, or of another
     check_stated_rates(suite)
     composed = compose(suite, load_row(name, suite), arm, seed)
     _check_planned(suite, composed, planned)

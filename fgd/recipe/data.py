@@ -38,7 +38,7 @@ def _dataset(suite: Suite) -> Config:
     _check_keys(f"{suite.dataset}: data", data, _SPLITS)
     for name in _SPLITS:
         _check_split(f"{suite.dataset}: data.{name}", data.get(name))
-    _check_measured(suite.dataset, data.val, data.test)
+    _check_measured(suite.dataset, data["val"], data["test"])
     return dataset
 
 

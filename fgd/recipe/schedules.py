@@ -24,10 +24,19 @@ def own_schedule(suite: Suite, name: str, role: str) -> dict | None:
     optimizer = dict(schedule.optimizer.said())
     if detector.lr is not None:
         optimizer["lr"] = detector.lr
+    origin = f"suite {suite.name}: mini.schedule"
+    for key, decided in (
+        ("policy", "OneCycle"),
+        ("max_lr", f"the optimizer's lr, {optimizer['lr']}"),
+    ):
+        if key in schedule.one_cycle:
+            raise FGDError(f"{origin}.one_cycle.{key}: it is {decided}; leave the key out")
+    policy = dict(policy="OneCycle", max_lr=optimizer["lr"], **schedule.one_cycle)
+    check_buildable(origin, dict(optimizer=optimizer, lr_config=policy))
     return dict(
         optimizer=optimizer,
         optimizer_config=dict(grad_clip=dict(max_norm=schedule.grad_clip, norm_type=2)),
-        lr_config=dict(policy="OneCycle", max_lr=optimizer["lr"], **schedule.one_cycle),
+        lr_config=policy,
         runner=dict(
             type="EpochBasedRunner",
             max_epochs=detector.epochs or getattr(suite.mini, role).epochs,

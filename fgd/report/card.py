@@ -32,7 +32,7 @@ def write_card(suite: Suite, row: str, *, results: Path, out: Path) -> None:
         FGDError: the suite has no such row, the student was not evaluated, or a file of the results
             is not what it should be.
     """
-    (shown,) = collect(suite.with_rows((row,)), results).rows
+    (shown,) = collect(suite, results, (row,)).rows
     layout = suite.layout.at(results)
     report = shown.measured["fgd"]
     if report is None:

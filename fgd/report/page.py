@@ -3,7 +3,7 @@
 import base64
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -67,16 +67,17 @@ class Link:
     href: str
 
 
-def write_page(suite: Suite, results: Path, out: Path) -> None:
+def write_page(suite: Suite, results: Path, out: Path, rows: Sequence[str] = ()) -> None:
     """Write the page of a suite's results, finished or not, to `out`.
 
     Args:
         results: folder of the suite's results; what is not there is said to be missing.
+        rows: of which the page is; all of the suite's by default.
 
     Raises:
         FGDError: a row of the suite is wrong, or a file of the results is not what it should be.
     """
-    write_text(out, page_text(suite, collect(suite, results), results, out.parent))
+    write_text(out, page_text(suite, collect(suite, results, rows), results, out.parent))
 
 
 def page_text(suite: Suite, table: Table, results: Path, base: Path) -> str:

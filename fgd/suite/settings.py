@@ -3,6 +3,7 @@
 docs/reference.md and the schemas in docs/schemas, for editors, are made from these models.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -46,6 +47,8 @@ class _Number:
 
     def _checked(self, value: Any) -> int | float:
         if isinstance(value, bool) or not isinstance(value, int | float):
+            raise PydanticCustomError("float_type", "")
+        if not math.isfinite(value):
             raise PydanticCustomError("float_type", "")
         if self.gt is not None and not value > self.gt:
             raise PydanticCustomError("greater_than", "", {"gt": self.gt})

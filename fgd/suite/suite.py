@@ -1,7 +1,7 @@
 """What a suite file says. Without mmcv and torch: a launcher that waits for days reads it, too."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -91,18 +91,17 @@ class Suite:
         """The first seed: of single runs, and of what all seeds share, teachers and backbones."""
         return self.seeds[0]
 
-    def with_rows(self, names: Sequence[str]) -> "Suite":
-        """The same suite with some of its rows.
+    def check_rows(self, names: Sequence[str]) -> None:
+        """Refuse names of rows that the suite has not.
 
         Raises:
-            FGDError: it has no such row.
+            FGDError: one is none of its rows.
         """
         for name in names:
             if name not in self.rows:
                 raise FGDError(
                     f"suite {self.name} has no row {name!r}; it has {', '.join(self.rows)}"
                 )
-        return replace(self, rows=tuple(names))
 
     @property
     def layout(self) -> Layout:

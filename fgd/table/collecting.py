@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from fgd.errors import FGDError
@@ -12,13 +13,23 @@ from fgd.table.model import Metrics, Table, TableRow
 from fgd.table.numbers import deviation, difference, interval, mean, there
 
 
-def collect(suite: Suite, results: Path) -> Table:
-    """Gather what a suite has measured so far, without what is there of other settings or files."""
+def collect(suite: Suite, results: Path, rows: Sequence[str] = ()) -> Table:
+    """Gather what a suite has measured so far, without what is there of other settings or files.
+
+    Args:
+        results: the folder to look in.
+        rows: to gather; all by default.
+
+    Raises:
+        FGDError: the suite has no such row, a row of it is wrong, or an eval.json is none.
+    """
+    suite.check_rows(rows)
     experiment = load_experiment(suite)
     layout, plan = suite.layout.at(results), experiment.plan
     others = outdated.why_left_out(experiment, results)
-    rows = []
-    for name, row in plan.rows.items():
+    found = []
+    for name in rows or plan.rows:
+        row = plan.rows[name]
         runs = experiment.runs_of(row)
         folders = {"teacher": layout.teacher_folder(row.teacher)} | {
             title: layout.run_folder(run) for title, run in runs.items()
@@ -32,7 +43,7 @@ def collect(suite: Suite, results: Path) -> Table:
             for title, file in files.items()
         }
         _check_same_data(name, measured)
-        rows.append(
+        found.append(
             TableRow(
                 name=name,
                 student=plan.detectors[row.student],
@@ -54,7 +65,7 @@ def collect(suite: Suite, results: Path) -> Table:
         data=suite.data_root or suite.dataset,
         results=str(results),
         settings=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
-        rows=rows,
+        rows=found,
     )
 
 

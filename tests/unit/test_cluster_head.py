@@ -190,7 +190,7 @@ class Job:
 
     @property
     def mark(self):
-        return self.folder / ".snakemake" / "fgd-head.json"
+        return self.folder / ".snakemake" / "fgd-head.study.head.1a2b3c.json"
 
 
 @pytest.fixture
@@ -250,6 +250,20 @@ def test_another_head_job_that_runs_there_is_not_disturbed(job):
     assert b"head job 16 of this suite waits or runs" in process.communicate()[1]
     assert process.returncode != 0
     assert not (job.folder / "heard").exists()
+
+
+def test_the_head_job_of_another_suite_runs_beside_it_and_keeps_its_lock(job):
+    job.mark.parent.mkdir()
+    other = job.mark.with_name("fgd-head.coco.head.abcdef.json")
+    other.write_text(json.dumps({"job": "16", "name": "coco.head.abcdef"}))
+    job.put("scontrol", "echo JobId=16 JobName=coco.head.abcdef JobState=RUNNING")
+    job.put("snakemake", SNAKEMAKE.format(folder=job.folder, begin="exit 0"))
+    assert job.start().wait() == 0
+    assert other.exists()
+    job.mark.write_text(json.dumps({"job": "17", "name": "study.head.1a2b3c"}))  # was killed
+    process = job.start()
+    assert b"head job 16 (coco.head.abcdef) runs in this folder" in process.communicate()[1]
+    assert job.heard == [PLAIN]
 
 
 def test_outside_a_job_it_says_what_to_do(folder):

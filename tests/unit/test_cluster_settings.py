@@ -1,5 +1,7 @@
 """The `cluster:` section of a suite: what a training asks for, and what a wrong section says."""
 
+import re
+
 import pytest
 import yaml
 
@@ -196,4 +198,18 @@ def test_a_rows_own_processes_are_checked_and_the_row_is_named(tmp_path):
 def test_settings_for_a_row_that_the_suite_has_not(tmp_path):
     path = write_suite(tmp_path, {"rows": {"fcos_r50": {}}}, rows=["retinanet_r50"])
     with pytest.raises(FGDError, match=r"cluster\.rows\.fcos_r50: .*it has retinanet_r50"):
+        check(load_suite(path), path)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        ({"cpus_per_task": 2}, "cpus_per_task is 2 (retinanet_r50), and a process has 2 loaders"),
+        ({"signal_delay_s": 120, "timeout_min": 2}, "signal_delay_s is 120 (retinanet_r50): a job"),
+        ({"mem_gb": float("inf")}, "cluster.mem_gb"),
+    ],
+)
+def test_a_job_that_cannot_do_its_work_is_refused(tmp_path, cluster, words):
+    path = write_suite(tmp_path, cluster)
+    with pytest.raises(FGDError, match=re.escape(words)):
         check(load_suite(path), path)

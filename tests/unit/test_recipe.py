@@ -114,8 +114,8 @@ def test_masks_are_needed_where_they_are_learned_or_measured():
         "mask_rcnn_r50": {"train", "val"},
     }
     for row, splits in of_rows.items():
-        assert recipe.plan(SUITES["coco"].with_rows([row])).masks == splits
-    trained = SUITES["mini"].with_rows(["faster_rcnn_r50"])
+        assert recipe.plan(dataclasses.replace(SUITES["coco"], rows=(row,))).masks == splits
+    trained = dataclasses.replace(SUITES["mini"], rows=("faster_rcnn_r50",))
     assert recipe.plan(trained).masks == {"train", "val"}
 
 
@@ -766,3 +766,17 @@ def test_configs_of_a_suite_that_was_edited_since_it_was_planned_are_not_written
     assert not list(tmp_path.iterdir())
     write(planned=composed.digest)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("max_lr", 0.1, "one_cycle.max_lr: it is the optimizer's lr, 0.003; leave the key out"),
+        ("policy", "step", "one_cycle.policy: it is OneCycle; leave the key out"),
+        ("pct_strat", 0.1, "lr_config of the policy OneCycle cannot be built"),
+    ],
+)
+def test_a_mini_schedule_that_cannot_be_built_is_refused(tmp_path, key, value, message):
+    path = write_suite(tmp_path, lambda s: s["mini"]["schedule"]["one_cycle"].update({key: value}))
+    with pytest.raises(FGDError, match=re.escape(message)):
+        recipe.compose(load_suite(path), recipe.load_row("fcos_r50"), "baseline")

@@ -226,3 +226,11 @@ def test_csv_and_json_have_the_deviations_too(seeded):
     table = json.loads(to_json(seeded))
     assert table["seeds"] == [0, 1, 2]
     assert table["rows"][0]["measured"]["fgd/seed2"]["box"]["AP"] == 0.34
+
+
+def test_a_row_alone_may_share_another_rows_baseline(tmp_path):
+    study = load_suite(root() / "configs/suites/study.yaml")
+    (row,) = collect(study, tmp_path, ("attention_off",)).rows
+    assert row.folders["baseline"] == "retinanet_r50/baseline"
+    with pytest.raises(FGDError, match="has no row 'attention'"):
+        collect(study, tmp_path, ("attention",))
