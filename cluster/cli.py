@@ -80,7 +80,8 @@ def train(
         wanted = wanted.model_copy(update={"cancel_on_interrupt": on_interrupt == "cancel"})
     seed = loaded.seed if seed is None else seed
     run = () if arm is None else Path(loaded.layout.run_name(arm, seed)).parts
-    launch(Training(".".join((loaded.name, name, *run)), config, work_dir, out), wanted, executor)
+    called = ".".join((loaded.name, name, *run))
+    launch(Training(called, config, work_dir, out, loaded.full_size), wanted, executor)
 
 
 @main.command()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from cluster.environment import AROUND
 from fgd.errors import FGDError
 
 logger = logging.getLogger("fgd.cluster")
@@ -151,7 +152,7 @@ def _lock(name: str) -> Path:
 
 def _folder() -> Path:
     # In a job of Slurm's, 0 can be another GPU than in the next job on the same machine.
-    job = os.environ.get("SLURM_JOB_ID")
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get(AROUND)
     parts = ["fgd-gpus", str(os.getuid()), *([job] if job else [])]
     folder = Path(tempfile.gettempdir()) / "-".join(parts)
     folder.mkdir(mode=0o700, exist_ok=True)

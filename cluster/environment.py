@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from cluster.settings import ClusterSettings, decided_by
 
+# What is left of the job around: which GPU is called 0 depends on it.
+AROUND = "FGD_JOB_AROUND"
 # How Slurm's commands reach its controller: the machine's own, and no option of a job.
 _ROUTE = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"}
 # The beginnings of what Slurm's commands read as options, and of what Slurm tells a job of itself.
@@ -111,7 +113,7 @@ def submitting(settings: ClusterSettings) -> Iterator[None]:
     kept = {name: os.environ[name] for name in _ROUTE & os.environ.keys()}
     kept |= {v.name: v.value for v in variables(settings, os.environ) if not v.decided_by}
     slurms = [name for name in os.environ if name.startswith(_SLURMS)]
-    with clean_env([*slurms, *_DEVICES]):
+    with clean_env([*slurms, *_DEVICES, AROUND]):
         os.environ.update(kept)
         try:
             yield
@@ -140,6 +142,7 @@ def leave_job(environment: MutableMapping[str, str]) -> None:
     """
     if "SLURM_JOB_ID" not in environment:
         return
+    environment[AROUND] = environment["SLURM_JOB_ID"]
     for name in list(environment):
         if name.startswith(("SLURM_", "SLURMD_", *_BINDINGS)) and name not in _ROUTE:
             del environment[name]

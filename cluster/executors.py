@@ -102,6 +102,25 @@ class Slurm:
         return slurm.jobs_named(name)
 
 
+class Elsewhere(FGDError):
+    """A local job is one of another machine: only there can be seen whether it runs.
+
+    Args:
+        job: its process number there.
+        host: that machine.
+        folder: of the training's record of jobs.
+    """
+
+    def __init__(self, job: str, host: str, folder: Path) -> None:
+        super().__init__(
+            f"process {job} of the machine {host} trains it, or did: whether it still does can be "
+            f"seen there alone, and this is {os.uname().nodename}. Give the command there; if that "
+            f"machine is gone, delete {folder / 'job.json'}, and the training goes on from its "
+            "newest state"
+        )
+        self.host = host
+
+
 class Local:
     """Jobs as processes of this machine, each on a GPU of its own; on the CPU if there is none.
 
@@ -145,15 +164,22 @@ class Local:
             began = time.time()
             pid = int(executor.submit(replace(task, gpus=gpus)).job_id)
             _forget_results(folder, pid, began)
-            job_id = f"{pid}@{_start_time(pid)}"
+            job_id = f"{pid}@{_start_time(pid)}@{os.uname().nodename}"
             devices.wait_until_held(gpus, lambda: _runs(job_id))
         return job_id
 
     def state(self, job_id: str, name: str, folder: Path) -> JobState:
-        """From the process and from what its tasks left."""
+        """From the process and from what its tasks left.
+
+        Raises:
+            Elsewhere: it is a process of another machine, and has left nothing yet.
+        """
         if _runs(job_id):
             return JobState("RUNNING", nodes=os.uname().nodename)
-        return JobState(_by_results(folder, job_id) or "FAILED")
+        left = _by_results(folder, job_id)
+        if left is None and (host := _host(job_id)) != os.uname().nodename:
+            raise Elsewhere(job_id.split("@")[0], host, folder)
+        return JobState(left or "FAILED")
 
     def cancel(self, job_id: str, name: str) -> bool:
         """Interrupt the process that watches over the tasks."""
@@ -175,7 +201,8 @@ class Local:
             except OSError:  # it has just ended, or is somebody else's
                 continue
             if b"submitit.local._local" in command and f"{_NAME}={name}".encode() in variables:
-                found.append(f"{folder.name}@{_start_time(int(folder.name))}")
+                started = _start_time(int(folder.name))
+                found.append(f"{folder.name}@{started}@{os.uname().nodename}")
         return found
 
 
@@ -278,8 +305,15 @@ def _runs(job_id: str) -> bool:
     """Whether the process of a job on this machine is still there."""
     # A process number is used again after a while; its start time tells the two apart. It is
     # missing if the process ended before it could be read.
-    pid, started = job_id.split("@")
-    return bool(started) and _start_time(int(pid)) == started
+    pid, started, *_ = job_id.split("@")
+    here = _host(job_id) == os.uname().nodename
+    return here and bool(started) and _start_time(int(pid)) == started
+
+
+def _host(job_id: str) -> str:
+    """The machine of a local job; this one for a record of before, which does not say it."""
+    _, _, *host = job_id.split("@")
+    return host[0] if host else os.uname().nodename
 
 
 def _start_time(pid: int) -> str:

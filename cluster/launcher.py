@@ -43,12 +43,14 @@ class Training:
         config: what `fgd train` takes.
         work_dir: training states and log.
         out: the final state, which appears when the job is seen to be done.
+        full_size: whether it takes days on a CPU.
     """
 
     name: str
     config: Path
     work_dir: Path
     out: Path
+    full_size: bool = False
 
     @property
     def jobs(self) -> Path:
@@ -164,7 +166,8 @@ def _submit(
     copy = training.jobs.absolute() / f"{attempt.name}.py"
     copy.write_bytes(config)
     work_dir, final = training.work_dir.absolute(), training.final.absolute()
-    task = TrainingTask(copy, work_dir, final, log.fingerprint)
+    wants_gpu = training.full_size and log.executor == "slurm" and settings.gpus_per_node > 0
+    task = TrainingTask(copy, work_dir, final, log.fingerprint, wants_gpu=wants_gpu)
     try:
         attempt.job_id = _submit_patiently(
             training, task, settings=settings, executor=executor, name=attempt.name

@@ -7,7 +7,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from cluster import record
-from cluster.executors import EXECUTORS
+from cluster.executors import EXECUTORS, Elsewhere
 from cluster.slurm import JobState
 from fgd import progress
 from fgd.errors import FGDError
@@ -146,7 +146,10 @@ def _job(folder: Path) -> tuple[str | None, JobState | None, str | None, str | N
     attempt = log.current
     if attempt.job_id is None or attempt.end is not None:
         return attempt.job_id, None, None, attempt.end
-    state = EXECUTORS[log.executor].state(attempt.job_id, attempt.name, folder)
+    try:
+        state = EXECUTORS[log.executor].state(attempt.job_id, attempt.name, folder)
+    except Elsewhere as elsewhere:
+        state = JobState("ELSEWHERE", nodes=elsewhere.host)
     end = state.state.lower() if state.is_final and state.state != "COMPLETED" else None
     return attempt.job_id, state, state.nodes or None, end
 

@@ -29,6 +29,8 @@ class TrainingTask:
         fingerprint: of the config when the job was submitted; empty in a job of an earlier version.
         gpus: on this machine, one for each rank, as CUDA_VISIBLE_DEVICES names them; none to train
             on the CPU.
+        wants_gpu: whether training on a CPU, of a node whose GPUs torch does not find, would be
+            days of waiting that nobody meant.
     """
 
     config: Path
@@ -36,18 +38,20 @@ class TrainingTask:
     out: Path
     fingerprint: str = ""
     gpus: tuple[str, ...] = ()
+    wants_gpu: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As text: an image's Python may be older than 3.13, which names a module for a Path that
         # others do not have.
         paths = (str(self.config), str(self.work_dir), str(self.out))
-        return _task, (type(self), *paths, self.fingerprint, self.gpus)
+        return _task, (type(self), *paths, self.fingerprint, self.gpus, self.wants_gpu)
 
     def __call__(self) -> None:
         """Train as one rank of the job.
 
         Raises:
-            FGDError: the training is not possible, or is no longer the one that was submitted.
+            FGDError: the training is not possible, is no longer the one that was submitted, or the
+                node's GPUs are not there.
         """
         container.find_commands(os.environ)
         # An earlier start of the same job may have left an error there.
@@ -68,6 +72,8 @@ class TrainingTask:
         from fgd.training import train
 
         log_to(sys.stdout)
+        if self.wants_gpu:
+            _check_gpu()
         if self.fingerprint and fingerprint(self.config) != self.fingerprint:
             raise FGDError(
                 f"{self.config}: the weights that this training starts from, its annotations or "
@@ -100,5 +106,25 @@ def _task(
     out: str,
     fingerprint: str,
     gpus: tuple[str, ...],
+    wants_gpu: bool = False,  # a job of before says nothing of it
 ) -> TrainingTask:
-    return kind(Path(config), Path(work_dir), Path(out), fingerprint, gpus)
+    return kind(Path(config), Path(work_dir), Path(out), fingerprint, gpus, wants_gpu)
+
+
+def _check_gpu() -> None:
+    """Whether torch finds a GPU.
+
+    Raises:
+        FGDError: it does not.
+    """
+    import torch
+
+    from fgd.errors import FGDError
+
+    if not torch.cuda.is_available():
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "no GPU")
+        raise FGDError(
+            f"torch {torch.__version__} finds no GPU on {os.uname().nodename}, where Slurm gave "
+            f"the job {given}: `fgd doctor` there says why (a driver, or a torch for other cards). "
+            "Leave the node out by cluster.exclude, or train on CPUs by cluster.gpus_per_node: 0"
+        )

@@ -110,7 +110,9 @@ def test_a_job_around_snakemake_is_left_but_not_the_way_to_the_controller():
     variables = HEAD_JOB | {"SLURM_CONF": "/opt/slurm.conf", "PATH": "/bin", "SBATCH_QOS": "long"}
     environment.leave_job(variables)
     kept = {"SLURM_CONF", "PATH", "SBATCH_QOS", "CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"}
+    kept |= {environment.AROUND}
     assert {name for name in variables if not name.startswith(("PMI", "SRUN"))} == kept
+    assert variables[environment.AROUND] == HEAD_JOB["SLURM_JOB_ID"]
 
 
 def test_what_a_login_shell_has_is_left_alone():

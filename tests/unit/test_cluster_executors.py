@@ -270,6 +270,16 @@ def test_a_process_that_is_there_runs(tmp_path):
     assert Local().state(f"{pid}@{start_time(pid)}", "name", tmp_path).state == "RUNNING"
 
 
+def test_a_process_of_another_machine_is_not_taken_for_one_that_ended(tmp_path):
+    with pytest.raises(
+        FGDError, match=r"process 17 of the machine there trains it, or did: .* gone"
+    ):
+        Local().state("17@456@there", "name", tmp_path)
+    leave(tmp_path, 0, "success", "17")
+    assert Local().state("17@456@there", "name", tmp_path).state == "COMPLETED"
+    assert Local().state(f"{os.getpid()}@17@{os.uname().nodename}", "", tmp_path / "x").is_final
+
+
 def test_another_process_of_the_same_number_is_not_the_job(tmp_path):
     leave(tmp_path, 0, "success", str(os.getpid()))
     assert Local().state(f"{os.getpid()}@17", "name", tmp_path).state == "COMPLETED"

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import torch
 
 import fgd.fingerprint
 import fgd.training
@@ -54,6 +55,12 @@ def test_on_this_machine_a_rank_sees_the_gpus_of_its_job(seen_gpus, gpus, seen):
 
 def test_on_slurm_a_rank_sees_what_slurm_gives_it(seen_gpus):
     assert seen_gpus(TASK, "slurm", "0,1") == "0,1"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_nobody_trains_for_days_on_a_cpu_who_asked_for_gpus(seen_gpus):
+    with pytest.raises(FGDError, match=r"finds no GPU on .*, where Slurm gave the job 0,1: `fgd"):
+        seen_gpus(replace(TASK, wants_gpu=True), "slurm", "0,1")
 
 
 def test_the_error_of_an_earlier_start_is_removed(seen_gpus, tmp_path):
