@@ -2,8 +2,9 @@
 
 import csv
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +27,7 @@ class Training:
         validation: what it was validated with while it trained, oldest first (validation.jsonl).
         weights: where its starting weights are from (weights.json); None if there is none.
         total_batch: images of a step.
-        processes: that trained together.
+        processes: that trained together at last.
         device: the GPU's name, or "cpu"; None where an older log does not say.
         wall_seconds: from launch to result, with waiting in a queue; None if nothing was timed.
     """
@@ -42,17 +43,20 @@ class Training:
     @property
     def seconds(self) -> float:
         """Time spent on the iterations that led to the result."""
-        ends = [entry["iter"] for entry in self.log]
-        counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-        return sum(
-            count * self.total_batch / entry["images_per_second"]
-            for count, entry in zip(counts, self.log, strict=True)
-        )
+        return sum(self._seconds())
 
     @property
     def device_hours(self) -> float:
-        """Hours of all its processes: GPU-hours where each has a GPU."""
-        return self.seconds * self.processes / 3600
+        """Hours of all its processes, as many as there were: GPU-hours where each has a GPU."""
+        several = (entry.get("processes", self.processes) for entry in self.log)
+        return sum(map(operator.mul, self._seconds(), several)) / 3600
+
+    def _seconds(self) -> Iterator[float]:
+        """Of each entry of the log."""
+        before = 0
+        for entry in self.log:
+            yield (entry["iter"] - before) * self.total_batch / entry["images_per_second"]
+            before = entry["iter"]
 
     @property
     def images_per_second(self) -> float | None:
@@ -84,7 +88,7 @@ def read_training(suite: Suite, files: TrainingFiles, benchmark: str | None = No
     folder = Path(files.work_dir)
     log = progress.read(folder)
     last = log[-1] if log else {}
-    return Training(
+    training = Training(
         log=log,
         validation=progress.read(folder, progress.VALIDATION),
         weights=read_weights(Path(files.weights)),
@@ -93,6 +97,10 @@ def read_training(suite: Suite, files: TrainingFiles, benchmark: str | None = No
         device=last.get("device"),
         wall_seconds=_wall_seconds(Path(benchmark)) if benchmark else None,
     )
+    if training.wall_seconds is not None and training.wall_seconds < training.seconds:
+        # A launch that found the training done, or went on with it, has timed that alone.
+        return replace(training, wall_seconds=None)
+    return training
 
 
 def device_hours(suite: Suite, table: Table, results: Path) -> dict[str, float]:

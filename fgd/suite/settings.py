@@ -192,7 +192,8 @@ class Job(Section):
 
 class Cluster(Job):
     """What a training asks of Slurm. The processes of all its nodes share the total batch of
-    gpus x samples_per_gpu images, so that nodes and GPUs change the speed alone."""
+    gpus x samples_per_gpu images, so that nodes and GPUs change the speed alone, but
+    where batch norms learn from the images of a process."""
 
     rows: dict[str, Job] = {}
     """Other settings for single rows, by the row's name."""

@@ -15,8 +15,11 @@ from mmcv import Config
 from mmcv.utils import get_logger
 from mmdet.models import build_detector
 from mmdet.models.detectors import BaseDetector
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import fgd.distiller  # registers FGDDistiller with mmdet
+from fgd import progress
 from fgd.configs import read_training
 from fgd.data.batches import Collate, WatchedLoader
 from fgd.errors import FGDError
@@ -139,13 +142,15 @@ def _run(
         precision=precision,
         unused=cfg.get("find_unused_parameters", False),
     )
+    for line in _norms(detector, cfg, world_size, progress.read(work_dir)):
+        logger.warning("%s", line)
     states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
         states.restore(state)
     meta = replace(
         meta,
         CLASSES=list(dataset.CLASSES),
-        fgd=_origin(cfg, config, identity),
+        fgd=_origin(cfg, config, identity, meta.fgd),
         precision=precision.name,
     )
 
@@ -200,11 +205,20 @@ def _validation(
     return Validation(cfg, model, average, work_dir, cfg.validation.interval, epoch_length, policy)
 
 
-def _origin(cfg: Config, config: Path, fingerprint: str) -> dict:
-    """The recipe and what it was trained from; a plain student keeps it."""
+def _origin(cfg: Config, config: Path, fingerprint: str, begun: dict[str, Any]) -> dict:
+    """The recipe and what it was trained from; a plain student keeps it.
+
+    Args:
+        begun: the same of the state that it goes on from; of other software, it is kept, too.
+    """
     files, data = starting_weights(cfg), training_annotations(cfg)
     made = of_training(config, fingerprint, files, data)
-    return {**cfg.get("recipe", {}), "made": made}
+    earlier = begun.get("made", {})
+    software = {key: earlier[key] for key in ("versions", "commit") if key in earlier}
+    before = earlier.get("before", [])
+    if any(made[key] != value for key, value in software.items()):
+        before = [*before, software]
+    return {**cfg.get("recipe", {}), "made": made | ({"before": before} if before else {})}
 
 
 def _earlier_state(
@@ -255,6 +269,36 @@ def _name(cfg: Config) -> str:
     recipe = cfg.get("recipe", {})
     keys = ("suite", "row", "arm") if "row" in recipe else ("suite", "teacher")
     return ".".join(recipe[key] for key in keys if key in recipe) or "fgd"
+
+
+def _norms(
+    detector: BaseDetector, cfg: Config, world_size: int, log: list[dict[str, Any]]
+) -> Iterator[str]:
+    """Where batch norms learn: what becomes other with the number of processes, a line each.
+
+    Each process's batch norms see its own images alone. The published students' do not learn.
+    """
+    trained = getattr(detector, "student", detector).train()
+    learning = any(
+        isinstance(module, _BatchNorm)
+        and module.training
+        and not (isinstance(module, nn.SyncBatchNorm) and world_size > 1)
+        for module in trained.modules()
+    )
+    if not learning:
+        return
+    images, wanted = cfg.total_batch // world_size, cfg.data.samples_per_gpu
+    if images != wanted:
+        yield (
+            f"its batch norms learn, from the {images} images of a process; with the suite's gpus "
+            f"they would from {wanted} (samples_per_gpu), and learn something else"
+        )
+    before = log[-1].get("processes", world_size) if log else world_size
+    if before != world_size:
+        yield (
+            f"its batch norms learn, until iteration {log[-1]['iter']} from "
+            f"{cfg.total_batch // before} images of a process, from now on from {images}"
+        )
 
 
 def _batch(cfg: Config, world_size: int) -> str:

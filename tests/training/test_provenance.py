@@ -6,12 +6,14 @@ import pytest
 from detectors import training_config, write_config
 
 from fgd import provenance
+from fgd.configs import read_training
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import evaluate
 from fgd.export import transfer
 from fgd.fingerprint import fingerprint
 from fgd.method import method_id
 from fgd.training import train
+from fgd.training.run import _origin
 
 
 @pytest.fixture
@@ -58,6 +60,17 @@ def test_a_result_is_verified(configs, tmp_path):
         f"{tmp_path}/eval.json is missing",
         f"{tmp_path}/config.py has changed since",
     ]
+
+
+def test_the_software_that_a_run_began_with_is_kept(configs):
+    config = configs[0]
+    first = _origin(read_training(config), config, "f", {})
+    assert "before" not in first["made"]
+    older = first["made"] | {"commit": "a" * 40}
+    again = _origin(read_training(config), config, "f", first | {"made": older})
+    kept = {"versions": older["versions"], "commit": "a" * 40}
+    assert again["made"] == first["made"] | {"before": [kept]}
+    assert _origin(read_training(config), config, "f", again) == again
 
 
 def test_a_folder_without_results_is_refused(tmp_path):

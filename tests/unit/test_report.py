@@ -235,3 +235,11 @@ def test_the_page_tells_where_a_student_can_be_used(suite, results, tmp_path):
     assert text.count("Where the student can be used") == 1  # the other row has none yet
     for name in ("student.py", "student.pth", "student.onnx"):
         (results / "retinanet_r50/fgd" / name).unlink()
+
+
+def test_hours_are_of_as_many_processes_as_there_were():
+    log = [{"iter": 90, "processes": 8}, {"iter": 100, "processes": 1}]
+    log = [entry | {"images_per_second": 16 / 36} for entry in log]  # 36 s an iteration
+    training = Training(log, [], None, 16, 1, None, None)
+    assert training.seconds == pytest.approx(3600)
+    assert training.device_hours == pytest.approx(0.9 * 8 + 0.1)
