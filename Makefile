@@ -23,7 +23,7 @@ ifneq ($(WISHES),)
 $(INSTALLED): always
 endif
 
-.PHONY: help setup demo mini study full test test-slurm test-full test-mmdet3 lint docs tutorial bench
+.PHONY: help setup demo mini study full test test-slurm test-torch test-full test-mmdet3 lint docs tutorial bench
 .PHONY: reliability audit lock wheelhouse gpu-kit zoo-sweep always
 
 help: ## list the targets
@@ -60,6 +60,9 @@ test: lint ## lint, unit tests, small trainings, the workflow (ALL=1)
 
 test-slurm: setup ## tests on a real Slurm (root; DEBIAN=trixie, ALL=1)
 	$(if $(DEBIAN),tests/slurm/in_debian.sh $(DEBIAN),.venv/bin/pytest) $(if $(ALL),,-m 'not less') tests/slurm
+
+test-torch: ## unit and training tests with TORCH=2.14.1, in an environment of its own
+	PYTHON=$(PYTHON) setup/test_torch.sh '$(if $(filter TORCH,$(WISHES)),$(TORCH))'
 
 test-full: setup ## tests of all rows at full size and what they inherit
 	.venv/bin/pytest tests/full
