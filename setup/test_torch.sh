@@ -23,6 +23,7 @@ if [ ! -e "$folder/.installed" ]; then
 fi
 "$folder/bin/python" -c 'import torch; print("torch", torch.__version__)'
 export OMP_NUM_THREADS=1
+unset TORCH MAKEFLAGS MAKEOVERRIDES # make's, which the tests of set-up read
 # These two ask whether the environment is the locked one, which this is not.
 for tests in tests/unit tests/training; do
     "$folder/bin/pytest" -p no:cacheprovider -n auto --dist worksteal "$tests" \
