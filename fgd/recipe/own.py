@@ -1,5 +1,6 @@
 """Detectors of one's own: an mmdet config by its path, and for a teacher its checkpoint."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
 
     Raises:
         FGDError: a file is missing, the AP is no number of points, or student and teacher have the
-            same name.
+            same name and are two detectors.
     """
     found = []
     student, teacher = content["student"], content["teacher"]
@@ -59,7 +60,10 @@ def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
     elif teacher.endswith(".py"):
         config = _existing(row, "teacher", teacher)
         found.append(OwnDetector(config.stem, config))
-    return merge([{detector.name: detector} for detector in found], str(row))
+    merged = merge([{detector.name: detector} for detector in found], str(row))
+    named = (each for each in (student, teacher) if isinstance(each, str))
+    check_apart((name for name in named if not name.endswith(".py")), merged, str(row))
+    return merged
 
 
 def check_points(ap: float, origin: str) -> None:
@@ -93,6 +97,25 @@ def merge(groups: list[dict[str, OwnDetector]], origin: str) -> dict[str, OwnDet
                     "filed by a config's name: rename or copy one of them"
                 )
     return merged
+
+
+def check_apart(known: Iterable[str], owned: dict[str, OwnDetector], origin: str) -> None:
+    """Refuse a file that is called as a model that is meant, too.
+
+    Args:
+        known: names of the model zoo, or of configs/detectors.
+        owned: detectors of one's own, by name.
+        origin: the file that names both.
+
+    Raises:
+        FGDError: a name is of both.
+    """
+    for name in known:
+        if name in owned:
+            raise FGDError(
+                f"{origin}: two detectors are called {name!r}: the one of the model zoo and "
+                f"{owned[name].config}. Results are filed by a config's name: rename the file"
+            )
 
 
 def name_of(detector: str | dict[str, Any]) -> str:
