@@ -1,14 +1,16 @@
 """A suite's data set, read by a detector's own pipelines."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmcv import Config
 
 from fgd.checkout import root
-from fgd.classes import config_classes
+from fgd.classes import Names, config_classes
 from fgd.configs import read_config
 from fgd.errors import FGDError
+from fgd.heads import number_of_classes
 from fgd.suite import Suite
 
 _SPLITS = ("train", "val", "test")
@@ -100,13 +102,7 @@ def split_of(suite: Suite, config: Config, split: str) -> dict:
 
 def _split(config: dict, files: dict, pipeline: dict) -> dict:
     """A split of the suite's data set, read as the detector's own config reads its split."""
-    # A list, or one of mmdet's wrappers. fgd.recipe.supported knows what that means for a training;
-    # of a detector that is not trained the pipeline alone counts.
-    while isinstance(config, list) or "pipeline" not in config:
-        if isinstance(config, list):
-            config = config[0]
-        else:
-            config = config["datasets"] if "datasets" in config else config["dataset"]
+    config = _unwrapped(config)
     settings = dict(pipeline=replaced(config["pipeline"], pipeline))
     if "dataset" in config:  # mixes the images of another data set, as YOLOX does
         mixed = _split(config["dataset"], files, pipeline)
@@ -114,6 +110,43 @@ def _split(config: dict, files: dict, pipeline: dict) -> dict:
     if "filter_empty_gt" in config:
         settings["filter_empty_gt"] = config["filter_empty_gt"]
     return dict(files, **settings)
+
+
+def _unwrapped(config: Any) -> dict:
+    """The data set with the pipeline, out of lists and mmdet's wrappers.
+
+    fgd.recipe.supported knows what these mean for a training; of a detector that is not trained the
+    pipeline alone counts.
+    """
+    while isinstance(config, list) or "pipeline" not in config:
+        if isinstance(config, list):
+            config = config[0]
+        else:
+            config = config["datasets"] if "datasets" in config else config["dataset"]
+    return config
+
+
+def own_classes(config: Config, origin: str) -> Names | None:
+    """The classes that the config of a teacher says itself, in the order of its labels, or None.
+
+    Args:
+        origin: the config, for an error.
+    """
+    classes = _unwrapped(config.data.test).get("classes")
+    if isinstance(classes, str) and not Path(classes).is_file():
+        return None  # a file of the machine that it was trained on
+    return config_classes(classes, f"{origin}: data.test.classes")
+
+
+def known_classes(config: Config, origin: str) -> Names | None:
+    """As `own_classes`; those of its data set's type where it says none and they are as many."""
+    if (classes := own_classes(config, origin)) is not None:
+        return classes
+    from mmdet.datasets import DATASETS  # planning needs none
+
+    kind = DATASETS.get(_unwrapped(config.data.test)["type"])
+    classes = getattr(kind, "CLASSES", None) or ()
+    return tuple(classes) if len(classes) == number_of_classes(config.model) else None
 
 
 def _move(path: str, old_root: str, new_root: str | None) -> str:

@@ -554,6 +554,43 @@ def test_a_teacher_that_names_other_classes_is_refused(run, brought, meta, messa
     assert message in " ".join(said.split())
 
 
+def test_a_teacher_whose_checkpoint_names_no_classes_has_those_of_its_config(run, brought):
+    state = torch.load(brought / "teacher.pth")
+    torch.save(state | {"meta": {}}, brought / "silent.pth")
+    config = Config.fromfile(brought / "teacher.py")
+    config.data.test.classes = own_data.CLASSES[::-1]
+    config.dump(str(brought / "saying.py"))
+    checkpoint = f"--teacher-checkpoint={brought / 'silent.pth'}"
+    status, said = run(f"--teacher={brought / 'saying.py'}", checkpoint)
+    assert status == 2
+    words = " ".join(said.split())
+    assert "saying.py: was trained with the classes in the order mixed, straight, round" in words
+    status, said = run(checkpoint)
+    assert status == 0, said
+    words = " ".join(said.split())
+    assert "names its classes; that they are the data's, in their order, is trusted" in words
+
+
+def test_a_rows_own_teacher_whose_config_says_another_order_is_refused(run, brought):
+    assert run()[0] == 0
+    config = Config.fromfile(brought / "teacher.py")
+    config.data.test.classes = own_data.CLASSES[::-1]
+    config.dump(str(brought / "teacher_reversed.py"))
+    row = Path("own/mine.py")
+    row.write_text(row.read_text().replace("teacher.py'", "teacher_reversed.py'"))
+    message = r"teacher_reversed\.py: was trained with the classes in the order mixed, straight"
+    with pytest.raises(FGDError, match=message):
+        recipe.plan(load_suite("own/own.yaml"))
+
+
+def test_the_zoos_models_have_the_classes_of_their_data():
+    known = recipe.known_classes(recipe.known_config("retinanet_r50_fpn_1x_coco"), "")
+    assert (len(known), known[0]) == (80, "person")
+    config = recipe.known_config("retinanet_r50_fpn_1x_coco")
+    config.model.bbox_head.num_classes = 3
+    assert recipe.known_classes(config, "") is None
+
+
 def test_classes_without_their_comma_are_refused(run, tmp_path):
     assert run()[0] == 0
     dataset = tmp_path / "own/dataset.py"

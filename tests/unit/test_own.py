@@ -1,4 +1,4 @@
-"""Detectors of one's own that rows name by their files: what they are called, and what they bring."""
+"""Detectors of one's own that rows name by their files: their names, and what they bring."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ optimizer = dict(lr=0.01)
 def test_a_file_that_is_called_as_the_zoos_model_beside_it_is_refused(folder, own):
     other = "teacher" if own == "student" else "student"
     with pytest.raises(
-        FGDError, match=f"row.py: two detectors are called '{ZOO}': the one of the "
+        FGDError, match=rf"row\.py: two detectors are called '{ZOO}': the one of the "
     ):
         find_in_row({own: f"{ZOO}.py", other: ZOO}, folder / "row.py")
     assert list(find_in_row({own: f"{ZOO}.py", other: "another"}, folder / "row.py")) == [ZOO]
