@@ -97,6 +97,23 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     return Fit(config, levels, inherits, others, notes)
 
 
+def one_scale(student: Config, scale: Any) -> list[str]:
+    """That a student's images have one size where its config draws from several, in words.
+
+    Args:
+        student: its config.
+        scale: that all images get; None if they keep the config's.
+    """
+    drawn = recipe.drawn_scales(student.data.train) if scale else []
+    if not drawn:
+        return []
+    several = max(map(len, drawn))
+    return [
+        f"scale     all images are {scale[0]},{scale[1]}, where the student's config draws from "
+        f"{several} scales; to keep these, leave --img-scale out (img_scale in dataset.py)"
+    ]
+
+
 def other_pixels(student: str, teacher: str, *, train_teacher: bool) -> str:
     """How a student and a teacher see other pixels, in words; "" if they do not.
 

@@ -162,9 +162,13 @@ def size_model(model: dict, scale: Any) -> None:
         scale: the `img_scale` of a data set's config, (width, height) in pixels; None leaves it.
 
     Raises:
-        FGDError: images are of another shape than the squares that its pipelines pad them to.
+        FGDError: images are of another shape than the squares that its pipelines pad them to, or of
+            another size than its anchors are made for.
     """
-    if scale is None or "input_size" not in model:
+    if scale is None:
+        return
+    _check_anchors(model, "model", tuple(scale))
+    if "input_size" not in model:
         return
     width, height = scale
     if width != height:
@@ -178,6 +182,36 @@ def size_model(model: dict, scale: Any) -> None:
         model["random_size_range"] = tuple(
             max(1, round(number * factor)) for number in model["random_size_range"]
         )
+
+
+def _check_anchors(node: Any, path: str, scale: tuple) -> None:
+    """Whether anchors are made for images of this size, as SSD's are for one; most are for any."""
+    if isinstance(node, list):
+        for number, item in enumerate(node):
+            _check_anchors(item, f"{path}.{number}", scale)
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        if not key.endswith("_generator"):
+            _check_anchors(value, f"{path}.{key}", scale)
+        elif (side := (value or {}).get("input_size")) and scale != (side, side):
+            raise FGDError(
+                f"img_scale {','.join(map(str, scale))}: the anchors of the detector are made for "
+                f"images of {side},{side} ({path}.{key}.input_size). Give that size, or leave it "
+                "out and name a copy of the detector's config with input_size, strides and "
+                "pipelines for yours"
+            )
+
+
+def drawn_scales(node: Any) -> list[list]:
+    """Every list of several scales that steps of a pipeline draw an image's size from."""
+    if isinstance(node, list | tuple):
+        return [scales for item in node for scales in drawn_scales(item)]
+    if not isinstance(node, dict):
+        return []
+    scales = node.get("img_scale")
+    here = [scales] if isinstance(scales, list) and len(scales) > 1 else []
+    return here + drawn_scales(list(node.values()))
 
 
 # Steps of mmdet's that take height and width; the others take width and height.

@@ -24,6 +24,7 @@ from fgd.cli import main
 from fgd.cli.new_row import _renormalises
 from fgd.errors import FGDError
 from fgd.new_row.texts import _with_entry
+from fgd.recipe.data import size_model
 from fgd.suite import load_suite
 
 
@@ -589,6 +590,38 @@ def test_the_zoos_models_have_the_classes_of_their_data():
     config = recipe.known_config("retinanet_r50_fpn_1x_coco")
     config.model.bbox_head.num_classes = 3
     assert recipe.known_classes(config, "") is None
+
+
+def test_where_the_student_draws_from_several_sizes_the_one_is_said(run, brought, tmp_path):
+    config = Config.fromfile(brought / "student.py")
+    resize = next(step for step in config.data.train.pipeline if step["type"] == "Resize")
+    resize.img_scale = [(160, 120), (160, 160), (160, 200)]
+    config.model.backbone.init_cfg.checkpoint = str(brought / "resnet18x8.pth")
+    config.dump(str(tmp_path / "drawing.py"))
+    status, said = run(f"--student={tmp_path}/drawing.py", without=("--student",))
+    assert status == 0, said
+    note = "scale all images are 160,160, where the student's config draws from 3 scales; to keep"
+    assert note in " ".join(said.split())
+    _, said = run("--name=second", without=DATA)
+    assert "scales" not in said
+    status, said = run(
+        f"--student={tmp_path}/drawing.py", "--name=third", without=("--student", *DATA)
+    )
+    assert status == 0, said
+    assert note in " ".join(said.split())
+
+
+def test_anchors_for_images_of_another_size_are_refused():
+    model = recipe.known_config("ssd300_coco").model
+    for scale in (None, (300, 300)):
+        size_model(model, scale)
+    message = (
+        r"img_scale 160,160: the anchors of the detector are made for images of 300,300 "
+        r"\(model\.bbox_head\.anchor_generator\.input_size\)"
+    )
+    with pytest.raises(FGDError, match=message):
+        size_model(model, (160, 160))
+    size_model(recipe.known_config("retinanet_r50_fpn_1x_coco").model, (160, 160))
 
 
 def test_classes_without_their_comma_are_refused(run, tmp_path):
