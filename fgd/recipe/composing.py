@@ -124,7 +124,7 @@ def write_row(
     suite.with_rows([name])  # refuses a row of no suite, or of another
     check_stated_rates(suite)
     composed = compose(suite, load_row(name, suite), arm, seed)
-    write_text(Path(out) / "student.py", config_text(composed.detector))
+    write_text(Path(out) / "student.py", _detector_text(suite, composed.detector))
     write_text(Path(out) / "config.py", config_text(composed.training))
     return _batch_and_rate(suite, composed.training)
 
@@ -146,9 +146,14 @@ def write_teacher(suite: Suite, name: str, out: str | Path) -> str:
             f"teachers are {', '.join(sorted(teachers))}"
         )
     composed = compose_teacher(suite, name)
-    write_text(Path(out) / "detector.py", config_text(composed.detector))
+    write_text(Path(out) / "detector.py", _detector_text(suite, composed.detector))
     write_text(Path(out) / "config.py", config_text(composed.training))
     return _batch_and_rate(suite, composed.training)
+
+
+def _detector_text(suite: Suite, detector: Config) -> str:
+    noted = rate.note(suite.total_batch) if "optimizer" in detector else ""
+    return noted + config_text(detector)
 
 
 def _batch_and_rate(suite: Suite, training: Config) -> str:

@@ -10,6 +10,7 @@ from mmcv import Config
 from fgd.configs import is_of_mmdet_3, read_any, read_config
 from fgd.errors import FGDError
 from fgd.mmdet3.incoming import translated_teacher
+from fgd.suite import rate
 
 # What is taken from a detector's config; the one that mmdet writes beside a checkpoint has it all.
 _NEEDED = ("model", "data", "optimizer", "optimizer_config", "lr_config", "runner")
@@ -144,6 +145,8 @@ def load_config(detector: OwnDetector, *, learns: bool) -> Config:
         )
     if newer:
         return translated_teacher(config, str(detector.config))
+    if (batch := rate.noted(config.text)) is not None:  # one that this project wrote
+        config.setdefault("auto_scale_lr", {"base_batch_size": batch})
     init = config.model.backbone.get("init_cfg")
     if isinstance(init, dict) and "://" not in (checkpoint := init.get("checkpoint", "://")):
         init["checkpoint"] = str(_existing(detector.config, "init_cfg.checkpoint", checkpoint))

@@ -624,6 +624,28 @@ def test_anchors_for_images_of_another_size_are_refused():
     size_model(recipe.known_config("retinanet_r50_fpn_1x_coco").model, (160, 160))
 
 
+def test_a_student_of_this_projects_keeps_the_rate_of_its_batch(run, tmp_path):
+    assert run("--lr=0.02", "--gpus=1", "--samples-per-gpu=4")[0] == 0
+    suite = load_suite("own/own.yaml")
+    recipe.write_row(suite, "mine", arm="baseline", out=tmp_path / "composed")
+    student = tmp_path / "composed/student.py"
+    plain = Config.fromfile(str(student))
+    assert plain.optimizer.lr == pytest.approx(0.02 * 4 / 16)
+    init = plain.model.backbone.init_cfg
+    (student.parent / init.checkpoint).parent.mkdir(parents=True)
+    torch.save({"state_dict": {}}, student.parent / init.checkpoint)
+    status, said = run(
+        f"--student={student}", "--out=next", "--gpus=1", "--samples-per-gpu=8",
+        without=("--student", "--out"),
+    )  # fmt: skip
+    assert status == 0, said
+    assert "0.005 for 4 images a step, so 0.01 at this suite's 8" in said
+    again = load_suite("next/next.yaml")
+    composed = recipe.compose(again, recipe.load_row("mine", again), "fgd").training
+    assert composed.optimizer.lr == pytest.approx(0.02 * 8 / 16)
+    assert "auto_scale_lr" not in composed
+
+
 def test_classes_without_their_comma_are_refused(run, tmp_path):
     assert run()[0] == 0
     dataset = tmp_path / "own/dataset.py"
