@@ -30,6 +30,7 @@ def check_fit(suite: Suite, row: Row, student: Config, teacher: Config) -> None:
 
     The distiller looks again at what it has built.
     """
+    _check_trained(suite, row)
     pair = pair_of(suite, row, student, teacher)
     classes = data_classes(suite)
     pair.check_classes(len(classes) if classes else None, suite.dataset)
@@ -40,6 +41,23 @@ def check_fit(suite: Suite, row: Row, student: Config, teacher: Config) -> None:
         pair.check_inheritance(row.distill.get("inherit_except", ()))
     if not row.distill.get("renormalise"):
         pair.check_normalisation()
+
+
+def _check_trained(suite: Suite, row: Row) -> None:
+    """Whether a teacher that the suite trains brings no weights, which would be trained over."""
+    own = row.own.get(row.teacher)
+    if own is None or own.checkpoint is None or not suite.trains(row.teacher):
+        return
+    if suite.mini is not None:
+        trained = f"suite {suite.name} trains all of its teachers (mini)"
+        instead = "name a suite without mini"
+    else:
+        trained = f"suite {suite.name} trains {row.teacher} (train_teachers)"
+        instead = "take it out of there"
+    raise FGDError(
+        f"row {row.name}: teacher.checkpoint {own.checkpoint} would not be used, for {trained}: "
+        f"{instead}, or name the config alone (teacher = '{own.config}')"
+    )
 
 
 def _check_order(own: OwnDetector, teacher: Config, classes: tuple[str, ...]) -> None:

@@ -624,6 +624,23 @@ def test_anchors_for_images_of_another_size_are_refused():
     size_model(recipe.known_config("retinanet_r50_fpn_1x_coco").model, (160, 160))
 
 
+def test_the_checkpoint_of_a_teacher_that_the_suite_trains_is_refused(run):
+    assert run()[0] == 0
+    path = _changed_suite(lambda suite: suite.update(train_teachers=["teacher"]))
+    message = (
+        r"row mine: teacher\.checkpoint .*teacher\.pth would not be used, for suite own trains "
+        r"teacher \(train_teachers\): take it out of there, or name the config alone"
+    )
+    suite = load_suite(path)
+    with pytest.raises(FGDError, match=message):
+        recipe.plan(suite)
+    with pytest.raises(FGDError, match=message):
+        recipe.compose(suite, recipe.load_row("mine", suite), "fgd")
+    status, said = run("--name=second", without=DATA)
+    assert status == 2
+    assert "row second: teacher.checkpoint" in said
+
+
 def test_a_student_of_this_projects_keeps_the_rate_of_its_batch(run, tmp_path):
     assert run("--lr=0.02", "--gpus=1", "--samples-per-gpu=4")[0] == 0
     suite = load_suite("own/own.yaml")
