@@ -24,8 +24,14 @@ _NOT_INHERITED = ("backbone", "train_cfg", "test_cfg", "init_cfg", "pretrained")
 # shapes of tensors shows in these: patterns of it,
 _OF_SHAPES = (
     "*_channel*", "*_kernel", "*kernel_size*", "class_agnostic", "conv_bias", "depth",
-    "in_channel*", "num_*", "out_channel*", "reg_*_num", "reg_class_agnostic", "roi_feat_size",
-    "stack*", "with_avg_pool", "with_cls", "with_reg",
+    "in_channel*", "out_channel*", "reg_*_num", "reg_class_agnostic", "roi_feat_size", "stack*",
+    "with_avg_pool", "with_cls", "with_reg",
+    # Of the numbers those of layers, their channels and their outputs. Not those of an attention's
+    # heads, levels and points, which share out one tensor's channels.
+    "num_*blocks", "num_*classes", "num_*convs", "num_*fcs", "num_branches", "num_channels",
+    "num_dcn", "num_deconv_*", "num_feats", "num_features", "num_grids", "num_ins", "num_layers",
+    "num_outs", "num_parameters", "num_proposals", "num_protos", "num_quer*", "num_scales",
+    "num_stacks", "num_stages",
 )  # fmt: skip
 # and what training alone knows.
 _OF_TRAINING = (
