@@ -31,6 +31,7 @@ from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
 from fgd.files import sha256
 from fgd.pretrained import Part, parts
+from fgd.weights import own_names
 
 BACKBONE = "backbone checkpoint"
 TEACHER = "teacher"
@@ -80,7 +81,7 @@ def check_start(
     """
     # keep_vars: parameters stay parameters, so that they can be told from buffers.
     tensors = _student(detector).state_dict(keep_vars=True)
-    files = _files(model, tensors, from_scratch=from_scratch)
+    files = _files(model, detector, tensors, from_scratch=from_scratch)
     values = {source: file.tensors for source, file in files.items()}
     values[OWN] = own
     expected = {name: _expected(name, model, values) for name in tensors}
@@ -123,17 +124,26 @@ def _student(detector: nn.Module) -> nn.Module:
     return getattr(detector, "student", detector)
 
 
-def _files(model: dict, names: Iterable[str], *, from_scratch: bool) -> dict[str, _File]:
+def _teacher(detector: nn.Module) -> nn.Module:
+    return getattr(detector, "teacher", detector)
+
+
+def _files(
+    model: dict, detector: nn.Module, names: Iterable[str], *, from_scratch: bool
+) -> dict[str, _File]:
     files = {}
     if not from_scratch:
-        files[BACKBONE] = _backbone_file(model.get("student", model), names)
+        student = model.get("student", model)
+        backbone = _student(detector).get_submodule("backbone")
+        files[BACKBONE] = _backbone_file(student, backbone, names)
     if "teacher_checkpoint" in model:
         path = model["teacher_checkpoint"]
-        files[TEACHER] = _File(path, read_checkpoint(path)["state_dict"])
+        state = read_checkpoint(path)["state_dict"]
+        files[TEACHER] = _File(path, own_names(_teacher(detector), state))
     return files
 
 
-def _backbone_file(student: dict, names: Iterable[str]) -> _File:
+def _backbone_file(student: dict, backbone: nn.Module, names: Iterable[str]) -> _File:
     """The checkpoint of the backbone, its tensors under the names that the student has for them.
 
     Other parts that start from weights (a C4 detector's last stage) start from the same file.
@@ -148,6 +158,7 @@ def _backbone_file(student: dict, names: Iterable[str]) -> _File:
     path = starting[0].checkpoint
     state = read_checkpoint(path, as_saved=True)["state_dict"]
     reads = [part.read(state) for part in starting]
+    reads[0] = own_names(backbone, reads[0])
     tensors: dict[str, Tensor] = {}
     used = set()
     for part, read in zip(starting, reads, strict=True):

@@ -91,6 +91,19 @@ def test_the_fcos_row_inherits_all_but_eight_biases(tiny_suite):
     assert ", 8 own" in summary(report)
 
 
+def test_a_teacher_whose_file_has_the_names_of_an_older_mmdet_is_the_same(tiny_suite):
+    model = training_config(tiny_suite, "fcos_r50", "fgd").model
+    today = sources(start_of(model))
+    rewrite(
+        model.teacher_checkpoint,
+        lambda state: {
+            name.replace("bbox_head.conv_", "bbox_head.fcos_"): t for name, t in state.items()
+        },
+    )
+    assert "bbox_head.fcos_cls.weight" in torch.load(model.teacher_checkpoint)["state_dict"]
+    assert sources(start_of(model)) == today
+
+
 def test_values_that_the_teacher_has_too_are_no_error_without_inheritance(tiny_suite):
     model = training_config(tiny_suite, "faster_rcnn_r50", "fgd").model
     fresh = own_values(built(model))
