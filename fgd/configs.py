@@ -176,8 +176,8 @@ def _bases(program: ast.Module) -> list[str]:
 def _with_init_cfg(config: Config) -> Config:
     """The weights of a backbone in its `init_cfg`, where all others have them.
 
-    Older configs say model.pretrained, which mmdet hands on as it builds. Three of the zoo's say
-    both; of them mmdet builds none.
+    Older configs say model.pretrained, which mmdet hands on as it builds, or backbone.pretrained.
+    Three of the zoo's say the first beside it; of them mmdet builds none.
     """
     model = config.get("model")
     if isinstance(model, ConfigDict) and model.get("pretrained"):
@@ -185,7 +185,12 @@ def _with_init_cfg(config: Config) -> Config:
         model.backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=checkpoint)
     # Those of PVT say no type, for their class reads it itself.
     backbone = model.get("backbone") if isinstance(model, ConfigDict) else None
-    init = backbone.get("init_cfg") if isinstance(backbone, ConfigDict) else None
+    if not isinstance(backbone, ConfigDict):
+        return config
+    # timm's say True, and fetch their weights themselves.
+    if isinstance(backbone.get("pretrained"), str) and not backbone.get("init_cfg"):
+        backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=backbone.pop("pretrained"))
+    init = backbone.get("init_cfg")
     if isinstance(init, ConfigDict) and "checkpoint" in init:
         init.setdefault("type", "Pretrained")
     return config

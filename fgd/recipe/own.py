@@ -10,6 +10,7 @@ from mmcv import Config
 from fgd.configs import is_of_mmdet_3, read_any, read_config
 from fgd.errors import FGDError
 from fgd.mmdet3.incoming import translated_teacher
+from fgd.pretrained import Part, parts
 from fgd.suite import rate
 
 # What is taken from a detector's config; the one that mmdet writes beside a checkpoint has it all.
@@ -126,7 +127,7 @@ def name_of(detector: str | dict[str, Any]) -> str:
 
 
 def load_config(detector: OwnDetector, *, learns: bool) -> Config:
-    """The config of a detector, a local backbone checkpoint in it by its absolute path.
+    """The config of a detector, local weights that it starts from by their absolute paths.
 
     Args:
         learns: whether it is trained here. A teacher that is not can be one of mmdet 3; of that it
@@ -147,10 +148,35 @@ def load_config(detector: OwnDetector, *, learns: bool) -> Config:
         return translated_teacher(config, str(detector.config))
     if (batch := rate.noted(config.text)) is not None:  # one that this project wrote
         config.setdefault("auto_scale_lr", {"base_batch_size": batch})
-    init = config.model.backbone.get("init_cfg")
-    if isinstance(init, dict) and "://" not in (checkpoint := init.get("checkpoint", "://")):
-        init["checkpoint"] = str(_existing(detector.config, "init_cfg.checkpoint", checkpoint))
+    for part in parts(config.model):
+        _locate(part, detector.config, learns=learns)
     return config
+
+
+def _locate(part: Part, file: Path, *, learns: bool) -> None:
+    """Name the weights that a part of a config starts from by their absolute path, if it is local.
+
+    It is relative to the config's folder, or to the working folder, as mmdet reads it and as what
+    `fgd compose` writes has it. A teacher brings all of its weights, and need not have these.
+    """
+    named: Any = part.checkpoint  # a config can say anything
+    if not isinstance(named, str):
+        if learns:
+            raise FGDError(
+                f"{file}: model.{part.path}.init_cfg is of type Pretrained, and its checkpoint is "
+                f"{named!r}; expected a file or an address. To train it from scratch, set init_cfg "
+                "= None there and from_scratch = True in the row (`fgd new-row --from-scratch`)"
+            )
+        part.start_from_scratch()
+    elif "://" not in named:
+        beside, here = (file.parent / named).absolute(), Path(named).absolute()
+        found = here if here.is_file() and not beside.is_file() else beside
+        if learns and not found.is_file():
+            raise FGDError(
+                f"{file}: model.{part.path} starts from {named!r}: there is no file {beside}, and "
+                f"no {here}; name one that is there, relative to one of these folders"
+            )
+        part.start_from(str(found))
 
 
 def _existing(file: Path, key: str, value: str) -> Path:

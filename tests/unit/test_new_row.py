@@ -648,9 +648,9 @@ def test_a_student_of_this_projects_keeps_the_rate_of_its_batch(run, tmp_path):
     student = tmp_path / "composed/student.py"
     plain = Config.fromfile(str(student))
     assert plain.optimizer.lr == pytest.approx(0.02 * 4 / 16)
-    init = plain.model.backbone.init_cfg
-    (student.parent / init.checkpoint).parent.mkdir(parents=True)
-    torch.save({"state_dict": {}}, student.parent / init.checkpoint)
+    weights = Path(plain.model.backbone.init_cfg.checkpoint)  # of the project's own folder
+    weights.parent.mkdir(parents=True)
+    torch.save({"state_dict": {}}, weights)
     status, said = run(
         f"--student={student}", "--out=next", "--gpus=1", "--samples-per-gpu=8",
         without=("--student", "--out"),

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from fgd.checkout import root
+from fgd.config_text import config_text
 from fgd.errors import FGDError
-from fgd.recipe import load_row
+from fgd.recipe import known_config, load_row
 from fgd.recipe.detectors import own_detectors
-from fgd.recipe.own import find_in_row
+from fgd.recipe.own import OwnDetector, find_in_row, load_config
 from fgd.suite import load_suite
 
 ZOO = "retinanet_r50_fpn_1x_coco"
@@ -60,3 +61,58 @@ def test_so_it_is_in_two_rows_of_a_suite(folder):
     message = f"suite own: two detectors are called '{ZOO}': .* and .*/{ZOO}.py.* rename the file"
     with pytest.raises(FGDError, match=message):
         own_detectors(suite)
+
+
+def write_config(path: Path, **backbone):
+    """A complete config of a detector, its backbone with these keys."""
+    config = known_config(ZOO)
+    config.model.backbone.pop("init_cfg")
+    config.model.backbone.update(backbone)
+    path.write_text(config_text(config))
+    return OwnDetector(path.stem, path)
+
+
+def pretrained(checkpoint):
+    return dict(type="Pretrained", checkpoint=checkpoint)
+
+
+def test_weights_are_looked_up_beside_the_config_and_then_where_mmdet_does(folder):
+    (folder / "configs").mkdir()
+    mine = write_config(folder / "configs/a.py", init_cfg=pretrained("mine.pth"))
+    found = load_config(mine, learns=True).model.backbone.init_cfg.checkpoint
+    assert found == str(folder / "mine.pth")
+    (folder / "configs/mine.pth").write_text("")
+    found = load_config(mine, learns=True).model.backbone.init_cfg.checkpoint
+    assert found == str(folder / "configs/mine.pth")
+
+
+def test_a_backbones_older_key_for_its_weights_counts(folder):
+    older = write_config(folder / "older.py", pretrained="mine.pth")
+    backbone = load_config(older, learns=True).model.backbone
+    assert backbone.init_cfg == pretrained(str(folder / "mine.pth"))
+    assert "pretrained" not in backbone
+    address = write_config(folder / "address.py", pretrained="torchvision://resnet50")
+    backbone = load_config(address, learns=True).model.backbone
+    assert backbone.init_cfg == pretrained("torchvision://resnet50")
+    timm = write_config(folder / "timm.py", pretrained=True)
+    assert load_config(timm, learns=True).model.backbone.pretrained is True
+
+
+def test_a_teacher_that_brings_its_weights_needs_none_to_start_from(folder):
+    gone = write_config(folder / "gone.py", init_cfg=pretrained("gone.pth"))
+    assert load_config(gone, learns=False).model.backbone.init_cfg == pretrained(
+        str(folder / "gone.pth")
+    )
+    with pytest.raises(FGDError, match=r"gone\.py: model\.backbone starts from 'gone\.pth': there"):
+        load_config(gone, learns=True)
+
+
+@pytest.mark.parametrize("init_cfg", [pretrained(None), dict(type="Pretrained")])
+def test_weights_without_a_name_are_told(folder, init_cfg):
+    none = write_config(folder / "none.py", init_cfg=init_cfg)
+    assert load_config(none, learns=False).model.backbone.init_cfg is None
+    message = (
+        r"none\.py: model\.backbone\.init_cfg is of type Pretrained, and .* is None; expected"
+    )
+    with pytest.raises(FGDError, match=message):
+        load_config(none, learns=True)
