@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
 from fgd.files import sha256
+from fgd.pair import of_loss
 from fgd.pretrained import Part, parts
 from fgd.weights import own_names
 
@@ -174,9 +175,9 @@ def _expected(name: str, model: dict, values: dict[str, dict[str, Tensor]]) -> s
     distill = model.get("distill", {"inherit": False})
     inherits = distill["inherit"] and not _fits(name, distill.get("inherit_except", ()))
     if inherits and not name.startswith("backbone."):
-        # Batch norm counts its batches only since torch 0.4.1.
-        old = name.endswith(".num_batches_tracked") and name not in values[TEACHER]
-        return OWN if old else TEACHER
+        # Batch norm counts its batches only since torch 0.4.1; a teacher may have another loss.
+        own = name.endswith(".num_batches_tracked") or of_loss(name)
+        return OWN if own and name not in values[TEACHER] else TEACHER
     if part is None:
         return OWN
     lacks = name not in values[BACKBONE] and part.may_lack(inside)

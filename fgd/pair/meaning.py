@@ -93,6 +93,9 @@ def _parts(path: str, ours: Any, theirs: Any, exceptions: list[str]) -> Iterator
     """What differs in a neck, a head, or a part of one; tensors' names begin with `path`, too."""
     if any(fnmatchcase(f"{path}.", pattern) for pattern in exceptions):
         return
+    if _is_part(ours) and _is_part(theirs) and _number(ours) != _number(theirs):
+        yield _line(path, _kinds(ours), _kinds(theirs))
+        return
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         for number, both in enumerate(zip(ours, theirs, strict=False)):
             yield from _parts(f"{path}.{number}", *both, exceptions)
@@ -127,6 +130,16 @@ def _is_compared(key: str) -> bool:
 def _is_part(value: Any) -> bool:
     first = value[0] if isinstance(value, list | tuple) and value else value
     return isinstance(first, dict)
+
+
+def _number(part: Any) -> int | None:
+    """Of how many parts in a row a part is; None for one alone, whose tensors have no number."""
+    return len(part) if isinstance(part, list | tuple) else None
+
+
+def _kinds(part: Any) -> str:
+    row = part if isinstance(part, list | tuple) else [part]
+    return " and ".join(str(each.get("type", "a part")) for each in row)
 
 
 def _has_sigmoid(loss: Any) -> bool | None:

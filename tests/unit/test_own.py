@@ -111,8 +111,6 @@ def test_a_teacher_that_brings_its_weights_needs_none_to_start_from(folder):
 def test_weights_without_a_name_are_told(folder, init_cfg):
     none = write_config(folder / "none.py", init_cfg=init_cfg)
     assert load_config(none, learns=False).model.backbone.init_cfg is None
-    message = (
-        r"none\.py: model\.backbone\.init_cfg is of type Pretrained, and .* is None; expected"
-    )
+    message = r"none\.py: model\.backbone\.init_cfg is of type Pretrained, and .* is None; expected"
     with pytest.raises(FGDError, match=message):
         load_config(none, learns=True)

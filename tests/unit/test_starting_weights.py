@@ -272,3 +272,12 @@ def test_a_wrong_start_stops_the_run_before_it_trains(tiny_suite, tmp_path, monk
     with pytest.raises(FGDError, match="tensors do not start from where the config says"):
         train(path, tmp_path / "run", tmp_path / "out.pth")
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_what_a_loss_counts_is_the_students_own_where_the_teacher_has_another(tiny_suite):
+    model = training_config(tiny_suite, "retinanet_r50", "fgd").model
+    today = sources(start_of(model))
+    model.student.bbox_head.loss_cls = dict(type="GHMC", momentum=0.75, use_sigmoid=True)
+    found = sources(start_of(model))
+    counted = {"bbox_head.loss_cls.edges", "bbox_head.loss_cls.acc_sum"}
+    assert found == today | dict.fromkeys(counted, OWN)
