@@ -12,7 +12,7 @@ from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.files import write_text
-from fgd.new_row.data import checked
+from fgd.new_row.data import check_masks, checked
 from fgd.new_row.fit import fit, one_scale, splits_with_masks
 from fgd.new_row.request import RowRequest
 from fgd.new_row.texts import dataset_text, row_text, schedule_of, suite_text, with_row
@@ -45,6 +45,7 @@ def write(request: RowRequest) -> Written:
     if request.suite.exists():
         suite = load_suite(request.suite)
         _check_settings(request, suite)
+        check_masks(suite, splits_with_masks(request))
         classes, batch = recipe.data_classes(suite) or (), suite.total_batch
         scale = recipe.image_scale(suite)
         notes = [f"data      as {request.suite} says"]

@@ -221,6 +221,12 @@ def test_a_student_of_masks_needs_them_in_the_data(run, brought, split):
     assert f"{split}_boxes.json: annotation" in said
     assert "no segmentation" in said
     assert run(f"{option}={boxes}")[0] == 0  # a student of boxes
+    # A further row of the suite that is there then.
+    status, said = run("--name=second", f"--student={path}", without=DATA)
+    assert status == 2
+    assert f"{split}_boxes.json: annotation" in said
+    assert "no segmentation" in said
+    assert not Path("own/second.py").exists()
 
 
 def test_modules_that_configs_import_are_imported_from_the_composed_ones(
