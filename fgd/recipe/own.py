@@ -1,7 +1,7 @@
 """Detectors of one's own: an mmdet config by its path, and for a teacher its checkpoint."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,21 +84,37 @@ def check_points(ap: float, origin: str) -> None:
 
 
 def merge(groups: list[dict[str, OwnDetector]], origin: str) -> dict[str, OwnDetector]:
-    """All of them by name.
+    """All of them by name; what one says of a teacher's weights holds where another says nothing.
 
     Raises:
-        FGDError: two detectors have one name; `origin` is the file that names both.
+        FGDError: two detectors have one name, or one is said to be two things; `origin` is the file
+            that names both.
     """
     merged: dict[str, OwnDetector] = {}
     for group in groups:
         for name, detector in group.items():
-            if merged.setdefault(name, detector) != detector:
-                raise FGDError(
-                    f"{origin}: two detectors are called {name!r}: {merged[name].config} and "
-                    f"{detector.config}, or one config with different checkpoints. Results are "
-                    "filed by a config's name: rename or copy one of them"
-                )
+            merged[name] = _joined(merged.get(name, detector), detector, origin)
     return merged
+
+
+def _joined(one: OwnDetector, other: OwnDetector, origin: str) -> OwnDetector:
+    if (one.config, one.checkpoint) != (other.config, other.checkpoint):
+        raise FGDError(
+            f"{origin}: two detectors are called {one.name!r}: {one.config} and {other.config}, or "
+            "one config with different checkpoints. Results are filed by a config's name: rename "
+            "or copy one of them"
+        )
+    longer, shorter = sorted((one.sha256, other.sha256), key=len, reverse=True)
+    for key, fits in (
+        ("sha256", longer.startswith(shorter)),
+        ("ap", not one.ap or not other.ap or one.ap == other.ap),
+    ):
+        if not fits:
+            raise FGDError(
+                f"{origin}: {key} of the teacher {one.name!r} is {getattr(one, key)} in one row, "
+                f"{getattr(other, key)} in another: correct one, or leave it out there"
+            )
+    return replace(one, sha256=longer, ap=one.ap or other.ap)
 
 
 def check_apart(known: Iterable[str], owned: dict[str, OwnDetector], origin: str) -> None:

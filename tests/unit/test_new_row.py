@@ -171,6 +171,13 @@ def test_a_second_row_joins_the_suite(run):
     assert recipe.load_row("second", suite).distill["levels"] == [1, 2]
 
 
+def test_a_second_row_need_not_say_what_its_teacher_reaches(run):
+    assert run("--teacher-ap=41.2")[0] == 0
+    status, said = run("--name=second", without=DATA)
+    assert status == 0, said
+    assert recipe.plan(load_suite("own/own.yaml")).teachers["teacher"].source.ap == 41.2
+
+
 def test_a_teacher_of_the_zoo_is_trained_on_the_users_classes(run):
     teacher = ["--teacher=retinanet_r18_fpn_1x_coco", "--train-teacher"]
     status, said = run(*teacher, without=("--teacher", "--teacher-checkpoint"))

@@ -10,7 +10,7 @@ from fgd.config_text import config_text
 from fgd.errors import FGDError
 from fgd.recipe import known_config, load_row
 from fgd.recipe.detectors import own_detectors
-from fgd.recipe.own import OwnDetector, find_in_row, load_config
+from fgd.recipe.own import OwnDetector, find_in_row, load_config, merge
 from fgd.suite import load_suite
 
 ZOO = "retinanet_r50_fpn_1x_coco"
@@ -61,6 +61,32 @@ def test_so_it_is_in_two_rows_of_a_suite(folder):
     message = f"suite own: two detectors are called '{ZOO}': .* and .*/{ZOO}.py.* rename the file"
     with pytest.raises(FGDError, match=message):
         own_detectors(suite)
+
+
+def a_teacher(folder, **said):
+    return {"mine": OwnDetector("mine", folder / "mine.py", folder / "mine.pth", **said)}
+
+
+def test_what_one_row_says_of_a_teacher_holds_in_the_others(folder):
+    groups = [
+        a_teacher(folder, sha256="0123abcd"),
+        a_teacher(folder),
+        a_teacher(folder, ap=41.2, sha256="0123abcd55"),
+    ]
+    for order in (groups, groups[::-1]):
+        assert merge(order, "x") == a_teacher(folder, sha256="0123abcd55", ap=41.2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (dict(ap=41.2), dict(ap=41.3), "suite x: ap of the teacher 'mine' is 41.2 in one"),
+        (dict(sha256="0123abcd"), dict(sha256="1123abcd"), "suite x: sha256 of the teacher 'mine'"),
+    ],
+)
+def test_two_rows_that_say_two_things_of_a_teacher_are_refused(folder, one, other, message):
+    with pytest.raises(FGDError, match=message):
+        merge([a_teacher(folder, **one), a_teacher(folder, **other)], "suite x")
 
 
 def write_config(path: Path, **backbone):
