@@ -3,8 +3,9 @@
 import ast
 import copy
 import re
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmcv import Config, ConfigDict
@@ -90,6 +91,7 @@ def _from_file(path: str | Path) -> Config:
                 import_modules_from_strings(**imports)
             config = _with_own_cfgs(_with_init_cfg(config))
     except Exception as error:
+        _close_copies(error)
         if package := _missing_package(error):
             raise FGDError(
                 f"{path}: needs the package {package}, which is not installed: its custom_imports "
@@ -102,6 +104,18 @@ def _from_file(path: str | Path) -> Config:
             f"{f': {reason}' if reason else ', perhaps of what its custom_imports name'})"
         ) from error
     return config
+
+
+def _close_copies(error: Exception) -> None:
+    """Close mmcv's copies of a config that it could not read.
+
+    It leaves them open and removes their folder; when they are collected, Python before 3.12 prints
+    a traceback of its own.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if (copied := frame.f_locals.get("temp_config_file")) is not None:
+            with suppress(FileNotFoundError):
+                copied.close()
 
 
 def _missing_package(error: BaseException | None) -> str | None:

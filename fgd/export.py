@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fgd.errors import FGDError
 from fgd.files import atomic_path
 
 _STUDENT = "student."
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _KEPT_META = ("CLASSES", "PALETTE", "fgd")
 
 
@@ -34,6 +36,7 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
         The path of the checkpoint.
     """
     out = Path(out)
+    check_name(name)
     _check_link(out)
     plain = plain_checkpoint(checkpoint)
     if not any(key.startswith("backbone.") for key in plain["state_dict"]):
@@ -81,6 +84,15 @@ def _check_distilled(state: dict[str, Any], checkpoint: str | Path) -> None:
             f"'{Path(checkpoint).name}', weights_only=False); state = {{k[8:]: v for k, v in "
             "c['state_dict'].items() if k.startswith('teacher.')}; torch.save(dict(state_dict="
             "state, meta=c['meta']), 'teacher.pth')\""
+        )
+
+
+def check_name(name: str) -> None:
+    """Whether a model's name can be that of a file."""
+    if not _NAME.fullmatch(name):
+        raise FGDError(
+            f"the name {name!r} is part of a file's name: it may hold letters, digits and . _ + - "
+            "alone, and begins with a letter or a digit"
         )
 
 

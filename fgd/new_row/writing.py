@@ -18,7 +18,7 @@ from fgd.new_row.request import RowRequest
 from fgd.new_row.texts import dataset_text, row_text, schedule_of, suite_text, with_row
 from fgd.recipe import own
 from fgd.recipe.own import check_points
-from fgd.suite import ARMS, Suite, load_suite
+from fgd.suite import ARMS, Suite, check_row_name, load_suite
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -80,6 +80,7 @@ def _check_names(request: RowRequest) -> None:
     for what, name in (("the row", request.name), ("the folder, which names the suite", suite)):
         if not _NAME.fullmatch(name):
             raise FGDError(f"{what}: {name!r} may hold letters, digits, _ and - alone")
+    check_row_name(request.name, "--name")
     if (root() / "configs" / "suites" / f"{suite}.yaml").exists():
         raise FGDError(
             f"{request.folder}: {suite!r} is a suite of configs/suites; take another name"

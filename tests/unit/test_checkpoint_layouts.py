@@ -150,6 +150,7 @@ def test_stand_ins_look_nothing_up_and_call_nothing(tmp_path):
         "_orig_mod.module.{}".format,
         lambda name: name.replace("backbone.", "backbone._orig_mod."),
         "architecture.{}".format,
+        "architecture.model.{}".format,
     ],
 )
 def test_wrappers_are_taken_off(tmp_path, rename):
@@ -172,6 +173,9 @@ def test_of_mmrazors_distillation_the_student_is_taken():
     state = {f"architecture.{name}": tensor for name, tensor in STATE.items()}
     others = {f"teacher.{name}": torch.zeros(1) for name in STATE} | {"connectors.a": torch.ones(1)}
     assert same(plain_names(state | others))
+    first = {f"architecture.model.{name}": tensor for name, tensor in STATE.items()}
+    others = {f"distiller.teacher.model.{name}": torch.zeros(1) for name in STATE}
+    assert same(plain_names(first | others))
 
 
 def test_copies_for_an_average_are_left_out_and_other_names_stay():

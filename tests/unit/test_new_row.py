@@ -198,6 +198,7 @@ def test_a_teacher_of_the_zoo_is_trained_on_the_users_classes(run):
         (["--levels=0,x"], "expected whole numbers with commas between them"),
         (["--inherit"], "cannot inherit the teacher's neck and head (of teacher): bbox_head."),
         (["--name=a b"], "'a b' may hold letters, digits, _ and - alone"),
+        (["--name=teachers"], "--name: a row is called 'teachers', as a folder of the results"),
         (["--out=coco"], "'coco' is a suite of configs/suites"),
         (["--student=retinanet_r50_fpn_1x"], "did you mean 'retinanet_r50_fpn_1x_coco'"),
         (["--val=nowhere.json"], "annotation file nowhere.json is missing"),
@@ -800,6 +801,10 @@ def test_errors_in_ones_own_files_name_the_file(run):
         with pytest.raises(FGDError, match=message):
             recipe.plan(load_suite("own/own.yaml"))
     row.write_text(text)
+    row.rename(row.with_name("zoo.py"))
+    path = _changed_suite(lambda suite: suite.update(rows=["zoo.py"]))
+    with pytest.raises(FGDError, match=r"own\.yaml: a row is called 'zoo', as a folder of the"):
+        load_suite(path)
     path = _changed_suite(lambda suite: suite.update(rows=["other.py"]))
     with pytest.raises(FGDError, match=r"row 'other\.py': there is no file"):
         load_suite(path)
