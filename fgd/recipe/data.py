@@ -144,7 +144,7 @@ def known_classes(config: Config, origin: str) -> Names | None:
         return classes
     from mmdet.datasets import DATASETS  # planning needs none
 
-    kind = DATASETS.get(_unwrapped(config.data.test)["type"])
+    kind = DATASETS.get(str(_unwrapped(config.data.test).get("type")))
     classes = getattr(kind, "CLASSES", None) or ()
     return tuple(classes) if len(classes) == number_of_classes(config.model) else None
 
@@ -194,7 +194,9 @@ def _check_anchors(node: Any, path: str, scale: tuple) -> None:
     for key, value in node.items():
         if not key.endswith("_generator"):
             _check_anchors(value, f"{path}.{key}", scale)
-        elif (side := (value or {}).get("input_size")) and scale != (side, side):
+            continue
+        side = value.get("input_size") if isinstance(value, dict) else None
+        if side and scale != (side, side):
             raise FGDError(
                 f"img_scale {','.join(map(str, scale))}: the anchors of the detector are made for "
                 f"images of {side},{side} ({path}.{key}.input_size). Give that size, or leave it "
