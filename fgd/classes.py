@@ -67,13 +67,16 @@ def _names(value: Any, origin: str) -> Names:
     return tuple(value)
 
 
-def compare(known: Sequence[str], classes: Sequence[str], source: str) -> str | None:
+def compare(
+    known: Sequence[str], classes: Sequence[str], source: str, *, file: str = "checkpoint"
+) -> str | None:
     """What is worth knowing of a checkpoint whose classes are called otherwise than the data's.
 
     Args:
         known: the checkpoint's classes, in the order of its labels.
         classes: the data's.
         source: what a message calls the checkpoint, usually its path.
+        file: what says them: the checkpoint, or the config of its detector.
 
     Returns:
         None where the names are the same but for upper case and underscores (traffic_light).
@@ -105,7 +108,7 @@ def compare(known: Sequence[str], classes: Sequence[str], source: str) -> str | 
             "data's classes, or, if they mean the same in this order, call the categories as it "
             "does"
         )
-    return f"the checkpoint calls them {_listed(known)}"
+    return f"the {file} calls them {_listed(known)}"
 
 
 def _plain(name: str) -> str:

@@ -3,8 +3,9 @@
 import ast
 import copy
 import re
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmcv import Config, ConfigDict
@@ -90,6 +91,7 @@ def _from_file(path: str | Path) -> Config:
                 import_modules_from_strings(**imports)
             config = _with_own_cfgs(_with_init_cfg(config))
     except Exception as error:
+        _close_copies(error)
         if package := _missing_package(error):
             raise FGDError(
                 f"{path}: needs the package {package}, which is not installed: its custom_imports "
@@ -102,6 +104,18 @@ def _from_file(path: str | Path) -> Config:
             f"{f': {reason}' if reason else ', perhaps of what its custom_imports name'})"
         ) from error
     return config
+
+
+def _close_copies(error: Exception) -> None:
+    """Close mmcv's copies of a config that it could not read.
+
+    It leaves them open and removes their folder; when they are collected, Python before 3.12 prints
+    a traceback of its own.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if (copied := frame.f_locals.get("temp_config_file")) is not None:
+            with suppress(FileNotFoundError):
+                copied.close()
 
 
 def _missing_package(error: BaseException | None) -> str | None:
@@ -176,8 +190,8 @@ def _bases(program: ast.Module) -> list[str]:
 def _with_init_cfg(config: Config) -> Config:
     """The weights of a backbone in its `init_cfg`, where all others have them.
 
-    Older configs say model.pretrained, which mmdet hands on as it builds. Three of the zoo's say
-    both; of them mmdet builds none.
+    Older configs say model.pretrained, which mmdet hands on as it builds, or backbone.pretrained.
+    Three of the zoo's say the first beside it; of them mmdet builds none.
     """
     model = config.get("model")
     if isinstance(model, ConfigDict) and model.get("pretrained"):
@@ -185,7 +199,12 @@ def _with_init_cfg(config: Config) -> Config:
         model.backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=checkpoint)
     # Those of PVT say no type, for their class reads it itself.
     backbone = model.get("backbone") if isinstance(model, ConfigDict) else None
-    init = backbone.get("init_cfg") if isinstance(backbone, ConfigDict) else None
+    if not isinstance(backbone, ConfigDict):
+        return config
+    # timm's say True, and fetch their weights themselves.
+    if isinstance(backbone.get("pretrained"), str) and not backbone.get("init_cfg"):
+        backbone.init_cfg = ConfigDict(type="Pretrained", checkpoint=backbone.pop("pretrained"))
+    init = backbone.get("init_cfg")
     if isinstance(init, ConfigDict) and "checkpoint" in init:
         init.setdefault("type", "Pretrained")
     return config

@@ -4,14 +4,13 @@ import copy
 from typing import Any
 
 import torch
-from mmcv.cnn import Conv2d, fuse_conv_bn
-from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmdet.models import DETECTORS, build_detector
 from mmdet.models.detectors import YOLOX, BaseDetector
-from torch import Tensor, nn
+from torch import Tensor
 
 from fgd import compat
 from fgd.checkpoint import read_checkpoint
+from fgd.folding import folded
 from fgd.loss import FGDLoss, PyramidLoss
 from fgd.pair import Member, Normalisation, Pair
 from fgd.pair.renormalise import Renormalise
@@ -28,7 +27,7 @@ class FGDDistiller(BaseDetector):
     The teacher is not a submodule: it follows the distiller from device to device, but it is in no
     state dict, no optimizer, no gradient bucket, and always in eval mode. Only its backbone and
     neck run, and the backbone's batch normalisations, which are constants, are folded into its
-    convolutions, if these are plain. State dicts hold `student.*` and
+    convolutions, where that changes nothing. State dicts hold `student.*` and
     `distill_losses.loss_fgd_fpn_<level>.*`, as the published code names them.
 
     Attributes:
@@ -71,10 +70,10 @@ class FGDDistiller(BaseDetector):
         self.student = build_detector(copy.deepcopy(student))
         frozen = build_detector(copy.deepcopy(teacher))
         load_strictly(frozen, read_checkpoint(teacher_checkpoint)["state_dict"], teacher_checkpoint)
+        frozen.eval()
         # Neck and head stay as they are: students inherit them.
-        if _has_plain_convolutions(frozen.backbone):
-            fuse_conv_bn(frozen.backbone)
-        frozen.requires_grad_(False).eval()
+        frozen.backbone = folded(frozen.backbone)
+        frozen.requires_grad_(False)
         # A plain list hides the teacher from nn.Module, which registers every module attribute.
         self._unregistered = [frozen]
 
@@ -225,10 +224,3 @@ def _channels(member: Member, level: int) -> int:
     channels = (member.measured or {})[level].channels
     assert channels is not None  # of a level that was measured
     return channels
-
-
-def _has_plain_convolutions(module: nn.Module) -> bool:
-    # Others that derive from torch's may do something else with their weights, into which no batch
-    # norm can be folded then: ConvAWS2d of DetectoRS standardises them. EfficientNet's only pads.
-    convolutions = (m for m in module.modules() if isinstance(m, nn.Conv2d))
-    return all(type(each) in (nn.Conv2d, Conv2d, Conv2dAdaptivePadding) for each in convolutions)

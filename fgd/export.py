@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fgd.errors import FGDError
 from fgd.files import atomic_path
 
 _STUDENT = "student."
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _KEPT_META = ("CLASSES", "PALETTE", "fgd")
 
 
@@ -34,6 +36,7 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
         The path of the checkpoint.
     """
     out = Path(out)
+    check_name(name)
     _check_link(out)
     plain = plain_checkpoint(checkpoint)
     if not any(key.startswith("backbone.") for key in plain["state_dict"]):
@@ -48,9 +51,14 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
 
 
 def plain_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
-    """Weights and metadata of a training checkpoint; of a distillation, those of the student."""
+    """Weights and metadata of a training checkpoint; of a distillation, those of the student.
+
+    Raises:
+        FGDError: it holds a student and a teacher of something else than a distillation.
+    """
     training = read_checkpoint(checkpoint)
     state = training["state_dict"]
+    _check_distilled(state, checkpoint)
     student = {k.removeprefix(_STUDENT): v for k, v in state.items() if k.startswith(_STUDENT)}
     # The moving average, where a training has one, is what its detector is evaluated with.
     weights = (student or state) | training.get("moving_average", {})
@@ -62,6 +70,30 @@ def plain_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
         "state_dict": weights,
         "meta": {key: meta[key] for key in _KEPT_META if key in meta},
     }
+
+
+def _check_distilled(state: dict[str, Any], checkpoint: str | Path) -> None:
+    """Refuse a checkpoint of two detectors, of which the student need not be the one to keep."""
+    held = {name.partition(".")[0] for name in state}
+    if {"student", "teacher"} <= held and "distill_losses" not in held:
+        raise FGDError(
+            f"{checkpoint}: holds student.* and teacher.*, and no distill_losses.* as a "
+            "distillation's does. Semi-supervised trainings (Soft Teacher) have these two and "
+            "detect with the teacher, the average of the student. Say which is meant by saving it "
+            'alone: python -c "import torch; c = torch.load('
+            f"'{Path(checkpoint).name}', weights_only=False); state = {{k[8:]: v for k, v in "
+            "c['state_dict'].items() if k.startswith('teacher.')}; torch.save(dict(state_dict="
+            "state, meta=c['meta']), 'teacher.pth')\""
+        )
+
+
+def check_name(name: str) -> None:
+    """Whether a model's name can be that of a file."""
+    if not _NAME.fullmatch(name):
+        raise FGDError(
+            f"the name {name!r} is part of a file's name: it may hold letters, digits and . _ + - "
+            "alone, and begins with a letter or a digit"
+        )
 
 
 def write_hashed(checkpoint: dict[str, Any], folder: Path, name: str) -> Path:

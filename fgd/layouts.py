@@ -4,7 +4,8 @@ from torch import Tensor
 
 _COMPILED = "_orig_mod."  # torch.compile's wrapper of a module
 _DATA_PARALLEL = "module."
-_RAZOR = "architecture."  # mmrazor's student; beside it are its teacher and connectors
+# mmrazor's student, of its versions 0 and 1; beside it are its teacher and connectors.
+_RAZOR = ("architecture.model.", "architecture.")
 
 
 def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -14,13 +15,13 @@ def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     replaced; when a checkpoint is written, the parameters themselves are the averaged ones.
     """
     named = {name.replace(_COMPILED, ""): tensor for name, tensor in state.items()}
-    for wrapper in (_DATA_PARALLEL, _RAZOR):
+    for wrapper in (_DATA_PARALLEL, *_RAZOR):
         inside = {
             name.removeprefix(wrapper): tensor
             for name, tensor in named.items()
             if name.startswith(wrapper)
         }
-        if len(inside) == len(named) or (inside and wrapper == _RAZOR):
+        if len(inside) == len(named) or (inside and wrapper in _RAZOR):
             named = inside
     copies = {f"ema_{name.replace('.', '_')}" for name in named}
     return {name: tensor for name, tensor in named.items() if name not in copies}

@@ -36,7 +36,11 @@ def load_plain(
         FGDError: the checkpoint does not fit the model, or its labels are not those of `classes`.
     """
     known = checkpoint_classes(stored["meta"], str(checkpoint))
-    if known is not None and (note := compare(known, classes, str(checkpoint))):
+    if known is None:
+        logger.warning(
+            "%s: names no classes; that they are the data's, in their order, is trusted", checkpoint
+        )
+    elif note := compare(known, classes, str(checkpoint)):
         logger.warning("%s: %s", checkpoint, note)
     cfg.model.train_cfg = None
     detector = build_detector(cfg.model)

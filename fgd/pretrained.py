@@ -71,7 +71,7 @@ class Part:
     def checkpoint(self) -> str:
         """The file or address of the weights."""
         where, key = self._where()
-        return where[key]
+        return where.get(key)
 
     def start_from(self, file: str) -> None:
         """Name another file in the config."""

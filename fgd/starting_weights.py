@@ -30,7 +30,9 @@ from torch import Tensor, nn
 from fgd.checkpoint import read_checkpoint
 from fgd.errors import FGDError
 from fgd.files import sha256
+from fgd.pair import of_loss
 from fgd.pretrained import Part, parts
+from fgd.weights import own_names
 
 BACKBONE = "backbone checkpoint"
 TEACHER = "teacher"
@@ -80,7 +82,7 @@ def check_start(
     """
     # keep_vars: parameters stay parameters, so that they can be told from buffers.
     tensors = _student(detector).state_dict(keep_vars=True)
-    files = _files(model, tensors, from_scratch=from_scratch)
+    files = _files(model, detector, tensors, from_scratch=from_scratch)
     values = {source: file.tensors for source, file in files.items()}
     values[OWN] = own
     expected = {name: _expected(name, model, values) for name in tensors}
@@ -123,17 +125,26 @@ def _student(detector: nn.Module) -> nn.Module:
     return getattr(detector, "student", detector)
 
 
-def _files(model: dict, names: Iterable[str], *, from_scratch: bool) -> dict[str, _File]:
+def _teacher(detector: nn.Module) -> nn.Module:
+    return getattr(detector, "teacher", detector)
+
+
+def _files(
+    model: dict, detector: nn.Module, names: Iterable[str], *, from_scratch: bool
+) -> dict[str, _File]:
     files = {}
     if not from_scratch:
-        files[BACKBONE] = _backbone_file(model.get("student", model), names)
+        student = model.get("student", model)
+        backbone = _student(detector).get_submodule("backbone")
+        files[BACKBONE] = _backbone_file(student, backbone, names)
     if "teacher_checkpoint" in model:
         path = model["teacher_checkpoint"]
-        files[TEACHER] = _File(path, read_checkpoint(path)["state_dict"])
+        state = read_checkpoint(path)["state_dict"]
+        files[TEACHER] = _File(path, own_names(_teacher(detector), state))
     return files
 
 
-def _backbone_file(student: dict, names: Iterable[str]) -> _File:
+def _backbone_file(student: dict, backbone: nn.Module, names: Iterable[str]) -> _File:
     """The checkpoint of the backbone, its tensors under the names that the student has for them.
 
     Other parts that start from weights (a C4 detector's last stage) start from the same file.
@@ -148,6 +159,7 @@ def _backbone_file(student: dict, names: Iterable[str]) -> _File:
     path = starting[0].checkpoint
     state = read_checkpoint(path, as_saved=True)["state_dict"]
     reads = [part.read(state) for part in starting]
+    reads[0] = own_names(backbone, reads[0])
     tensors: dict[str, Tensor] = {}
     used = set()
     for part, read in zip(starting, reads, strict=True):
@@ -163,9 +175,9 @@ def _expected(name: str, model: dict, values: dict[str, dict[str, Tensor]]) -> s
     distill = model.get("distill", {"inherit": False})
     inherits = distill["inherit"] and not _fits(name, distill.get("inherit_except", ()))
     if inherits and not name.startswith("backbone."):
-        # Batch norm counts its batches only since torch 0.4.1.
-        old = name.endswith(".num_batches_tracked") and name not in values[TEACHER]
-        return OWN if old else TEACHER
+        # Batch norm counts its batches only since torch 0.4.1; a teacher may have another loss.
+        own = name.endswith(".num_batches_tracked") or of_loss(name)
+        return OWN if own and name not in values[TEACHER] else TEACHER
     if part is None:
         return OWN
     lacks = name not in values[BACKBONE] and part.may_lack(inside)

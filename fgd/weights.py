@@ -1,6 +1,7 @@
 """Weights on their way into a model: fitted strictly, inherited by name."""
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from fgd.pair.taps import shapes
 def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Load `state` into `module` if names and shapes agree one to one.
 
-    mmcv only warns about a mismatch, and a teacher that was half loaded teaches noise.
+    Names of older versions count as today's (`own_names`). mmcv only warns about a mismatch, and a
+    teacher that was half loaded teaches noise.
 
     Args:
         source: what the message calls the state, usually the checkpoint's path.
@@ -23,7 +25,8 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> N
     """
     own = module.state_dict()
     # Batch norm counts its batches only since torch 0.4.1; the count plays no part here.
-    state = {n: t for n, t in own.items() if n.endswith(".num_batches_tracked")} | state
+    counts = {n: t for n, t in own.items() if n.endswith(".num_batches_tracked")}
+    state = own_names(module, counts | state)
     faults = [
         *(f"missing {name} {_shape(own[name])}" for name in own if name not in state),
         *(f"not in the model: {name}" for name in state if name not in own),
@@ -44,6 +47,32 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> N
             "Give the checkpoint that belongs to this config"
         )
     module.load_state_dict(state)
+
+
+def own_names(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state under the names that a module has for it today; nothing is loaded.
+
+    Where mmdet or mmcv have renamed a layer, its module renames what older versions saved as it
+    reads it: FCOS's and DETR's heads, deformable convolutions.
+    """
+    named = dict(state)
+    if all(name in named for name in module.state_dict()):
+        return named
+    for path, each in module.named_modules():
+        if not type(each)._load_from_state_dict.__module__.startswith("torch."):
+            prefix = f"{path}." if path else ""
+            _with_copies(each)._load_from_state_dict(named, prefix, {}, True, [], [], [])
+    return named
+
+
+def _with_copies(module: nn.Module) -> nn.Module:
+    """The module with parameters and buffers of its own, for it loads beside renaming."""
+    other = copy.copy(module)
+    for kind in ("_parameters", "_buffers"):
+        tensors = getattr(module, kind)
+        copies = {name: t if t is None else t.detach().clone() for name, t in tensors.items()}
+        other.__dict__[kind] = copies
+    return other
 
 
 def inherit(student: nn.Module, teacher: nn.Module, exceptions: Iterable[str] = ()) -> list[str]:

@@ -47,15 +47,17 @@ def zoo_search(words: tuple[str, ...], as_json: bool) -> None:
 def zoo_match(student: str, limit: int, as_json: bool) -> None:
     """List the models that STUDENT can learn from, the best AP first.
 
-    It goes by their configs: classes, pixels, and levels of the same stride; `fgd new-row` builds
-    both. The first call reads all configs.
+    It goes by their configs: classes, pixels, and levels of the same stride. Those that are listed
+    are built, to compare neck and head. The first call reads all configs.
     """
-    from fgd.teachers import all_facts, match, parameters
+    from fgd.teachers import all_facts, built, compared, match
 
     look_up.model(student)
     matches = match(student, all_facts(_say))
-    shown = matches.teachers[:limit]
-    sizes = parameters([each.facts for each in shown], _say)
+    listed = matches.teachers[:limit]
+    models = built([student, *(each.facts.name for each in listed)], _say)
+    shown = [compared(matches.student, each, models) for each in listed]
+    sizes = {name: None if each is None else each.parameters for name, each in models.items()}
     if as_json:
         found = [_teacher(each) | {"parameters": sizes[each.facts.name]} for each in shown]
         content = {"student": student, "teachers": found, "others": dict(matches.others)}
@@ -146,13 +148,14 @@ def zoo_show(name: str, student: str | None, as_json: bool) -> None:
 
 def _as_teacher(name: str, student: str) -> dict[str, Any]:
     """What `zoo match` says of one teacher."""
-    from fgd.teachers import all_facts, judged, match
+    from fgd.teachers import all_facts, built, compared, judged, match
 
     known = all_facts(_say)
     match(student, {student: known[student]} if student in known else known)  # refuses a wrong name
     teacher = judged(known[student], known[name])
     if teacher.reason:
         return {"teaches": f"not {student}: {teacher.reason}"}
+    teacher = compared(known[student], teacher, built([student, name], _say))
     levels = ", ".join(f"{mine} from {its}" for mine, its in (teacher.levels or {}).items())
     return {
         "teaches": f"{student}, its levels {levels}",

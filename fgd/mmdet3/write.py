@@ -9,7 +9,7 @@ from fgd.classes import Names
 from fgd.config_text import config_text
 from fgd.configs import read_detector
 from fgd.errors import FGDError
-from fgd.export import link, plain_checkpoint, write_hashed
+from fgd.export import check_name, link, plain_checkpoint, write_hashed
 from fgd.folders import atomic_folder
 from fgd.heads import heads
 from fgd.mmdet3.data import translated_pipeline, translated_test_set
@@ -39,6 +39,7 @@ def transfer_to_mmdet3(
     Raises:
         FGDError: a class or a key is not known in mmdet 3, or the checkpoint does not fit.
     """
+    check_name(name)
     cfg = read_detector(config)
     classes = plain_classes(cfg, config)
     try:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fgd import recipe
 from fgd.data.annotations import load
 from fgd.data.clean import clean
 from fgd.data.coco import check, remarks
 from fgd.errors import FGDError
 from fgd.importing.finding import or_other_format
 from fgd.new_row.request import RowRequest, Split
+from fgd.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,33 @@ def checked(request: RowRequest, masks: set[str]) -> Data:
     }
     classes = tuple(train["per_class"])
     return Data(there, texts, classes, train["images"], _notes(train, val) + notes)
+
+
+def check_masks(suite: Suite, masks: set[str]) -> None:
+    """Check the data of a suite that is there for the masks that none of its rows has needed.
+
+    Data that are not on this machine are left to the workflow, which checks them before a training.
+
+    Args:
+        masks: the splits whose objects need masks.
+
+    Raises:
+        FGDError: an object has none, or an unsound one.
+    """
+    further = masks - recipe.plan(suite).masks if masks else set()
+    files = recipe.split_files(suite) if further else {}
+    for split in sorted(further):
+        annotations = Path(files[split].annotations)
+        if annotations.is_file():
+            check(
+                annotations,
+                files[split].images,
+                classes=files[split].classes or None,
+                accept=suite.accept_data,
+                strict=bool(files[split].classes),
+                masks=True,
+                training=split == "train",
+            )
 
 
 def _mended(

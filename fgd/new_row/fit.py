@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmcv import Config
 from torch import nn
@@ -72,8 +73,9 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
             f"they are {epochs}, whatever they are on these data: --epochs says otherwise"
         )
     check_pipeline(names[0], config)
-    if request.checkpoint is not None:
-        notes += _load(request, teacher, classes)
+    meta = {} if request.checkpoint is None else _load(request.checkpoint, teacher)
+    if classes and not request.train_teacher:
+        notes += _same_classes(request, theirs, meta, classes)
     data = request.suite if request.train is None else request.train.annotations
     Pair(
         Member("student", config.model, names[0]), Member("teacher", theirs.model, names[1])
@@ -93,6 +95,23 @@ def fit(request: RowRequest, classes: tuple[str, ...]) -> Fit:
     inherits, others, reason = _inherits(request, pair)
     notes.append(f"inherit   {reason}")
     return Fit(config, levels, inherits, others, notes)
+
+
+def one_scale(student: Config, scale: Any) -> list[str]:
+    """That a student's images have one size where its config draws from several, in words.
+
+    Args:
+        student: its config.
+        scale: that all images get; None if they keep the config's.
+    """
+    drawn = recipe.drawn_scales(student.data.train) if scale else []
+    if not drawn:
+        return []
+    several = max(map(len, drawn))
+    return [
+        f"scale     all images are {scale[0]},{scale[1]}, where the student's config draws from "
+        f"{several} scales; to keep these, leave --img-scale out (img_scale in dataset.py)"
+    ]
 
 
 def other_pixels(student: str, teacher: str, *, train_teacher: bool) -> str:
@@ -151,13 +170,36 @@ def _config(detector: str, *, learns: bool) -> Config:
     return config
 
 
-def _load(request: RowRequest, teacher: nn.Module, classes: tuple[str, ...]) -> list[str]:
-    """Prove that the teacher's checkpoint is its config's, and that it means the same classes."""
-    assert request.checkpoint is not None  # or there is nothing to load
-    checkpoint = read_checkpoint(request.checkpoint)
-    load_strictly(teacher, checkpoint["state_dict"], str(request.checkpoint))
-    known = checkpoint_classes(checkpoint["meta"], str(request.checkpoint))
-    note = compare(known, classes, str(request.checkpoint)) if known and classes else None
+def _load(path: Path, teacher: nn.Module) -> dict[str, Any]:
+    """Prove that the teacher's checkpoint is its config's; what the checkpoint says beside it."""
+    checkpoint = read_checkpoint(path)
+    load_strictly(teacher, checkpoint["state_dict"], str(path))
+    meta: dict[str, Any] = checkpoint["meta"]
+    return meta
+
+
+def _same_classes(
+    request: RowRequest, teacher: Config, meta: dict[str, Any], classes: tuple[str, ...]
+) -> list[str]:
+    """Whether the teacher's labels mean the data's classes, in words where that needs some.
+
+    Args:
+        teacher: its config, which says them where the checkpoint does not.
+        meta: of its checkpoint; of a model of the zoo none is known before it is downloaded.
+    """
+    source, file = str(request.checkpoint), "checkpoint"
+    known = checkpoint_classes(meta, source)
+    if known is None:
+        source, file = request.teacher, "config"
+        known = recipe.known_classes(teacher, source)
+        if known is not None and len(known) != len(classes):
+            return []  # the heads' numbers are compared with the data's, too
+    if known is None:
+        return [
+            "classes   neither checkpoint nor config of the teacher names its classes; that they "
+            "are the data's, in their order, is trusted"
+        ]
+    note = compare(known, classes, source, file=file)
     return [f"classes   {note}"] if note else []
 
 

@@ -12,13 +12,13 @@ from fgd import recipe
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.files import write_text
-from fgd.new_row.data import checked
-from fgd.new_row.fit import fit, splits_with_masks
+from fgd.new_row.data import check_masks, checked
+from fgd.new_row.fit import fit, one_scale, splits_with_masks
 from fgd.new_row.request import RowRequest
 from fgd.new_row.texts import dataset_text, row_text, schedule_of, suite_text, with_row
 from fgd.recipe import own
 from fgd.recipe.own import check_points
-from fgd.suite import ARMS, Suite, load_suite
+from fgd.suite import ARMS, Suite, check_row_name, load_suite
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -41,11 +41,13 @@ def write(request: RowRequest) -> Written:
     request = _as_the_suite_trains(request)
     _check_names(request)
     texts = {}
-    images = None
+    images, scale = None, request.img_scale
     if request.suite.exists():
         suite = load_suite(request.suite)
         _check_settings(request, suite)
+        check_masks(suite, splits_with_masks(request))
         classes, batch = recipe.data_classes(suite) or (), suite.total_batch
+        scale = recipe.image_scale(suite)
         notes = [f"data      as {request.suite} says"]
         texts[request.suite] = with_row(request)
     else:
@@ -56,6 +58,7 @@ def write(request: RowRequest) -> Written:
         texts[request.dataset] = dataset_text(request, data)
         texts[request.suite] = suite_text(request, data.images)
     fitting = fit(request, classes)
+    notes += one_scale(fitting.student, scale)
     schedule = schedule_of(request, fitting.student, images=images, batch=batch)
     texts[request.row] = row_text(request, fitting, schedule)
     _compose(request, texts)
@@ -77,6 +80,7 @@ def _check_names(request: RowRequest) -> None:
     for what, name in (("the row", request.name), ("the folder, which names the suite", suite)):
         if not _NAME.fullmatch(name):
             raise FGDError(f"{what}: {name!r} may hold letters, digits, _ and - alone")
+    check_row_name(request.name, "--name")
     if (root() / "configs" / "suites" / f"{suite}.yaml").exists():
         raise FGDError(
             f"{request.folder}: {suite!r} is a suite of configs/suites; take another name"
@@ -142,7 +146,7 @@ def _words(setting: int | tuple[int, ...] | None) -> str:
 
 
 def _compose(request: RowRequest, texts: dict[Path, str]) -> None:
-    """Plan the suite and compose both arms of the row, from files in a temporary folder."""
+    """Plan the suite and compose row and teacher, from files in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         for path, text in texts.items():
             (Path(folder) / path.name).write_text(text, encoding="utf-8")
@@ -151,8 +155,10 @@ def _compose(request: RowRequest, texts: dict[Path, str]) -> None:
         try:
             loaded = load_suite(file)
             recipe.plan(loaded)
+            row = recipe.load_row(request.name, loaded)
             for arm in ARMS:
-                recipe.compose(loaded, recipe.load_row(request.name, loaded), arm)
+                recipe.compose(loaded, row, arm)
+            recipe.compose_teacher(loaded, row.teacher)
         except FGDError as error:  # that folder is gone when it is read
             raise FGDError(str(error).replace(folder, str(request.folder))) from error
 

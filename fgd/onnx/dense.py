@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fgd.errors import FGDError
 from fgd.onnx.decoding import check_coder, clipped, decoded
-from fgd.onnx.suppression import Boxes, best, check_nms, suppress
+from fgd.onnx.suppression import Boxes, best, check_suppression, suppress
 
 _POST = ("get_bboxes", "_get_bboxes_single", "_bbox_post_process")
 
@@ -87,7 +87,7 @@ def proposals(head: Any, features: Sequence[Tensor], size: Tensor) -> Boxes:
 
 
 def _check_settings(head: Any) -> None:
-    check_nms(head.test_cfg.nms)
+    check_suppression(head.test_cfg)
     if head.test_cfg.get("nms_pre", -1) < 1:
         raise FGDError("its test_cfg keeps all boxes before nms; set nms_pre, as with 1000")
 

@@ -11,7 +11,7 @@ from torchvision.ops import roi_align
 
 from fgd.errors import FGDError
 from fgd.onnx.decoding import check_coder, decoded
-from fgd.onnx.suppression import Boxes, check_nms, suppress
+from fgd.onnx.suppression import Boxes, check_suppression, suppress
 
 
 def check_regions(head: Any) -> None:
@@ -36,7 +36,7 @@ def check_regions(head: Any) -> None:
     if not isinstance(head.bbox_head, ConvFCBBoxHead) or head.bbox_head.custom_cls_channels:
         raise FGDError(f"no way is known to export a {type(head.bbox_head).__name__}")
     check_coder(head.bbox_head.bbox_coder)
-    check_nms(head.test_cfg.nms)
+    check_suppression(head.test_cfg)
 
 
 def detections(head: Any, features: Sequence[Tensor], found: Boxes, size: Tensor) -> Boxes:

@@ -57,7 +57,7 @@ def suppress(found: Boxes, settings: dict[str, Any], count: int) -> Boxes:
     if not settings.get("class_agnostic", False):
         distance = corners.amax(dim=(1, 2)) + 1
         moved = corners + (found.labels * distance.unsqueeze(1)).unsqueeze(2)
-    kept = _Suppression.apply(moved, found.scores.unsqueeze(1), count, settings["iou_threshold"])
+    kept = _Suppression.apply(moved, found.scores.unsqueeze(1), count, _overlap(settings))
     mask = found.scores.flatten() * 0
     position = kept[:, 0] * found.scores.shape[1] + kept[:, 2]
     mask = mask.index_put((position,), (position * 0 + 1).to(mask.dtype))
@@ -67,8 +67,29 @@ def suppress(found: Boxes, settings: dict[str, Any], count: int) -> Boxes:
 
 
 # Of mmcv's settings, beside `split_thr`, which is how many boxes it suppresses at a time.
-_DONE = ("type", "iou_threshold", "class_agnostic", "split_thr")
+_OVERLAP = ("iou_threshold", "iou_thr")  # today's name, and an older one that mmcv takes
+_DONE = ("type", *_OVERLAP, "class_agnostic", "split_thr")
 _WITHOUT_EFFECT = {"offset": 0, "max_num": -1, "score_threshold": 0}
+
+
+def check_suppression(test_cfg: Any) -> None:
+    """Refuse settings of a head under which boxes are kept that no suppression chose.
+
+    Args:
+        test_cfg: mmdet's, with `nms` and `max_per_img`.
+    """
+    if test_cfg.get("nms") is None:
+        raise FGDError(
+            "its test_cfg has no nms, without which boxes that overlap stay; set it, as with "
+            "nms = dict(type='nms', iou_threshold=0.5), and evaluate the student with it"
+        )
+    check_nms(test_cfg.nms)
+    count = test_cfg.get("max_per_img")
+    if count is None or count < 1:
+        raise FGDError(
+            f"its test_cfg has max_per_img {count}, and the exported graph has a fixed number of "
+            "boxes; set it, as with 100, and evaluate the student with it"
+        )
 
 
 def check_nms(settings: dict[str, Any]) -> None:
@@ -81,6 +102,12 @@ def check_nms(settings: dict[str, Any]) -> None:
                 f"its nms has {key} {value}, which ONNX's operator does not know; leave it out of "
                 "the config's test_cfg, and evaluate the student without it"
             )
+    if len([key for key in _OVERLAP if key in settings]) != 1:
+        raise FGDError("its nms says no iou_threshold, or two; give one, as 0.5")
+
+
+def _overlap(settings: dict[str, Any]) -> float:
+    return next(settings[key] for key in _OVERLAP if key in settings)
 
 
 class _Suppression(torch.autograd.Function):

@@ -7,7 +7,7 @@
 
 from fgd.pair.normalisation import Normalisation, alike, normalisation_of
 from fgd.pair.padding import an_image
-from fgd.pair.pair import Level, Member, Pair, Shape
+from fgd.pair.pair import Level, Member, Pair, Shape, of_loss
 from fgd.pair.strides import convolved_levels, level_strides
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "convolved_levels",
     "level_strides",
     "normalisation_of",
+    "of_loss",
 ]

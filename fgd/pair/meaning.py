@@ -24,8 +24,14 @@ _NOT_INHERITED = ("backbone", "train_cfg", "test_cfg", "init_cfg", "pretrained")
 # shapes of tensors shows in these: patterns of it,
 _OF_SHAPES = (
     "*_channel*", "*_kernel", "*kernel_size*", "class_agnostic", "conv_bias", "depth",
-    "in_channel*", "num_*", "out_channel*", "reg_*_num", "reg_class_agnostic", "roi_feat_size",
-    "stack*", "with_avg_pool", "with_cls", "with_reg",
+    "in_channel*", "out_channel*", "reg_*_num", "reg_class_agnostic", "roi_feat_size", "stack*",
+    "with_avg_pool", "with_cls", "with_reg",
+    # Of the numbers those of layers, their channels and their outputs. Not those of an attention's
+    # heads, levels and points, which share out one tensor's channels.
+    "num_*blocks", "num_*classes", "num_*convs", "num_*fcs", "num_branches", "num_channels",
+    "num_dcn", "num_deconv_*", "num_feats", "num_features", "num_grids", "num_ins", "num_layers",
+    "num_outs", "num_parameters", "num_proposals", "num_protos", "num_quer*", "num_scales",
+    "num_stacks", "num_stages",
 )  # fmt: skip
 # and what training alone knows.
 _OF_TRAINING = (
@@ -87,6 +93,9 @@ def _parts(path: str, ours: Any, theirs: Any, exceptions: list[str]) -> Iterator
     """What differs in a neck, a head, or a part of one; tensors' names begin with `path`, too."""
     if any(fnmatchcase(f"{path}.", pattern) for pattern in exceptions):
         return
+    if _is_part(ours) and _is_part(theirs) and _number(ours) != _number(theirs):
+        yield _line(path, _kinds(ours), _kinds(theirs))
+        return
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         for number, both in enumerate(zip(ours, theirs, strict=False)):
             yield from _parts(f"{path}.{number}", *both, exceptions)
@@ -121,6 +130,16 @@ def _is_compared(key: str) -> bool:
 def _is_part(value: Any) -> bool:
     first = value[0] if isinstance(value, list | tuple) and value else value
     return isinstance(first, dict)
+
+
+def _number(part: Any) -> int | None:
+    """Of how many parts in a row a part is; None for one alone, whose tensors have no number."""
+    return len(part) if isinstance(part, list | tuple) else None
+
+
+def _kinds(part: Any) -> str:
+    row = part if isinstance(part, list | tuple) else [part]
+    return " and ".join(str(each.get("type", "a part")) for each in row)
 
 
 def _has_sigmoid(loss: Any) -> bool | None:

@@ -290,7 +290,12 @@ class Pair:
             exceptions: as in `obstacles`.
         """
         exceptions = list(exceptions)
-        return [name for name in self.student.inheritable if not _fits(name, exceptions)]
+        theirs = self.teacher.inheritable
+        return [
+            name
+            for name in self.student.inheritable
+            if not _fits(name, exceptions) and (name in theirs or not of_loss(name))
+        ]
 
     def other_shapes(self, part: str) -> list[str]:
         """Tensors that both have, in other shapes.
@@ -304,6 +309,11 @@ class Pair:
             for name, shape in ours.items()
             if name.startswith(part) and name in theirs and theirs[name] != shape
         ]
+
+
+def of_loss(name: str) -> bool:
+    """Whether a tensor belongs to a loss: what GHM counts, which means nothing to a detector."""
+    return any(module.startswith("loss") for module in name.split(".")[:-1])
 
 
 def _config_obstacles(student: dict, teacher: dict, exceptions: list[str]) -> list[str]:
@@ -322,6 +332,8 @@ def _tensor_obstacles(
 ) -> list[str]:
     found = []
     for name in sorted(ours.keys() | theirs.keys()):
+        if of_loss(name) and (name not in ours or name not in theirs):
+            continue
         if name not in ours:
             found.append(f"{name} is in the teacher alone")
         elif _fits(name, exceptions):

@@ -123,10 +123,7 @@ def measured(
 def _features(
     detector: "BaseDetector", recorder: Recorder, role: str, image: tuple[int, int]
 ) -> dict[int, Tensor]:
-    parameter = next(detector.parameters())
-    # No two pixels alike, and no random numbers drawn: training begins as if it had not been run.
-    pixels = torch.rand(1, 3, *image, generator=torch.Generator().manual_seed(0))
-    pixels = (4 * pixels - 2).to(parameter)
+    pixels = sample_image(image, next(detector.parameters()))
     try:
         _run(detector, pixels)
     except Exception as error:  # a neck raises what its tensors make of an image that does not suit
@@ -152,6 +149,19 @@ def _features(
                 "channels, height, width); check distill.taps"
             )
     return features
+
+
+def sample_image(size: tuple[int, int], like: Tensor) -> Tensor:
+    """A batch of one normalised image, (1, 3, height, width), no two pixels of it alike.
+
+    No random numbers are drawn: training begins as if nothing had been run.
+
+    Args:
+        size: height and width in pixels.
+        like: a tensor of the wanted type and device.
+    """
+    pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    return (4 * pixels - 2).to(like)
 
 
 def _run(detector: "BaseDetector", pixels: Tensor) -> None:

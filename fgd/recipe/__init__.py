@@ -5,7 +5,7 @@ suite says on which data and devices, and may make every detector small.
 """
 
 from fgd.recipe.composing import Composed, compose, compose_teacher, write_row, write_teacher
-from fgd.recipe.data import data_classes, image_scale, images_of
+from fgd.recipe.data import data_classes, drawn_scales, image_scale, images_of, known_classes
 from fgd.recipe.detectors import backbone_key, known_config, with_classes
 from fgd.recipe.planning import digests, plan, split_files, splits_with_masks
 from fgd.recipe.rows import Row, load_row
@@ -18,8 +18,10 @@ __all__ = [
     "compose_teacher",
     "data_classes",
     "digests",
+    "drawn_scales",
     "image_scale",
     "images_of",
+    "known_classes",
     "known_config",
     "load_row",
     "plan",

@@ -40,14 +40,20 @@ def build(name: str, model: dict) -> nn.Module:
         ) from error
 
 
-def count_parameters(name: str, model: dict) -> int:
-    """Of a whole detector; no memory is taken for them.
-
-    Raises:
-        FGDError: as `build`.
-    """
+def outline(name: str, model: dict) -> nn.Module:
+    """A detector whose tensors have shapes and no memory; as `build`."""
     with torch.device("meta"), _RealLinspace():
-        return sum(parameter.numel() for parameter in build(name, model).parameters())
+        return build(name, model)
+
+
+def count_parameters(name: str, model: dict) -> int:
+    """Of a whole detector; as `build`."""
+    return number_of_parameters(outline(name, model))
+
+
+def number_of_parameters(detector: nn.Module) -> int:
+    """Of a whole detector."""
+    return sum(parameter.numel() for parameter in detector.parameters())
 
 
 class _RealLinspace(TorchFunctionMode):

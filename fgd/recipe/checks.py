@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from mmcv import Config
 
+from fgd.classes import compare
 from fgd.errors import FGDError, suggestion
 from fgd.pair import Member, Pair, normalisation_of
 from fgd.pretrained import parts
-from fgd.recipe.data import data_classes, split_of
+from fgd.recipe.data import data_classes, own_classes, split_of
 from fgd.recipe.detectors import backbone_checkpoint
 from fgd.recipe.own import OwnDetector
 from fgd.recipe.rows import Row, load_row
@@ -29,14 +30,44 @@ def check_fit(suite: Suite, row: Row, student: Config, teacher: Config) -> None:
 
     The distiller looks again at what it has built.
     """
+    _check_trained(suite, row)
     pair = pair_of(suite, row, student, teacher)
     classes = data_classes(suite)
     pair.check_classes(len(classes) if classes else None, suite.dataset)
+    if classes and row.teacher in row.own and not suite.trains(row.teacher):
+        _check_order(row.own[row.teacher], teacher, classes)
     pair.check_levels(row.distill["levels"])
     if row.distill["inherit"]:
         pair.check_inheritance(row.distill.get("inherit_except", ()))
     if not row.distill.get("renormalise"):
         pair.check_normalisation()
+
+
+def _check_trained(suite: Suite, row: Row) -> None:
+    """Whether a teacher that the suite trains brings no weights, which would be trained over."""
+    own = row.own.get(row.teacher)
+    if own is None or own.checkpoint is None or not suite.trains(row.teacher):
+        return
+    if suite.mini is not None:
+        trained = f"suite {suite.name} trains all of its teachers (mini)"
+        instead = "name a suite without mini"
+    else:
+        trained = f"suite {suite.name} trains {row.teacher} (train_teachers)"
+        instead = "take it out of there"
+    raise FGDError(
+        f"row {row.name}: teacher.checkpoint {own.checkpoint} would not be used, for {trained}: "
+        f"{instead}, or name the config alone (teacher = '{own.config}')"
+    )
+
+
+def _check_order(own: OwnDetector, teacher: Config, classes: tuple[str, ...]) -> None:
+    """Whether the classes that a teacher's config says are the data's; it may say none.
+
+    What its checkpoint says is compared when it is evaluated.
+    """
+    known = own_classes(teacher, str(own.config))
+    if known is not None:
+        compare(known, classes, str(own.config))
 
 
 def _member(role: str, name: str, model: dict, data: dict) -> Member:

@@ -140,7 +140,7 @@ def write_row(
     check_stated_rates(suite)
     composed = compose(suite, load_row(name, suite), arm, seed)
     _check_planned(suite, composed, planned)
-    write_text(Path(out) / "student.py", config_text(composed.detector))
+    write_text(Path(out) / "student.py", _detector_text(suite, composed.detector))
     write_text(Path(out) / "config.py", config_text(composed.training))
     return _batch_and_rate(suite, composed.training)
 
@@ -166,7 +166,7 @@ def write_teacher(suite: Suite, name: str, out: str | Path, planned: str | None 
         )
     composed = compose_teacher(suite, name)
     _check_planned(suite, composed, planned)
-    write_text(Path(out) / "detector.py", config_text(composed.detector))
+    write_text(Path(out) / "detector.py", _detector_text(suite, composed.detector))
     write_text(Path(out) / "config.py", config_text(composed.training))
     return _batch_and_rate(suite, composed.training)
 
@@ -181,6 +181,11 @@ def _check_planned(suite: Suite, composed: Composed, planned: str | None) -> Non
             f"{suite.file}: it, or a file that it names, has changed since the workflow was "
             "planned. Start the workflow again"
         )
+
+
+def _detector_text(suite: Suite, detector: Config) -> str:
+    noted = rate.note(suite.total_batch) if "optimizer" in detector else ""
+    return noted + config_text(detector)
 
 
 def _batch_and_rate(suite: Suite, training: Config) -> str:

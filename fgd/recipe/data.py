@@ -1,14 +1,16 @@
 """A suite's data set, read by a detector's own pipelines."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmcv import Config
 
 from fgd.checkout import root
-from fgd.classes import config_classes
+from fgd.classes import Names, config_classes
 from fgd.configs import read_config
 from fgd.errors import FGDError
+from fgd.heads import number_of_classes
 from fgd.suite import Suite
 
 _SPLITS = ("train", "val", "test")
@@ -112,13 +114,7 @@ def split_of(suite: Suite, config: Config, split: str) -> dict:
 
 def _split(config: dict, files: dict, pipeline: dict) -> dict:
     """A split of the suite's data set, read as the detector's own config reads its split."""
-    # A list, or one of mmdet's wrappers. fgd.recipe.supported knows what that means for a training;
-    # of a detector that is not trained the pipeline alone counts.
-    while isinstance(config, list) or "pipeline" not in config:
-        if isinstance(config, list):
-            config = config[0]
-        else:
-            config = config["datasets"] if "datasets" in config else config["dataset"]
+    config = _unwrapped(config)
     settings = dict(pipeline=replaced(config["pipeline"], pipeline))
     if "dataset" in config:  # mixes the images of another data set, as YOLOX does
         mixed = _split(config["dataset"], files, pipeline)
@@ -126,6 +122,43 @@ def _split(config: dict, files: dict, pipeline: dict) -> dict:
     if "filter_empty_gt" in config:
         settings["filter_empty_gt"] = config["filter_empty_gt"]
     return dict(files, **settings)
+
+
+def _unwrapped(config: Any) -> dict:
+    """The data set with the pipeline, out of lists and mmdet's wrappers.
+
+    fgd.recipe.supported knows what these mean for a training; of a detector that is not trained the
+    pipeline alone counts.
+    """
+    while isinstance(config, list) or "pipeline" not in config:
+        if isinstance(config, list):
+            config = config[0]
+        else:
+            config = config["datasets"] if "datasets" in config else config["dataset"]
+    return config
+
+
+def own_classes(config: Config, origin: str) -> Names | None:
+    """The classes that the config of a teacher says itself, in the order of its labels, or None.
+
+    Args:
+        origin: the config, for an error.
+    """
+    classes = _unwrapped(config.data.test).get("classes")
+    if isinstance(classes, str) and not Path(classes).is_file():
+        return None  # a file of the machine that it was trained on
+    return config_classes(classes, f"{origin}: data.test.classes")
+
+
+def known_classes(config: Config, origin: str) -> Names | None:
+    """As `own_classes`; those of its data set's type where it says none and they are as many."""
+    if (classes := own_classes(config, origin)) is not None:
+        return classes
+    from mmdet.datasets import DATASETS  # planning needs none
+
+    kind = DATASETS.get(str(_unwrapped(config.data.test).get("type")))
+    classes = getattr(kind, "CLASSES", None) or ()
+    return tuple(classes) if len(classes) == number_of_classes(config.model) else None
 
 
 def _move(path: str, old_root: str, new_root: str | None) -> str:
@@ -141,9 +174,13 @@ def size_model(model: dict, scale: Any) -> None:
         scale: the `img_scale` of a data set's config, (width, height) in pixels; None leaves it.
 
     Raises:
-        FGDError: images are of another shape than the squares that its pipelines pad them to.
+        FGDError: images are of another shape than the squares that its pipelines pad them to, or of
+            another size than its anchors are made for.
     """
-    if scale is None or "input_size" not in model:
+    if scale is None:
+        return
+    _check_anchors(model, "model", tuple(scale))
+    if "input_size" not in model:
         return
     width, height = scale
     if width != height:
@@ -157,6 +194,38 @@ def size_model(model: dict, scale: Any) -> None:
         model["random_size_range"] = tuple(
             max(1, round(number * factor)) for number in model["random_size_range"]
         )
+
+
+def _check_anchors(node: Any, path: str, scale: tuple) -> None:
+    """Whether anchors are made for images of this size, as SSD's are for one; most are for any."""
+    if isinstance(node, list):
+        for number, item in enumerate(node):
+            _check_anchors(item, f"{path}.{number}", scale)
+    if not isinstance(node, dict):
+        return
+    for key, value in node.items():
+        if not key.endswith("_generator"):
+            _check_anchors(value, f"{path}.{key}", scale)
+            continue
+        side = value.get("input_size") if isinstance(value, dict) else None
+        if side and scale != (side, side):
+            raise FGDError(
+                f"img_scale {','.join(map(str, scale))}: the anchors of the detector are made for "
+                f"images of {side},{side} ({path}.{key}.input_size). Give that size, or leave it "
+                "out and name a copy of the detector's config with input_size, strides and "
+                "pipelines for yours"
+            )
+
+
+def drawn_scales(node: Any) -> list[list]:
+    """Every list of several scales that steps of a pipeline draw an image's size from."""
+    if isinstance(node, list | tuple):
+        return [scales for item in node for scales in drawn_scales(item)]
+    if not isinstance(node, dict):
+        return []
+    scales = node.get("img_scale")
+    here = [scales] if isinstance(scales, list) and len(scales) > 1 else []
+    return here + drawn_scales(list(node.values()))
 
 
 # Steps of mmdet's that take height and width; the others take width and height.

@@ -46,8 +46,17 @@ def _weighing(loss: ConfigDict, number: int) -> ConfigDict:
 
 
 def own_detectors(suite: Suite) -> dict[str, OwnDetector]:
-    """The detectors of a suite's rows that are the user's own files, by name."""
-    return own.merge([load_row(name, suite).own for name in suite.rows], f"suite {suite.name}")
+    """The detectors of a suite's rows that are the user's own files, by name.
+
+    Raises:
+        FGDError: two detectors of the rows have one name.
+    """
+    origin = f"suite {suite.name}"
+    rows = [load_row(name, suite) for name in suite.rows]
+    owned = own.merge([row.own for row in rows], origin)
+    for row in rows:
+        own.check_apart({row.student, row.teacher} - row.own.keys(), owned, origin)
+    return owned
 
 
 def load_teacher(suite: Suite, name: str, owned: dict[str, OwnDetector]) -> Config:

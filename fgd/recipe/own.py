@@ -1,6 +1,7 @@
 """Detectors of one's own: an mmdet config by its path, and for a teacher its checkpoint."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from mmcv import Config
 from fgd.configs import is_of_mmdet_3, read_any, read_config
 from fgd.errors import FGDError
 from fgd.mmdet3.incoming import translated_teacher
+from fgd.pretrained import Part, parts
+from fgd.suite import rate
 
 # What is taken from a detector's config; the one that mmdet writes beside a checkpoint has it all.
 _NEEDED = ("model", "data", "optimizer", "optimizer_config", "lr_config", "runner")
@@ -43,7 +46,7 @@ def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
 
     Raises:
         FGDError: a file is missing, the AP is no number of points, or student and teacher have the
-            same name.
+            same name and are two detectors.
     """
     found = []
     student, teacher = content["student"], content["teacher"]
@@ -59,7 +62,10 @@ def find_in_row(content: dict[str, Any], row: Path) -> dict[str, OwnDetector]:
     elif teacher.endswith(".py"):
         config = _existing(row, "teacher", teacher)
         found.append(OwnDetector(config.stem, config))
-    return merge([{detector.name: detector} for detector in found], str(row))
+    merged = merge([{detector.name: detector} for detector in found], str(row))
+    named = (each for each in (student, teacher) if isinstance(each, str))
+    check_apart((name for name in named if not name.endswith(".py")), merged, str(row))
+    return merged
 
 
 def check_points(ap: float, origin: str) -> None:
@@ -78,21 +84,56 @@ def check_points(ap: float, origin: str) -> None:
 
 
 def merge(groups: list[dict[str, OwnDetector]], origin: str) -> dict[str, OwnDetector]:
-    """All of them by name.
+    """All of them by name; what one says of a teacher's weights holds where another says nothing.
 
     Raises:
-        FGDError: two detectors have one name; `origin` is the file that names both.
+        FGDError: two detectors have one name, or one is said to be two things; `origin` is the file
+            that names both.
     """
     merged: dict[str, OwnDetector] = {}
     for group in groups:
         for name, detector in group.items():
-            if merged.setdefault(name, detector) != detector:
-                raise FGDError(
-                    f"{origin}: two detectors are called {name!r}: {merged[name].config} and "
-                    f"{detector.config}, or one config with different checkpoints. Results are "
-                    "filed by a config's name: rename or copy one of them"
-                )
+            merged[name] = _joined(merged.get(name, detector), detector, origin)
     return merged
+
+
+def _joined(one: OwnDetector, other: OwnDetector, origin: str) -> OwnDetector:
+    if (one.config, one.checkpoint) != (other.config, other.checkpoint):
+        raise FGDError(
+            f"{origin}: two detectors are called {one.name!r}: {one.config} and {other.config}, or "
+            "one config with different checkpoints. Results are filed by a config's name: rename "
+            "or copy one of them"
+        )
+    longer, shorter = sorted((one.sha256, other.sha256), key=len, reverse=True)
+    for key, fits in (
+        ("sha256", longer.startswith(shorter)),
+        ("ap", not one.ap or not other.ap or one.ap == other.ap),
+    ):
+        if not fits:
+            raise FGDError(
+                f"{origin}: {key} of the teacher {one.name!r} is {getattr(one, key)} in one row, "
+                f"{getattr(other, key)} in another: correct one, or leave it out there"
+            )
+    return replace(one, sha256=longer, ap=one.ap or other.ap)
+
+
+def check_apart(known: Iterable[str], owned: dict[str, OwnDetector], origin: str) -> None:
+    """Refuse a file that is called as a model that is meant, too.
+
+    Args:
+        known: names of the model zoo, or of configs/detectors.
+        owned: detectors of one's own, by name.
+        origin: the file that names both.
+
+    Raises:
+        FGDError: a name is of both.
+    """
+    for name in known:
+        if name in owned:
+            raise FGDError(
+                f"{origin}: two detectors are called {name!r}: the one of the model zoo and "
+                f"{owned[name].config}. Results are filed by a config's name: rename the file"
+            )
 
 
 def name_of(detector: str | dict[str, Any]) -> str:
@@ -102,7 +143,7 @@ def name_of(detector: str | dict[str, Any]) -> str:
 
 
 def load_config(detector: OwnDetector, *, learns: bool) -> Config:
-    """The config of a detector, a local backbone checkpoint in it by its absolute path.
+    """The config of a detector, local weights that it starts from by their absolute paths.
 
     Args:
         learns: whether it is trained here. A teacher that is not can be one of mmdet 3; of that it
@@ -121,10 +162,37 @@ def load_config(detector: OwnDetector, *, learns: bool) -> Config:
         )
     if newer:
         return translated_teacher(config, str(detector.config))
-    init = config.model.backbone.get("init_cfg")
-    if isinstance(init, dict) and "://" not in (checkpoint := init.get("checkpoint", "://")):
-        init["checkpoint"] = str(_existing(detector.config, "init_cfg.checkpoint", checkpoint))
+    if (batch := rate.noted(config.text)) is not None:  # one that this project wrote
+        config.setdefault("auto_scale_lr", {"base_batch_size": batch})
+    for part in parts(config.model):
+        _locate(part, detector.config, learns=learns)
     return config
+
+
+def _locate(part: Part, file: Path, *, learns: bool) -> None:
+    """Name the weights that a part of a config starts from by their absolute path, if it is local.
+
+    It is relative to the config's folder, or to the working folder, as mmdet reads it and as what
+    `fgd compose` writes has it. A teacher brings all of its weights, and need not have these.
+    """
+    named: Any = part.checkpoint  # a config can say anything
+    if not isinstance(named, str):
+        if learns:
+            raise FGDError(
+                f"{file}: model.{part.path}.init_cfg is of type Pretrained, and its checkpoint is "
+                f"{named!r}; expected a file or an address. To train it from scratch, set init_cfg "
+                "= None there and from_scratch = True in the row (`fgd new-row --from-scratch`)"
+            )
+        part.start_from_scratch()
+    elif "://" not in named:
+        beside, here = (file.parent / named).absolute(), Path(named).absolute()
+        found = here if here.is_file() and not beside.is_file() else beside
+        if learns and not found.is_file():
+            raise FGDError(
+                f"{file}: model.{part.path} starts from {named!r}: there is no file {beside}, and "
+                f"no {here}; name one that is there, relative to one of these folders"
+            )
+        part.start_from(str(found))
 
 
 def _existing(file: Path, key: str, value: str) -> Path:

@@ -5,6 +5,23 @@ be for its total batch, `layout` where its files lie, `plan` what it needs.
 """
 
 from fgd.suite.layout import Run
-from fgd.suite.suite import ARMS, Suite, find_suite, load_suite, row_file, suite_file
+from fgd.suite.suite import (
+    ARMS,
+    Suite,
+    check_row_name,
+    find_suite,
+    load_suite,
+    row_file,
+    suite_file,
+)
 
-__all__ = ["ARMS", "Run", "Suite", "find_suite", "load_suite", "row_file", "suite_file"]
+__all__ = [
+    "ARMS",
+    "Run",
+    "Suite",
+    "check_row_name",
+    "find_suite",
+    "load_suite",
+    "row_file",
+    "suite_file",
+]

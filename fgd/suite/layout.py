@@ -16,6 +16,11 @@ FIGURES = {
     "epochs": "AP by epoch",
 }
 PICTURES = ("detections", "attention")
+# Folders of the results that are no row's.
+NO_ROWS = (
+    "backbones", "benchmarks", "data", "figures", "head", "logs", "pictures", "teachers",
+    "training", "zoo",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

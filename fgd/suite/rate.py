@@ -5,6 +5,7 @@ an AP point in silence; here the rate follows by itself, and a rate that does no
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ from fgd.errors import FGDError
 BASE_BATCH = 16  # images, that the rows' learning rates are for: 8 GPUs x 2
 # What of mmcv's policies is a learning rate itself, not a part of the optimizer's.
 _RATES = ("max_lr", "min_lr")
+# What stands first in a detector's config that was written for a suite: its rate has been scaled.
+_NOTE = "# The learning rate is for {} images a step; `fgd new-row` reads this line.\n"
+_NOTED = re.compile(_NOTE.split("{}")[0] + r"(\d+) images a step\b")
 _LONGEST_WARMUP = 0.5  # of a training; a longer one is shortened
 _SHORT_WARMUP = 0.1  # of a training, to this
 
@@ -86,6 +90,20 @@ def recorded(schedule: Mapping[str, Any], base_batch: int = BASE_BATCH) -> dict[
     rates = {key: lr_config[key] for key in _RATES if lr_config.get(key)}
     warmup = lr_config.get("warmup_iters")
     return dict(lr=schedule["optimizer"]["lr"], images=base_batch, warmup_iters=warmup) | rates
+
+
+def note(total_batch: int) -> str:
+    """What a detector's file says first: for which batch its rate is.
+
+    A comment: as a key it would make another config of each that is finished.
+    """
+    return _NOTE.format(total_batch)
+
+
+def noted(text: str) -> int | None:
+    """The images a step that a config's file notes its rate to be for; None where it notes none."""
+    found = _NOTED.search(text)
+    return None if found is None else int(found[1])
 
 
 def of_config(cfg: Mapping[str, Any]) -> str:

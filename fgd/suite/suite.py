@@ -9,7 +9,7 @@ import yaml
 
 from fgd.checkout import root
 from fgd.errors import FGDError, suggestion
-from fgd.suite.layout import Layout
+from fgd.suite.layout import NO_ROWS, Layout
 from fgd.suite.settings import Cluster, Mini, Section, SuiteFile, Validation, Watch, validated
 
 # The two trainings of a row: with its teacher, and without.
@@ -189,6 +189,19 @@ def row_file(name: str) -> Path:
     return known[name]
 
 
+def check_row_name(name: str, origin: str) -> None:
+    """Whether results can be filed by a row's name.
+
+    Args:
+        origin: what names the row, for an error.
+    """
+    if name in NO_ROWS:
+        raise FGDError(
+            f"{origin}: a row is called {name!r}, as a folder of the results that is no row's; "
+            f"give it another name than {', '.join(NO_ROWS)}"
+        )
+
+
 def _read(path: Path, above: tuple[Path, ...] = ()) -> Any:
     """A suite file over its `base`, if it names one; what is no mapping is the schema's to refuse.
 
@@ -249,6 +262,7 @@ def _rows(suite: Path, entries: list[str]) -> tuple[tuple[str, ...], dict[str, s
             entry = file.stem
         else:
             row_file(entry)
+        check_row_name(entry, str(suite))
         if entry in names:
             raise FGDError(f"{suite}: two rows are called {entry!r}; results are filed by it")
         names.append(entry)

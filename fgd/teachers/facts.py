@@ -8,7 +8,7 @@ is right, and one of another key is never looked at.
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from fgd import zoo
 from fgd.checkout import root, source_hash
 from fgd.errors import FGDError
 from fgd.files import cache_root, write_text
-from fgd.pair import Normalisation
+from fgd.pair import Member, Normalisation, Shape
 
 # Of a model's config, what says nothing of pairs.
 _LEFT_OUT = ("train_cfg", "test_cfg", "init_cfg", "pretrained")
@@ -66,35 +66,58 @@ def all_facts(say: Callable[[str], None] = lambda line: None) -> dict[str, Facts
     return {each.name: each for each in found}
 
 
-def parameters(facts: Iterable[Facts], say: Callable[[str], None]) -> dict[str, int | None]:
-    """How many parameters models have; None of one that cannot be built. Models are built once.
+@dataclass(frozen=True)
+class Built:
+    """A model of the zoo as mmdet builds it.
+
+    Attributes:
+        parameters: their number.
+        tensors: shapes by name, of all that a student could inherit.
+    """
+
+    parameters: int
+    tensors: Mapping[str, Shape]
+
+
+def built(names: Iterable[str], say: Callable[[str], None]) -> dict[str, Built | None]:
+    """Models as they are built, by name; None of one that cannot be. Each is built once.
 
     Args:
-        facts: of the models.
         say: is told if some have to be built first.
     """
-    file = _file("parameters")
+    file = _file("built")
+    wanted = list(names)
     try:
-        known = dict(json.loads(file.read_text()))
-    except (OSError, ValueError, TypeError):
+        known = {
+            name: _built_from_json(each) for name, each in json.loads(file.read_text()).items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         known = {}
-    wanted = [each.name for each in facts]
     missing = [name for name in wanted if name not in known]
     if missing:
-        say(f"counting the parameters of {len(missing)} models once")
-        known |= {name: _parameters(name) for name in missing}
-        _keep(file, known)
+        say(f"building {len(missing)} models once, to count and compare what they hold")
+        known |= {name: _build(name) for name in missing}
+        _keep(file, {name: each and asdict(each) for name, each in known.items()})
     return {name: known[name] for name in wanted}
 
 
-def _parameters(name: str) -> int | None:
+def _build(name: str) -> Built | None:
+    from fgd.pair.taps import shapes
     from fgd.recipe import known_config
-    from fgd.recipe.building import count_parameters
+    from fgd.recipe.building import number_of_parameters, outline
 
     try:
-        return count_parameters(name, known_config(name).model)
+        detector = outline(name, known_config(name).model)
     except FGDError:
         return None
+    member = Member("teacher", tensors=shapes(detector))
+    return Built(number_of_parameters(detector), member.inheritable)
+
+
+def _built_from_json(each: dict[str, Any] | None) -> Built | None:
+    if each is None:
+        return None
+    return Built(each["parameters"], {name: tuple(s) for name, s in each["tensors"].items()})
 
 
 def _facts(name: str) -> Facts:

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fgd.errors import FGDError, suggestion
 from fgd.heads import number_of_classes
 from fgd.pair import Member, Pair, alike
-from fgd.teachers.facts import Facts
+from fgd.teachers.facts import Built, Facts
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,24 @@ def judged(student: Facts, teacher: Facts) -> Teacher:
     # Where backbones have other widths, the convolutions that neck.in_channels are of are left out.
     obstacles = [each for each in pair.obstacles() if not each.startswith("neck.in_channels ")]
     return Teacher(teacher, "", levels, strides, obstacles[0] if obstacles else "")
+
+
+def compared(student: Facts, teacher: Teacher, models: Mapping[str, Built | None]) -> Teacher:
+    """A teacher of `judged`, its neck and head compared as they are built, too.
+
+    Args:
+        models: built ones by name, the two among them.
+    """
+    ours, theirs = models[student.name], models[teacher.facts.name]
+    if teacher.own or ours is None or theirs is None:
+        return teacher
+    pair = Pair(
+        Member("student", student.model, tensors=ours.tensors),
+        Member("teacher", teacher.facts.model, tensors=theirs.tensors),
+    )
+    # As `fgd new-row` does: what follows from backbones of other widths is left out.
+    obstacles = pair.obstacles(pair.other_shapes("neck."))
+    return replace(teacher, own=obstacles[0] if obstacles else "")
 
 
 def _excluded(student: Facts, teacher: Facts) -> str:

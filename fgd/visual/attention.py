@@ -14,6 +14,7 @@ from mmdet.models import build_detector
 from torch import Tensor
 
 from fgd.checkpoint import read_checkpoint
+from fgd.configs import read_config
 from fgd.distiller import FGDDistiller, loss_name
 from fgd.errors import FGDError
 from fgd.loss import FGDLoss, paper, scale_masks
@@ -69,7 +70,7 @@ def fgd_views(config: Path, trained: Path, pictures: list[Picture]) -> list[list
         FGDError: the config is not that of a distillation, or a file that it names is missing or
             does not fit.
     """
-    cfg = Config.fromfile(str(config))
+    cfg = read_config(config)
     if cfg.model.get("type") != "FGDDistiller":
         raise FGDError(
             f"{config}: not the training config of a distillation (its model is "

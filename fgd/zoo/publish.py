@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from fgd.errors import FGDError
-from fgd.export import plain_checkpoint, write_hashed
+from fgd.export import check_name, plain_checkpoint, write_hashed
 from fgd.files import sha256, write_text
 
 
@@ -36,6 +36,7 @@ def publish(
         FGDError: the AP is lower. The gate before distilling compares a teacher with its published
             AP; of one that is published here, this is the only judge.
     """
+    check_name(name)
     index = Path(index)
     metrics = {} if evaluation is None else _metrics(evaluation, checkpoint)
     kind, ap = next(iter(metrics.items()), ("AP", least_ap))
@@ -61,17 +62,25 @@ def _metrics(evaluation: str | Path, checkpoint: str | Path) -> dict[str, float]
     """AP in points under the names that metafiles have for it.
 
     Raises:
-        FGDError: it is another checkpoint's.
+        FGDError: it is none of `fgd evaluate`'s, or another checkpoint's.
     """
-    metrics = json.loads(Path(evaluation).read_text())
+    try:
+        metrics = json.loads(Path(evaluation).read_text())
+        found = {kind: float(metrics[kind]["AP"]) for kind in ("box", "mask") if kind in metrics}
+    except (ValueError, TypeError, KeyError) as error:
+        raise FGDError(
+            f"{evaluation}: holds no figures ({type(error).__name__}: {error}); expected the JSON "
+            "of `fgd evaluate` for what is published"
+        ) from error
+    if not found:
+        raise FGDError(
+            f"{evaluation}: has an AP neither of boxes nor of masks; expected the JSON of `fgd "
+            "evaluate` for what is published"
+        )
     measured, there = str(metrics.get("sha256")), sha256(checkpoint)
     if measured != there:
         raise FGDError(
             f"{evaluation}: is of a checkpoint with the sha256 {measured[:8]}..., and {checkpoint} "
             f"has {there[:8]}...: evaluate what is published"
         )
-    return {
-        f"{kind} AP": round(100 * metrics[kind]["AP"], 1)
-        for kind in ("box", "mask")
-        if kind in metrics
-    }
+    return {f"{kind} AP": round(100 * ap, 1) for kind, ap in found.items()}

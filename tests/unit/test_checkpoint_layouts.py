@@ -17,7 +17,9 @@ from fgd.download import fetch
 from fgd.errors import FGDError
 from fgd.export import transfer
 from fgd.layouts import plain_names
-from fgd.weights import load_strictly
+from fgd.recipe import known_config
+from fgd.recipe.building import build
+from fgd.weights import load_strictly, own_names
 
 STATE = {"backbone.conv1.weight": torch.arange(6.0), "neck.bias": torch.ones(2)}
 
@@ -148,6 +150,7 @@ def test_stand_ins_look_nothing_up_and_call_nothing(tmp_path):
         "_orig_mod.module.{}".format,
         lambda name: name.replace("backbone.", "backbone._orig_mod."),
         "architecture.{}".format,
+        "architecture.model.{}".format,
     ],
 )
 def test_wrappers_are_taken_off(tmp_path, rename):
@@ -170,6 +173,9 @@ def test_of_mmrazors_distillation_the_student_is_taken():
     state = {f"architecture.{name}": tensor for name, tensor in STATE.items()}
     others = {f"teacher.{name}": torch.zeros(1) for name in STATE} | {"connectors.a": torch.ones(1)}
     assert same(plain_names(state | others))
+    first = {f"architecture.model.{name}": tensor for name, tensor in STATE.items()}
+    others = {f"distiller.teacher.model.{name}": torch.zeros(1) for name in STATE}
+    assert same(plain_names(first | others))
 
 
 def test_copies_for_an_average_are_left_out_and_other_names_stay():
@@ -239,3 +245,45 @@ def test_a_config_of_mmdet_3_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(FGDError, match=r"c\.py: is a config of mmdet 3 .*`fgd zoo search`"):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("model", "old"),
+    [
+        ("fcos_r50_caffe_fpn_gn-head_1x_coco", {"bbox_head.conv_": "bbox_head.fcos_"}),
+        (
+            "detr_r50_8x2_150e_coco",
+            {
+                "decoder.post_norm": "decoder.norm",
+                ".attentions.0.": ".self_attn.",
+                ".attentions.1.": ".multihead_attn.",
+                ".ffns.0.": ".ffn.",
+            },
+        ),
+        (  # the parent module's name has a part of it, which torch's own loading does not see
+            "faster_rcnn_r50_fpn_dconv_c3-c5_1x_coco",
+            {".conv2.conv_offset.": ".conv2_offset."},
+        ),
+    ],
+)
+def test_names_of_an_older_mmdet_are_todays(model, old):
+    detector = build(model, known_config(model).model)
+    state = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    former = {}
+    for name, tensor in state.items():
+        for new, before in old.items():
+            name = name.replace(new, before)
+        former[name] = torch.rand_like(tensor) if tensor.is_floating_point() else tensor
+    assert former.keys() != state.keys()
+    named = own_names(detector, former)
+    assert named.keys() == state.keys()
+    assert same(detector.state_dict(), state)  # nothing is loaded
+    load_strictly(detector, former, "old.pth")
+    assert same(detector.state_dict(), named)
+
+
+def test_a_layer_of_ones_own_that_is_called_as_an_older_one_keeps_its_name():
+    detector = build("x", known_config("fcos_r50_caffe_fpn_gn-head_1x_coco").model)
+    detector.bbox_head.my_cls = nn.Linear(2, 2)
+    state = detector.state_dict()
+    assert own_names(detector, state).keys() == state.keys()

@@ -1,5 +1,8 @@
 """A config of another kind than a command takes is refused in a line."""
 
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
@@ -69,3 +72,21 @@ def test_settings_beside_the_model_are_the_models(tmp_path):
     config = read_config(file)
     assert config.model.train_cfg.allowed_border == -1
     assert config.model.test_cfg.nms_pre == 9  # its own count
+
+
+@pytest.mark.parametrize("text", ["x = (", "x = 1 / 0", "_base_ = 'broken_base.py'"])
+def test_of_a_config_that_cannot_be_read_nothing_is_printed_after_its_error(tmp_path, text):
+    """mmcv's copy of it would be collected when its folder is gone."""
+    (tmp_path / "broken_base.py").write_text("x = y")
+    file = tmp_path / "broken.py"
+    file.write_text(text)
+    code = (
+        "from fgd.configs import read_config; from fgd.errors import FGDError\n"
+        f"try: read_config({str(file)!r})\n"
+        "except FGDError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"{file}: cannot be read as a config (")
+    assert "Exception ignored" not in done.stderr

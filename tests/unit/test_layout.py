@@ -6,7 +6,7 @@ import pytest
 
 from fgd.checkout import root
 from fgd.suite import Run
-from fgd.suite.layout import FIGURES, PICTURES, TABLE_FORMATS, Layout, default_results
+from fgd.suite.layout import FIGURES, NO_ROWS, PICTURES, TABLE_FORMATS, Layout, default_results
 
 # A first seed of "{seed}" is as good as any: its runs lie in the arm's own folder.
 LAYOUT = Layout(default_results("{suite}"), first_seed=0)
@@ -103,3 +103,9 @@ def test_a_further_seed_has_a_folder_of_its_own():
     layout = Layout("out", first_seed=3)
     assert layout.run(Run("a", "fgd", 3)).trained == "out/a/fgd/trained.pth"
     assert layout.run(Run("a", "fgd", 5)).trained == "out/a/fgd/seed5/trained.pth"
+
+
+def test_no_row_is_called_as_another_folder_of_the_results():
+    text = "".join(RULES.values()) + LAYOUT.head
+    folders = set(re.findall(r'results/\{suite\}/(\w+)(?=[/"]|$)', text))
+    assert folders == set(NO_ROWS)

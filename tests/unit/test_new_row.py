@@ -24,6 +24,7 @@ from fgd.cli import main
 from fgd.cli.new_row import _renormalises
 from fgd.errors import FGDError
 from fgd.new_row.texts import _with_entry
+from fgd.recipe.data import size_model
 from fgd.suite import load_suite
 
 
@@ -170,6 +171,13 @@ def test_a_second_row_joins_the_suite(run):
     assert recipe.load_row("second", suite).distill["levels"] == [1, 2]
 
 
+def test_a_second_row_need_not_say_what_its_teacher_reaches(run):
+    assert run("--teacher-ap=41.2")[0] == 0
+    status, said = run("--name=second", without=DATA)
+    assert status == 0, said
+    assert recipe.plan(load_suite("own/own.yaml")).teachers["teacher"].source.ap == 41.2
+
+
 def test_a_teacher_of_the_zoo_is_trained_on_the_users_classes(run):
     teacher = ["--teacher=retinanet_r18_fpn_1x_coco", "--train-teacher"]
     status, said = run(*teacher, without=("--teacher", "--teacher-checkpoint"))
@@ -190,6 +198,7 @@ def test_a_teacher_of_the_zoo_is_trained_on_the_users_classes(run):
         (["--levels=0,x"], "expected whole numbers with commas between them"),
         (["--inherit"], "cannot inherit the teacher's neck and head (of teacher): bbox_head."),
         (["--name=a b"], "'a b' may hold letters, digits, _ and - alone"),
+        (["--name=teachers"], "--name: a row is called 'teachers', as a folder of the results"),
         (["--out=coco"], "'coco' is a suite of configs/suites"),
         (["--student=retinanet_r50_fpn_1x"], "did you mean 'retinanet_r50_fpn_1x_coco'"),
         (["--val=nowhere.json"], "annotation file nowhere.json is missing"),
@@ -220,6 +229,12 @@ def test_a_student_of_masks_needs_them_in_the_data(run, brought, split):
     assert f"{split}_boxes.json: annotation" in said
     assert "no segmentation" in said
     assert run(f"{option}={boxes}")[0] == 0  # a student of boxes
+    # A further row of the suite that is there then.
+    status, said = run("--name=second", f"--student={path}", without=DATA)
+    assert status == 2
+    assert f"{split}_boxes.json: annotation" in said
+    assert "no segmentation" in said
+    assert not Path("own/second.py").exists()
 
 
 def test_modules_that_configs_import_are_imported_from_the_composed_ones(
@@ -563,6 +578,114 @@ def test_a_teacher_that_names_other_classes_is_refused(run, brought, meta, messa
     assert message in " ".join(said.split())
 
 
+def test_a_teacher_whose_checkpoint_names_no_classes_has_those_of_its_config(run, brought):
+    state = torch.load(brought / "teacher.pth")
+    torch.save(state | {"meta": {}}, brought / "silent.pth")
+    config = Config.fromfile(brought / "teacher.py")
+    config.data.test.classes = own_data.CLASSES[::-1]
+    config.dump(str(brought / "saying.py"))
+    checkpoint = f"--teacher-checkpoint={brought / 'silent.pth'}"
+    status, said = run(f"--teacher={brought / 'saying.py'}", checkpoint)
+    assert status == 2
+    words = " ".join(said.split())
+    assert "saying.py: was trained with the classes in the order mixed, straight, round" in words
+    status, said = run(checkpoint)
+    assert status == 0, said
+    words = " ".join(said.split())
+    assert "names its classes; that they are the data's, in their order, is trusted" in words
+
+
+def test_a_rows_own_teacher_whose_config_says_another_order_is_refused(run, brought):
+    assert run()[0] == 0
+    config = Config.fromfile(brought / "teacher.py")
+    config.data.test.classes = own_data.CLASSES[::-1]
+    config.dump(str(brought / "teacher_reversed.py"))
+    row = Path("own/mine.py")
+    row.write_text(row.read_text().replace("teacher.py'", "teacher_reversed.py'"))
+    message = r"teacher_reversed\.py: was trained with the classes in the order mixed, straight"
+    with pytest.raises(FGDError, match=message):
+        recipe.plan(load_suite("own/own.yaml"))
+
+
+def test_the_zoos_models_have_the_classes_of_their_data():
+    known = recipe.known_classes(recipe.known_config("retinanet_r50_fpn_1x_coco"), "")
+    assert (len(known), known[0]) == (80, "person")
+    config = recipe.known_config("retinanet_r50_fpn_1x_coco")
+    config.model.bbox_head.num_classes = 3
+    assert recipe.known_classes(config, "") is None
+
+
+def test_where_the_student_draws_from_several_sizes_the_one_is_said(run, brought, tmp_path):
+    config = Config.fromfile(brought / "student.py")
+    resize = next(step for step in config.data.train.pipeline if step["type"] == "Resize")
+    resize.img_scale = [(160, 120), (160, 160), (160, 200)]
+    config.model.backbone.init_cfg.checkpoint = str(brought / "resnet18x8.pth")
+    config.dump(str(tmp_path / "drawing.py"))
+    status, said = run(f"--student={tmp_path}/drawing.py", without=("--student",))
+    assert status == 0, said
+    note = "scale all images are 160,160, where the student's config draws from 3 scales; to keep"
+    assert note in " ".join(said.split())
+    _, said = run("--name=second", without=DATA)
+    assert "scales" not in said
+    status, said = run(
+        f"--student={tmp_path}/drawing.py", "--name=third", without=("--student", *DATA)
+    )
+    assert status == 0, said
+    assert note in " ".join(said.split())
+
+
+def test_anchors_for_images_of_another_size_are_refused():
+    model = recipe.known_config("ssd300_coco").model
+    for scale in (None, (300, 300)):
+        size_model(model, scale)
+    message = (
+        r"img_scale 160,160: the anchors of the detector are made for images of 300,300 "
+        r"\(model\.bbox_head\.anchor_generator\.input_size\)"
+    )
+    with pytest.raises(FGDError, match=message):
+        size_model(model, (160, 160))
+    size_model(recipe.known_config("retinanet_r50_fpn_1x_coco").model, (160, 160))
+
+
+def test_the_checkpoint_of_a_teacher_that_the_suite_trains_is_refused(run):
+    assert run()[0] == 0
+    path = _changed_suite(lambda suite: suite.update(train_teachers=["teacher"]))
+    message = (
+        r"row mine: teacher\.checkpoint .*teacher\.pth would not be used, for suite own trains "
+        r"teacher \(train_teachers\): take it out of there, or name the config alone"
+    )
+    suite = load_suite(path)
+    with pytest.raises(FGDError, match=message):
+        recipe.plan(suite)
+    with pytest.raises(FGDError, match=message):
+        recipe.compose(suite, recipe.load_row("mine", suite), "fgd")
+    status, said = run("--name=second", without=DATA)
+    assert status == 2
+    assert "row second: teacher.checkpoint" in said
+
+
+def test_a_student_of_this_projects_keeps_the_rate_of_its_batch(run, tmp_path):
+    assert run("--lr=0.02", "--gpus=1", "--samples-per-gpu=4")[0] == 0
+    suite = load_suite("own/own.yaml")
+    recipe.write_row(suite, "mine", arm="baseline", out=tmp_path / "composed")
+    student = tmp_path / "composed/student.py"
+    plain = Config.fromfile(str(student))
+    assert plain.optimizer.lr == pytest.approx(0.02 * 4 / 16)
+    weights = Path(plain.model.backbone.init_cfg.checkpoint)  # of the project's own folder
+    weights.parent.mkdir(parents=True)
+    torch.save({"state_dict": {}}, weights)
+    status, said = run(
+        f"--student={student}", "--out=next", "--gpus=1", "--samples-per-gpu=8",
+        without=("--student", "--out"),
+    )  # fmt: skip
+    assert status == 0, said
+    assert "0.005 for 4 images a step, so 0.01 at this suite's 8" in said
+    again = load_suite("next/next.yaml")
+    composed = recipe.compose(again, recipe.load_row("mine", again), "fgd").training
+    assert composed.optimizer.lr == pytest.approx(0.02 * 8 / 16)
+    assert "auto_scale_lr" not in composed
+
+
 def test_classes_without_their_comma_are_refused(run, tmp_path):
     assert run()[0] == 0
     dataset = tmp_path / "own/dataset.py"
@@ -687,6 +810,10 @@ def test_errors_in_ones_own_files_name_the_file(run):
         with pytest.raises(FGDError, match=message):
             recipe.plan(load_suite("own/own.yaml"))
     row.write_text(text)
+    row.rename(row.with_name("zoo.py"))
+    path = _changed_suite(lambda suite: suite.update(rows=["zoo.py"]))
+    with pytest.raises(FGDError, match=r"own\.yaml: a row is called 'zoo', as a folder of the"):
+        load_suite(path)
     path = _changed_suite(lambda suite: suite.update(rows=["other.py"]))
     with pytest.raises(FGDError, match=r"row 'other\.py': there is no file"):
         load_suite(path)

@@ -3,10 +3,12 @@
 import copy
 
 import pytest
+import torch
+from mmcv import ConfigDict
 
 from fgd.errors import FGDError
 from fgd.onnx.pipeline import Input, read_input
-from fgd.onnx.suppression import check_nms
+from fgd.onnx.suppression import Boxes, check_nms, check_suppression, suppress
 
 RGB = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 BGR = {key: values[::-1] for key, values in RGB.items()}
@@ -154,3 +156,30 @@ def test_suppression_that_the_operator_does_not_know_is_refused(settings, words)
         return
     with pytest.raises(FGDError, match=words):
         check_nms(asked)
+
+
+@pytest.mark.parametrize(
+    ("test_cfg", "words"),
+    [
+        (dict(nms=dict(iou_thr=0.5), max_per_img=100), None),
+        (dict(nms=None, max_per_img=100), "its test_cfg has no nms, without which"),
+        (dict(max_per_img=100), "its test_cfg has no nms"),
+        (dict(nms=dict(iou_thr=0.5), max_per_img=-1), "its test_cfg has max_per_img -1"),
+        (dict(nms=dict(iou_thr=0.5)), "its test_cfg has max_per_img None"),
+        (dict(nms=dict(type="nms"), max_per_img=100), "its nms says no iou_threshold, or two"),
+    ],
+)
+def test_a_head_that_does_not_suppress_is_refused(test_cfg, words):
+    if words is None:
+        check_suppression(ConfigDict(test_cfg))
+        return
+    with pytest.raises(FGDError, match=words):
+        check_suppression(ConfigDict(test_cfg))
+
+
+def test_mmcvs_older_name_of_the_overlap_means_the_same():
+    corners = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [20, 20, 30, 30]])
+    found = Boxes(corners[None], torch.tensor([[0.9, 0.8, 0.7]]), torch.zeros(1, 3).long())
+    for name in ("iou_threshold", "iou_thr"):
+        assert (suppress(found, {name: 0.7}, 3).scores > 0).sum() == 2
+        assert (suppress(found, {name: 0.9}, 3).scores > 0).sum() == 3

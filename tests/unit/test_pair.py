@@ -250,6 +250,13 @@ def test_a_key_of_a_head_is_compared_if_it_is_of_its_weights(path, value, reason
         ("faster_rcnn_r50_fpn_1x_coco", "roi_head.bbox_roi_extractor.finest_scale", 28),
         ("faster_rcnn_r50_fpn_1x_coco", "roi_head.bbox_roi_extractor.roi_layer.aligned", False),
         ("retinanet_r50_fpn_1x_coco", "bbox_head.a_key_of_tomorrow", 1),
+        # No shape says among how many heads, or points, channels are shared out.
+        (
+            "detr_r50_8x2_150e_coco",
+            "bbox_head.transformer.decoder.transformerlayers.attn_cfgs.num_heads",
+            4,
+        ),
+        ("reppoints_moment_r50_fpn_1x_coco", "bbox_head.num_points", 25),
     ],
 )
 def test_a_key_that_nobody_has_classified_is_compared(model, path, value):

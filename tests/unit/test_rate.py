@@ -86,3 +86,9 @@ def test_a_warm_up_is_over_before_the_training_is(settings, shorter):
 def test_a_config_that_was_edited_by_hand_is_refused(changes):
     with pytest.raises(FGDError, match=r"learning rate is 0\.\d+, but it has to be 0\.02 x"):
         rate.of_config(config(**changes))
+
+
+def test_a_detectors_file_notes_what_its_rate_is_for():
+    text = rate.note(2) + "optimizer = dict(lr=0.00125)\n"
+    assert (rate.noted(text), rate.noted("optimizer = dict(lr=0.01)\n")) == (2, None)
+    exec(text, {})

@@ -91,6 +91,19 @@ def test_the_fcos_row_inherits_all_but_eight_biases(tiny_suite):
     assert ", 8 own" in summary(report)
 
 
+def test_a_teacher_whose_file_has_the_names_of_an_older_mmdet_is_the_same(tiny_suite):
+    model = training_config(tiny_suite, "fcos_r50", "fgd").model
+    today = sources(start_of(model))
+    rewrite(
+        model.teacher_checkpoint,
+        lambda state: {
+            name.replace("bbox_head.conv_", "bbox_head.fcos_"): t for name, t in state.items()
+        },
+    )
+    assert "bbox_head.fcos_cls.weight" in torch.load(model.teacher_checkpoint)["state_dict"]
+    assert sources(start_of(model)) == today
+
+
 def test_values_that_the_teacher_has_too_are_no_error_without_inheritance(tiny_suite):
     model = training_config(tiny_suite, "faster_rcnn_r50", "fgd").model
     fresh = own_values(built(model))
@@ -259,3 +272,12 @@ def test_a_wrong_start_stops_the_run_before_it_trains(tiny_suite, tmp_path, monk
     with pytest.raises(FGDError, match="tensors do not start from where the config says"):
         train(path, tmp_path / "run", tmp_path / "out.pth")
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_what_a_loss_counts_is_the_students_own_where_the_teacher_has_another(tiny_suite):
+    model = training_config(tiny_suite, "retinanet_r50", "fgd").model
+    today = sources(start_of(model))
+    model.student.bbox_head.loss_cls = dict(type="GHMC", momentum=0.75, use_sigmoid=True)
+    found = sources(start_of(model))
+    counted = {"bbox_head.loss_cls.edges", "bbox_head.loss_cls.acc_sum"}
+    assert found == today | dict.fromkeys(counted, OWN)

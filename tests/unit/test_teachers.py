@@ -11,7 +11,7 @@ from fgd import recipe, zoo
 from fgd.cli import main
 from fgd.errors import FGDError
 from fgd.pair.meaning import differences, with_defaults
-from fgd.teachers import all_facts, facts, judged, match
+from fgd.teachers import Built, all_facts, built, compared, facts, judged, match
 
 STUDENT = "retinanet_r50_fpn_2x_coco"
 REASONS = {
@@ -64,6 +64,43 @@ def test_what_is_inherited_and_matched_is_told(known):
     assert two_stage.levels == {0: 1, 1: 2, 2: 3}  # its last level is pooled
 
 
+@pytest.mark.parametrize(
+    ("student", "teacher", "reason"),
+    [
+        (
+            "yolox_s_8x8_300e_coco",
+            "yolox_l_8x8_300e_coco",
+            "bbox_head.multi_level_cls_convs.0.0.bn.bias is 128 in the student, 256 in the teacher",
+        ),
+        (
+            "faster_rcnn_r50_fpn_1x_coco",
+            "libra_faster_rcnn_x101_64x4d_fpn_1x_coco",
+            "neck is FPN in the student, FPN and BFP in the teacher",
+        ),
+        ("retinanet_r18_fpn_1x_coco", "retinanet_ghm_x101_64x4d_fpn_1x_coco", ""),
+        ("retinanet_r18_fpn_1x_coco", "retinanet_x101_64x4d_fpn_1x_coco", ""),
+    ],
+)
+def test_neck_and_head_are_compared_as_they_are_built(monkeypatch, student, teacher, reason):
+    monkeypatch.setattr(facts, "_keep", lambda file, value: None)
+    ours, theirs = facts._facts(student), facts._facts(teacher)
+    found = compared(ours, judged(ours, theirs), built([student, teacher], lambda line: None))
+    assert (found.reason, found.own) == ("", reason)
+
+
+def test_what_was_built_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(facts, "_file", lambda what: tmp_path / f"{what}.json")
+    said = []
+    first = built([STUDENT], said.append)
+    assert first[STUDENT].parameters == 37_968_692
+    assert first[STUDENT].tensors["bbox_head.retina_reg.bias"] == (36,)
+    assert not any(name.startswith("backbone.") for name in first[STUDENT].tensors)
+    monkeypatch.setattr(facts, "_build", lambda name: None)
+    assert built([STUDENT], said.append) == first
+    assert built([STUDENT, "other"], said.append) == first | {"other": None}
+    assert len(said) == 2
+
+
 def test_an_unknown_student_is_refused(known):
     with pytest.raises(FGDError, match=f"no model 'retinanet_r50'; did you mean '{STUDENT}'"):
         match("retinanet_r50", known)
@@ -102,7 +139,7 @@ def test_another_config_is_another_entry(known, monkeypatch):
 
 
 def test_the_list_fits_a_terminal(known, monkeypatch):
-    monkeypatch.setattr("fgd.teachers.facts._parameters", lambda name: 37_000_000)
+    monkeypatch.setattr("fgd.teachers.facts._build", lambda name: Built(37_000_000, {}))
     result = CliRunner().invoke(main, ["zoo", "match", STUDENT])
     lines = result.stdout.splitlines()
     assert [line for line in lines if len(line) > 80] == []

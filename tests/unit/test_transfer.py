@@ -12,6 +12,7 @@ from fgd.cli import main
 from fgd.errors import FGDError
 from fgd.export import transfer
 from fgd.files import sha256
+from fgd.mmdet3.write import transfer_to_mmdet3
 from fgd.zoo.publish import publish
 
 STUDENT = {"backbone.conv1.weight": torch.arange(6.0), "neck.bias": torch.ones(2)}
@@ -42,6 +43,25 @@ def test_only_the_student_is_kept(tmp_path):
     digest = hashlib.sha256(written.read_bytes()).hexdigest()
     assert written.name == f"my_row-{digest[:8]}.pth"
     assert (tmp_path / "student.pth").readlink().name == written.name
+
+
+def test_of_student_and_teacher_without_a_distillation_none_is_taken(tmp_path, monkeypatch):
+    both = {f"student.{name}": value for name, value in STUDENT.items()}
+    both |= {f"teacher.{name}": value + 1 for name, value in STUDENT.items()}
+    source = save(tmp_path / "soft.pth", both, meta={"CLASSES": ("a", "b")})
+    with pytest.raises(
+        FGDError, match=r"soft\.pth: holds student\.\* and teacher\.\*, and no"
+    ) as no:
+        transfer(source, tmp_path / "out.pth", "mine")
+    assert list(tmp_path.iterdir()) == [source]
+    monkeypatch.chdir(tmp_path)
+    exec(str(no.value).partition('python -c "')[2].removesuffix('"'), {})  # what it says to do
+    transfer(tmp_path / "teacher.pth", tmp_path / "out.pth", "mine")
+    plain = torch.load(tmp_path / "out.pth")
+    assert plain["meta"]["CLASSES"] == ("a", "b")
+    assert {name: tensor.tolist() for name, tensor in plain["state_dict"].items()} == {
+        name: (tensor + 1).tolist() for name, tensor in STUDENT.items()
+    }
 
 
 def test_a_file_is_not_replaced_by_the_link(tmp_path):
@@ -152,6 +172,33 @@ def test_a_teacher_that_learned_too_little_is_not_published(tmp_path):
         publish(source, **options, least_ap=20)
     assert not (tmp_path / "zoo").exists()
     assert publish(source, **options, least_ap=3.7).exists()
+
+
+@pytest.mark.parametrize("name", ["a/b", "../b", "", ".b", "a b"])
+def test_a_name_that_is_none_of_a_file_is_refused(tmp_path, name):
+    source = save(tmp_path / "iter.pth", STUDENT)
+    for write in (
+        lambda: transfer(source, tmp_path / "student.pth", name),
+        lambda: publish(source, name=name, index=tmp_path / "zoo"),
+        lambda: transfer_to_mmdet3("no.py", source, out=tmp_path / "mmdet3", name=name),
+    ):
+        with pytest.raises(FGDError, match=r"the name '.*' is part of a file's name: it may hold"):
+            write()
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize(
+    "text", ["no figures", "[]", "3", '"box"', '{"box": 1}', '{"sha256": "a"}']
+)
+def test_what_is_no_evaluation_is_told_in_a_line(tmp_path, text):
+    source = save(tmp_path / "iter.pth", STUDENT)
+    evaluation = tmp_path / "eval.json"
+    evaluation.write_text(text)
+    with pytest.raises(
+        FGDError, match=r"eval\.json: .*; expected the JSON of `fgd evaluate`"
+    ) as no:
+        publish(source, name="t", index=tmp_path / "zoo", evaluation=evaluation)
+    assert "\n" not in str(no.value)
 
 
 def test_the_figures_of_another_checkpoint_are_not_published(tmp_path):
