@@ -76,7 +76,7 @@ def reppoints_valid_flags_on_the_features_device() -> None:
 
 
 def batch_norms_may_add_nothing() -> None:
-    """NAS-FCOS's batch norms have `eps=0`, which torch 2.10 refuses.
+    """NAS-FCOS's batch norms have `eps=0`, which torch 2.10 and 2.11 refuse (2.14.1 does not).
 
     The smallest float32 in its place changes no sum with a variance, and so no feature.
     """

@@ -67,8 +67,6 @@ def negatives(sampler):
 
 def test_a_batch_norm_may_add_nothing_to_the_variance():
     features = torch.rand(1, 3, 4, 4)
-    with pytest.raises(ValueError, match="eps must be positive"):
-        torch.nn.functional.batch_norm(features, torch.zeros(3), torch.ones(3), eps=0)
     for norm in (torch.nn.BatchNorm2d(3, 0), torch.nn.BatchNorm2d(num_features=3, eps=0)):
         norm.running_var.copy_(torch.tensor([1e-6, 1, 5]))
         right = features / norm.running_var.sqrt().view(1, 3, 1, 1)
