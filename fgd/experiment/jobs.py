@@ -12,12 +12,10 @@ import os
 import re
 import shlex
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 from fgd.doctor import memory
 from fgd.errors import FGDError
-from fgd.experiment import outdated
 from fgd.experiment.experiment import Experiment
 from fgd.suite import ARMS, Run
 from fgd.suite.layout import PICTURES, RunFiles, TeacherFiles
@@ -46,22 +44,6 @@ def check_names(experiment: Experiment, results: str) -> None:
                 f"{path}: Snakemake takes what stands in braces for a wildcard. Rename the file or "
                 "its folder"
             )
-
-
-def made_anew(experiment: Experiment, targets: Sequence[str]) -> list[str]:
-    """The outdated files that Snakemake has to make anew for its targets.
-
-    Where all targets are files of rows, nothing of other rows is.
-    """
-    below, rows = f"{experiment.suite.results}/", experiment.plan.rows
-
-    def top(file: str) -> str:
-        return file.removeprefix(below).partition("/")[0] if file.startswith(below) else ""
-
-    named = {top(target) for target in targets}
-    wanted = named if named and named <= set(rows) else set(rows)
-    files = outdated.to_make_anew(experiment)
-    return [file for file in files if top(file) not in rows or top(file) in wanted]
 
 
 # --- Data ---

@@ -9,7 +9,7 @@ import pytest
 
 from fgd import recipe
 from fgd.checkout import root
-from fgd.experiment import jobs, load_experiment, outdated
+from fgd.experiment import load_experiment, outdated
 from fgd.files import sha256
 from fgd.method import method_id
 from fgd.suite import load_suite
@@ -58,15 +58,6 @@ def test_a_config_of_other_settings_is_composed_anew_and_its_figures_are_left_ou
     assert table.rows[0].metrics["box"].fgd_ap is None
     assert f"- {ROW}/fgd:\n  its config.py was composed with other settings" in to_markdown(table)
     assert collect(suite, Path(suite.results)).rows[0].metrics["box"].fgd_ap == pytest.approx(30)
-
-
-def test_rows_that_no_target_names_are_left_alone(suite, run):
-    other = load_experiment(replace(suite, samples_per_gpu=2, rows=(ROW, "fcos_r50")))
-    of_row = [str(run / "config.py")]
-    assert jobs.made_anew(other, ["all"]) == of_row
-    assert jobs.made_anew(other, [f"{run}/eval.json"]) == of_row
-    assert jobs.made_anew(other, [f"{suite.results}/fcos_r50/fgd/eval.json"]) == []
-    assert jobs.made_anew(other, [f"{suite.results}/table.md"]) == of_row
 
 
 def test_a_training_that_was_begun_anew_has_no_figures_yet(suite, run):

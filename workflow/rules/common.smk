@@ -13,7 +13,7 @@ from snakemake.settings.types import DeploymentMethod
 from cluster import accounts, container, environment, settings as cluster_settings
 from fgd import compat
 from fgd.errors import FGDError
-from fgd.experiment import Experiment, jobs, load_experiment
+from fgd.experiment import Experiment, jobs, load_experiment, outdated
 from fgd.method import method_id
 from fgd.suite import ARMS
 from fgd.suite.layout import FIGURES, default_results
@@ -86,8 +86,25 @@ def experiment(name):
     return loaded
 
 
+@cache
+def make_anew(name):
+    """Let a suite's outdated files be made anew where a target needs them, as `-R` would.
+
+    That option is read too late: there is no plan yet, and no targets, when this file is.
+    """
+    files = explained(outdated.to_make_anew, experiment(name))
+    workflow.dag.forcefiles.update(files)
+    if files:
+        logger.info(
+            f"Of other settings or files than the suite {name}'s, and made anew if needed:\n    "
+            + "\n    ".join(files)
+        )
+
+
 def of(wildcards, function, *arguments):
     """What a function of fgd.experiment.jobs says of the suite that a path names."""
+    if workflow.is_main_process:
+        make_anew(wildcards.suite)
     return explained(function, experiment(wildcards.suite), *arguments)
 
 
@@ -142,35 +159,6 @@ except WorkflowError as error:
     sys.exit(str(error))
 
 
-def suite_of(target):
-    """The suite whose results a target is one of; the chosen one for a rule's name."""
-    below = (
-        name for name in SUITE_FILES if target.startswith(f"{default_results(name)}/")
-    )
-    return next(below, SUITE)
-
-
-def make_anew():
-    """Let outdated files of the suites that are asked for be made anew, and say so."""
-    targets = {}
-    for target in map(os.path.normpath, workflow.dag_settings.targets or ("all",)):
-        targets.setdefault(suite_of(target), []).append(target)
-    files = [
-        file
-        for name, named in targets.items()
-        for file in explained(jobs.made_anew, experiment(name), named)
-    ]
-    if files:
-        workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *files}
-        logger.info(
-            "Of other settings or files than the suite's, so made anew:\n    "
-            + "\n    ".join(files)
-        )
-
-
 # Once, and not by every job of the run.
-if workflow.is_main_process:
-    if workflow.dag_settings is not None:
-        make_anew()
-    if needed := jobs.gpu_memory(experiment(SUITE)):
-        logger.info(needed)
+if workflow.is_main_process and (needed := jobs.gpu_memory(experiment(SUITE))):
+    logger.info(needed)
