@@ -214,9 +214,9 @@ def test_our_code_reads_no_value_from_the_device_but_for_a_log_line(config_of, t
         train(config, tmp_path / "run", tmp_path / "out.pth")
     assert reads, "mmdet's own are seen"
     ours = {Path(file).name for file, _ in reads if file.startswith(str(root() / "fgd"))}
-    # At the last iteration a line is logged, and the watch looks at what it says. Taps are measured
-    # before the first one, on the host, and the teacher's weights are looked at as they are read.
-    assert ours <= {"log.py", "watch.py", "taps.py", "weights.py"}
+    # At the last iteration a line is logged, and the watch looks at what it says. Before the first
+    # one, on the host, taps are measured, and the teacher's weights and features are looked at.
+    assert ours <= {"log.py", "watch.py", "taps.py", "weights.py", "folding.py"}
 
 
 def test_a_state_that_cannot_be_written_stops_training(config_of, tmp_path, monkeypatch):
