@@ -1,6 +1,9 @@
 """What a suite needs before its rows can be trained: teachers and backbones, and where from."""
 
-from fgd.errors import FGDError
+from collections.abc import Mapping
+
+from fgd.checkout import root
+from fgd.errors import FGDError, suggestion
 from fgd.heads import heads
 from fgd.recipe.checks import (
     check_backbone,
@@ -33,6 +36,7 @@ from fgd.suite.plan import (
     Teacher,
     TrainedHere,
 )
+from fgd.zoo.index import search
 
 # How papers write what mmdet calls these classes.
 _MODEL_NAMES = {
@@ -55,6 +59,7 @@ def plan(suite: Suite) -> Plan:
     detectors: dict[str, DetectorInfo] = {}
     masks: set[str] = set()
     check_stated_rates(suite)
+    _check_mini_names(suite, owned)
     for name in suite.rows:
         row = load_row(name, suite)
         student = load_detector(suite, row.student, owned=owned, learns=True)
@@ -167,6 +172,22 @@ def _add_backbone(suite: Suite, backbones: dict[str, str], model: dict) -> str |
     key = backbone_key(suite, checkpoint)
     backbones[key] = checkpoint
     return key
+
+
+def _check_mini_names(suite: Suite, owned: Mapping[str, OwnDetector]) -> None:
+    """Refuse a misspelt name of a detector, whose size or epochs would change nothing.
+
+    A name that resembles none may be of a row that only other suites have.
+    """
+    if suite.mini is None:
+        return
+    shipped = [path.stem for path in (root() / "configs" / "detectors").glob("*.py")]
+    known = {*search(""), *shipped, *owned}
+    for name in suite.mini.detectors:
+        if name not in known and (close := suggestion(name, known)):
+            raise FGDError(
+                f"suite {suite.name}: mini.detectors has {name!r}, which is no detector{close}"
+            )
 
 
 def _check_baseline(suite: Suite, row: Row) -> None:

@@ -780,3 +780,14 @@ def test_a_mini_schedule_that_cannot_be_built_is_refused(tmp_path, key, value, m
     path = write_suite(tmp_path, lambda s: s["mini"]["schedule"]["one_cycle"].update({key: value}))
     with pytest.raises(FGDError, match=re.escape(message)):
         recipe.compose(load_suite(path), recipe.load_row("fcos_r50"), "baseline")
+
+
+def test_a_misspelt_detector_of_a_mini_suite_is_refused(tmp_path):
+    size = {"depth": 18, "base_channels": 8}
+    for name, words in (("fcos_studnet", "did you mean 'fcos_student'"), ("mine", None)):
+        path = write_suite(tmp_path, lambda s, n=name: s["mini"]["detectors"].update({n: size}))
+        if words is None:  # it may be of a row that this suite has not
+            recipe.plan(load_suite(path))
+            continue
+        with pytest.raises(FGDError, match=f"mini.detectors has 'fcos_studnet', .*{words}"):
+            recipe.plan(load_suite(path))
