@@ -17,10 +17,12 @@ from slurm_project import Project, queue
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
 def test_an_impossible_request_names_its_setting(project: Project, cluster, words, tmp_path):
-    # 100 processes can share 100 images: it is Slurm that refuses.
-    run = project.run(f"impossible_{tmp_path.name}", samples=100, **cluster)
+    # 100 processes can share 100 images: it is Slurm that refuses. A job over its memory is told to
+    # end, and may go on for KillWait, 30 s: on a fast machine it would be done by then.
+    epochs = project.epochs_of(90)
+    run = project.run(f"impossible_{tmp_path.name}", epochs=epochs, samples=100, **cluster)
     run.start()
-    assert run.end() == 2
+    assert run.end() == 2, run.text
     assert words in run.text
     assert queue() == ""
 
@@ -31,7 +33,7 @@ def test_an_error_of_the_training_is_shown_with_its_rank(project: Project):
     run.config = project.folder / "config_broken.py"
     run.config.write_text(text.replace("/data/train/", "/data/nowhere/"))
     run.start()
-    assert run.end() == 2
+    assert run.end() == 2, run.text
     assert "rank" in run.text
     assert "/data/nowhere/" in run.text
     assert len(run.attempts) == 1
@@ -39,9 +41,9 @@ def test_an_error_of_the_training_is_shown_with_its_rank(project: Project):
 
 def test_too_little_memory_is_told_as_that(project: Project):
     # Which state Slurm gives it depends on its version and on what watches over memory.
-    run = project.run("memory", mem_gb=0.2)
+    run = project.run("memory", epochs=project.epochs_of(90), mem_gb=0.2)
     run.start()
-    assert run.end() == 2
+    assert run.end() == 2, run.text
     assert "it needed more than cluster.mem_gb (0.2 GB a node" in run.text
     assert "somebody cancelled it" not in run.text
     assert len(run.attempts) == 1
