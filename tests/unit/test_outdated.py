@@ -12,6 +12,7 @@ from fgd.checkout import root
 from fgd.experiment import load_experiment, outdated
 from fgd.files import sha256
 from fgd.method import method_id
+from fgd.report.page import page_text
 from fgd.suite import load_suite
 from fgd.table import collect, to_markdown
 
@@ -57,6 +58,8 @@ def test_a_config_of_other_settings_is_composed_anew_and_its_figures_are_left_ou
     table = collect(other, Path(other.results))
     assert table.rows[0].metrics["box"].fgd_ap is None
     assert f"- {ROW}/fgd:\n  its config.py was composed with other settings" in to_markdown(table)
+    page = page_text(other, table, Path(other.results), run)
+    assert "What was measured of fgd is left out: its config.py was composed with other" in page
     assert collect(suite, Path(suite.results)).rows[0].metrics["box"].fgd_ap == pytest.approx(30)
 
 
