@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fgd.errors import FGDError
 from fgd.pair.pair import Level, Member, Shape
+from fgd.pair.strides import copied_levels
 
 if TYPE_CHECKING:
     from mmdet.models.detectors import BaseDetector  # takes seconds, and is a type alone here
@@ -219,4 +220,11 @@ def built(
     member = Member(role, model, name, tensors=shapes(detector))
     called = str(member).removeprefix("the ")
     recorder = Recorder(detector, taps, called)
-    return replace(member, measured=measured(detector, recorder, called, image))
+    found = measured(detector, recorder, called, image)
+    # With weights that nothing has initialised a copy may be no number, which equals nothing.
+    known = copied_levels(model) if taps == NECK else set()
+    levels = {
+        number: replace(level, copied=level.copied or number in known)
+        for number, level in found.items()
+    }
+    return replace(member, measured=levels)

@@ -5,9 +5,10 @@ import torch
 from families import FAMILIES, small
 from mmdet.models import build_detector
 
-from fgd import compat
+from fgd import compat, recipe
 from fgd.pair import convolved_levels
-from fgd.pair.taps import FPN_TAPS, NECK, Recorder, measured
+from fgd.pair.taps import FPN_TAPS, NECK, Recorder, built, measured
+from fgd.recipe.building import build
 
 compat.apply()
 IMAGE = torch.rand(1, 3, 384, 512, generator=torch.Generator().manual_seed(0))
@@ -78,3 +79,9 @@ def test_the_level_that_a_two_stage_fpn_only_pools_is_told():
         detector = build_detector(small(family))
         levels = measured(detector, Recorder(detector, NECK, "student"), "student")
         assert [n for n, level in levels.items() if level.copied] == copied
+
+
+def test_a_copied_level_of_no_numbers_is_known_by_its_neck():
+    model = recipe.known_config("cascade_rcnn_r50_rfp_1x_coco").model
+    member = built("student", "rfp", model=model, detector=build("rfp", model).eval())
+    assert [level.copied for level in member.measured.values()] == [False] * 4 + [True]
