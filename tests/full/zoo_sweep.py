@@ -167,7 +167,10 @@ def pair(name: str) -> Answer:
     try:
         found = fit_of(request, ())
     except FGDError as error:
-        return Answer(FAULT, f"match names {best.facts.name}; {_plain(str(error), name)}")
+        # `match` goes by configs, which do not tell how a neck rounds.
+        rounds = "has features of" in str(error)
+        found_out = f"match names {best.facts.name}; {_plain(str(error), name)}"
+        return Answer("rounds otherwise" if rounds else FAULT, found_out)
     told = (list(best.levels or {}), not best.own)
     if told != (found.levels, found.inherit):
         return Answer(FAULT, f"match says {told}, new-row {(found.levels, found.inherit)}")
