@@ -96,6 +96,8 @@ def held(job_id: str, state: JobState) -> str | None:
     )
 
 
+_PORT_TAKEN = "EADDRINUSE"  # torch's word
+
 # By Slurm's state: what it means and what to change, and whether to try again.
 _ADVICE = {
     "OUT_OF_MEMORY": (
@@ -237,6 +239,9 @@ def _explain(
             return "Slurm's controller did not answer when its ranks were to start", True
         if killed and all(error.lost_peer for error in errors):
             return f"rank {killed[0]} was killed; its siblings cannot go on without it", True
+        if any(_PORT_TAKEN in _own_words(error.words) for error in errors):
+            # submitit chooses it by the job's id: another job has another.
+            return "another program had the port by which its ranks were to meet", True
         if not errors and _says(folder, job_id, _NOT_READY):
             return "it was told to leave its nodes before its ranks had started", True
         if unrequeued := [e for e in errors if _REQUEUE in _own_words(e.words)]:

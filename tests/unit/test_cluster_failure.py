@@ -274,6 +274,18 @@ def test_accounting_is_not_asked_for_a_job_of_this_machine(tmp_path, command):
     assert not (tmp_path / "asked").exists()
 
 
+def test_ranks_whose_port_was_taken_are_worth_another_try(tmp_path):
+    error = TRACEBACK.format(
+        "torch.distributed.DistNetworkError: The server socket has failed to listen on any local "
+        "network address. port: 35067, code: -98, name: EADDRINUSE, message: address already in use"
+    )
+    leave(tmp_path, 0, error)
+    leave(tmp_path, 1)
+    verdict = judge(tmp_path, JOB, FAILED, ClusterSettings(nodes=2))
+    assert verdict.worth_another_try
+    assert "another program had the port" in verdict.text
+
+
 def test_a_job_that_timed_out_too_often_names_the_settings(tmp_path):
     error = TRACEBACK.format(
         "submitit.core.utils.UncompletedJobError: Job not requeued because: "
