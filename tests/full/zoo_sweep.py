@@ -156,13 +156,14 @@ def pair(name: str) -> Answer:
     """Whether `fgd new-row` agrees with `fgd zoo match` on a model and the best of its teachers."""
     from fgd.new_row.fit import fit as fit_of
     from fgd.new_row.request import RowRequest
-    from fgd.teachers import match
+    from fgd.teachers import built, compared, match
 
     fit(name)  # raises for a model that is no student
-    teachers = match(name, _facts()).teachers
-    if not teachers:
+    matches = match(name, _facts())
+    if not matches.teachers:
         return Answer("no teacher")
-    best = teachers[0]
+    models = built([name, matches.teachers[0].facts.name], print)
+    best = compared(matches.student, matches.teachers[0], models)
     request = RowRequest(name="row", folder=Path("row"), student=name, teacher=best.facts.name)
     try:
         found = fit_of(request, ())
