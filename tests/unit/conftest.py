@@ -56,7 +56,7 @@ def disk(tmp_path):
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
         done = subprocess.run(command, capture_output=True, text=True)
         if any(words in done.stderr for words in _MAY_NOT):
-            pytest.skip(f"needs leave to mount a tmpfs: {done.stderr.strip()}")
+            pytest.skip(f"needs root that may mount a tmpfs; mount said: {done.stderr.strip()}")
         assert done.returncode == 0, done.stderr
         return folder
 

@@ -57,8 +57,11 @@ def test_on_slurm_a_rank_sees_what_slurm_gives_it(seen_gpus):
     assert seen_gpus(TASK, "slurm", "0,1") == "0,1"
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_nobody_trains_for_days_on_a_cpu_who_asked_for_gpus(seen_gpus):
+def test_nobody_trains_for_days_on_a_cpu_who_asked_for_gpus(seen_gpus, monkeypatch):
+    # In torch's place, so that both are tested on every machine.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert seen_gpus(replace(TASK, wants_gpu=True), "slurm", "0,1") == "0,1"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(FGDError, match=r"finds no GPU on .*, where Slurm gave the job 0,1: `fgd"):
         seen_gpus(replace(TASK, wants_gpu=True), "slurm", "0,1")
 
