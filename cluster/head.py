@@ -146,13 +146,13 @@ def supervise(name: str, arguments: Sequence[str]) -> int:
     for number in (signal.SIGUSR1, signal.SIGTERM):
         signal.signal(number, lambda number, frame: orders.append(number))
     command = _snakemake(name, arguments)
-    mark = _mark(os.environ.get("SLURM_JOB_NAME", ""))
-    if _take_folder(mark, job_id):
+    job_name = os.environ.get("SLURM_JOB_NAME", "")
+    if _take_folder(job_id, job_name):
         logger.info("an earlier start was killed: Snakemake's lock is removed")
         subprocess.run([*command, "--unlock"])
     status = _watch(subprocess.Popen(command, start_new_session=True), orders)
     if status >= 0:  # not killed: it has given its lock back
-        mark.unlink()
+        _mark(job_name).unlink()
     if not orders:
         return status
     if orders[0] == signal.SIGUSR1:  # the time limit
@@ -209,21 +209,22 @@ def _mark(job_name: str) -> Path:
     return Path(".snakemake", f"fgd-head.{job_name}.json")
 
 
-def _take_folder(mark: Path, job_id: str) -> bool:
+def _take_folder(job_id: str, job_name: str) -> bool:
     """Note that this job runs Snakemake here; whether an earlier start was killed while it did.
 
     Raises:
         FGDError: another head job of the suite does, or the lock that one left cannot be removed,
             for Snakemake removes those of all suites.
     """
+    mark = _mark(job_name)
     was_killed = mark.exists()
     if was_killed:
         before = json.loads(mark.read_text())
         if before["job"] != job_id and _lives(before):
             _refuse_second([before["job"]])
-        others = [json.loads(path.read_text()) for path in mark.parent.glob(_mark("*").name)]
-        for other in others:
-            if other["name"] != before["name"] and _lives(other):
+        for path in set(mark.parent.glob(_mark("*").name)) - {mark}:
+            other = json.loads(path.read_text())
+            if _lives(other):
                 raise FGDError(
                     f"an earlier head job of this suite, {before['job']}, was killed, and left "
                     f"Snakemake's lock. It goes with those of all suites, and head job "
@@ -231,8 +232,7 @@ def _take_folder(mark: Path, job_id: str) -> bool:
                     "has ended. Trainings have not stopped"
                 )
     mark.parent.mkdir(exist_ok=True)
-    name = os.environ.get("SLURM_JOB_NAME", "")
-    write_text(mark, json.dumps({"job": job_id, "name": name}))
+    write_text(mark, json.dumps({"job": job_id, "name": job_name}))
     return was_killed
 
 

@@ -166,7 +166,7 @@ def _submit(
     copy = training.jobs.absolute() / f"{attempt.name}.py"
     copy.write_bytes(config)
     work_dir, final = training.work_dir.absolute(), training.final.absolute()
-    wants_gpu = training.full_size and log.executor == "slurm" and settings.gpus_per_node > 0
+    wants_gpu = training.full_size and settings.gpus_per_node > 0
     task = TrainingTask(copy, work_dir, final, log.fingerprint, wants_gpu=wants_gpu)
     try:
         attempt.job_id = _submit_patiently(

@@ -12,7 +12,7 @@ from cluster.slurm import JobState
 from fgd import progress
 from fgd.errors import FGDError
 from fgd.experiment import load_experiment, outdated
-from fgd.suite import ARMS, Run, Suite
+from fgd.suite import Suite
 from fgd.suite.layout import TrainingFiles
 from fgd.suite.plan import TrainedHere
 
@@ -57,25 +57,21 @@ def lines(suite: Suite) -> list[Line]:
     """Every training of a suite, teachers first."""
     experiment = load_experiment(suite)
     layout, found = suite.layout, []
-    others = outdated.why_left_out(experiment, Path(suite.results))
+    others = outdated.why_left_out(experiment, layout)
     for name, teacher in experiment.plan.teachers.items():
         files = layout.teacher(name)
         evaluation, checkpoint = Path(files.evaluation), Path(files.checkpoint)
         if isinstance(teacher.source, TrainedHere):
-            found.append(_line(name, "teacher", layout.teacher_training(name), evaluation))
+            line = _line(name, "teacher", layout.teacher_training(name), evaluation)
         else:
             line = Line(name, "teacher", "downloaded" if checkpoint.exists() else "planned")
-            found.append(_with_ap(line, checkpoint, evaluation))
-        if layout.teacher_folder(name) in others:
-            found[-1] = _outdated(found[-1])
-    for name, row in experiment.plan.rows.items():
-        for run in (Run(name, arm, seed) for arm in ARMS for seed in suite.seeds):
-            if row.trained_by(run.arm) == name:  # not a baseline that it shares
-                trained = layout.run(run)
-                title = layout.run_name(run.arm, run.seed)
-                found.append(_line(name, title, trained, Path(trained.evaluation)))
-                if layout.run_folder(run) in others:
-                    found[-1] = _outdated(found[-1])
+            line = _with_ap(line, checkpoint, evaluation)
+        found.append(_outdated(line) if files.evaluation in others else line)
+    for run in experiment.runs:
+        trained = layout.run(run)
+        title = layout.run_name(run.arm, run.seed)
+        line = _line(run.row, title, trained, Path(trained.evaluation))
+        found.append(_outdated(line) if trained.evaluation in others else line)
     return found
 
 

@@ -29,8 +29,8 @@ class TrainingTask:
         fingerprint: of the config when the job was submitted; empty in a job of an earlier version.
         gpus: on this machine, one for each rank, as CUDA_VISIBLE_DEVICES names them; none to train
             on the CPU.
-        wants_gpu: whether training on a CPU, of a node whose GPUs torch does not find, would be
-            days of waiting that nobody meant.
+        wants_gpu: whether it would take days on the CPU of a node whose GPUs torch does not find;
+            on this machine `gpus` decides.
     """
 
     config: Path
@@ -72,7 +72,7 @@ class TrainingTask:
         from fgd.training import train
 
         log_to(sys.stdout)
-        if self.wants_gpu:
+        if self.wants_gpu and JobEnvironment().cluster != "local":
             _check_gpu()
         if self.fingerprint and fingerprint(self.config) != self.fingerprint:
             raise FGDError(

@@ -105,7 +105,7 @@ def _told_of_cocos(are_cocos: bool) -> Iterator[None]:
     "--classes", callback=_names, help="Comma-separated names that the classes must have."
 )
 @click.option(
-    "--or-cocos", is_flag=True, help="Where --classes names none, COCO's, as mmdet takes."
+    "--coco-classes", is_flag=True, help="Without --classes: those of COCO, as mmdet has it."
 )
 @click.option("--strict", is_flag=True, help="Refuse boxes that mmdet would silently drop.")
 @click.option("--open-images", is_flag=True, help="Decode every image.")
@@ -119,7 +119,7 @@ def data_check(
     annotations: Path,
     images: Path,
     classes: list[str] | None,
-    or_cocos: bool,
+    coco_classes: bool,
     strict: bool,
     open_images: bool,
     masks: bool,
@@ -138,7 +138,7 @@ def data_check(
     for kind in accept:
         if kind not in KINDS:
             raise click.UsageError(f"--accept {kind!r}: the kinds are {', '.join(KINDS)}")
-    if cocos := or_cocos and classes is None:
+    if cocos := coco_classes and classes is None:
         from mmdet.datasets import CocoDataset
 
         classes = list(CocoDataset.CLASSES)

@@ -71,6 +71,17 @@ class Experiment:
             )
         raise FGDError(f"suite {self.suite.name} has no run {row}/{name}; it has {', '.join(runs)}")
 
+    @property
+    def runs(self) -> list[Run]:
+        """Every training of the rows, row by row; a baseline that rows share is the one's alone."""
+        return [
+            Run(name, arm, seed)
+            for name, row in self.plan.rows.items()
+            for arm in ARMS
+            if row.trained_by(arm) == name
+            for seed in self.suite.seeds
+        ]
+
     def runs_of(self, row: RowPlan) -> dict[str, Run]:
         """The runs that a row's metrics are of, by their names; of a shared baseline the other's.
 

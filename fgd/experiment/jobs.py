@@ -71,7 +71,7 @@ def data_checks(experiment: Experiment, split: str) -> str:
 def data_changed(experiment: Experiment, split: str) -> str | None:
     """Size and time of the annotation file: what changes is checked again, and trained on anew."""
     if data_folder(experiment, split):
-        return None  # a rule's output: Snakemake sees its changes itself
+        return None  # a rule's output; `outdated` sees what is changed by hand
     try:
         status = os.stat(experiment.splits[split].annotations)
     except (FileNotFoundError, NotADirectoryError):

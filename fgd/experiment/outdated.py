@@ -15,7 +15,6 @@ from fgd.digest import digest_of_files
 from fgd.experiment.experiment import Experiment
 from fgd.files import sha256
 from fgd.method import method_id
-from fgd.suite import ARMS, Run
 from fgd.suite.layout import Layout, RunFiles, TeacherFiles
 from fgd.suite.plan import OwnFiles
 
@@ -23,36 +22,51 @@ from fgd.suite.plan import OwnFiles
 def to_make_anew(experiment: Experiment) -> list[str]:
     """The files that the suite's workflow has to make anew, whatever their times are."""
     layout = experiment.layout
-    found = [files.config for folder, files in _folders(experiment, layout) if
-             _of_other_settings(experiment, folder, files)]  # fmt: skip
-    found += [files.trained for files in _distilled(experiment) if _of_another_method(files)]
+    found = [
+        files.config
+        for folder, files in _folders(experiment, layout)
+        if _of_other_settings(experiment, folder, files)
+    ]
+    runs = [layout.run(run) for run in experiment.runs if run.arm == "fgd"]
+    found += [files.trained for files in runs if _of_another_method(files)]
     found += [
         layout.data(split) for split in experiment.splits if _of_other_data(experiment, split)
     ]
     return found + [copy for own, copy in _copies(experiment) if _replaced(own, copy)]
 
 
-def why_left_out(experiment: Experiment, results: Path) -> dict[str, str]:
-    """Why the metrics in a folder are not the suite's, by that folder in the results.
+def why_left_out(experiment: Experiment, layout: Layout) -> dict[str, str]:
+    """Why metrics are not the suite's, by the path of the eval.json that they stand in.
 
     Args:
-        results: where to look; the suite's own results, or a copy of them.
+        layout: where to look; the suite's own, or that of a copy of its results.
     """
-    layout = experiment.layout.at(results)
     checked = _read(layout.data("val")).get("sha256")
-    found = {}
-    for folder, files in _folders(experiment, layout):
-        if not Path(files.evaluation).exists():
-            continue
-        if _of_other_settings(experiment, folder, files):
-            found[folder] = "its config.py was composed with other settings than the suite's"
-        elif isinstance(files, RunFiles) and _trains_anew(files):
-            found[folder] = "its config.py has changed since, and it is not trained with it yet"
-        elif _is_newer(files.checkpoint, files.evaluation) and _of_another_checkpoint(files):
-            found[folder] = "its checkpoint has changed since"
-        elif checked and _read(files.evaluation).get("annotations", checked) != checked:
-            found[folder] = "the validation images' annotations have changed since"
-    return found
+    found = {
+        files.evaluation: _why_left_out(experiment, folder, files, checked)
+        for folder, files in _folders(experiment, layout)
+        if Path(files.evaluation).exists()
+    }
+    return {file: reason for file, reason in found.items() if reason}
+
+
+def _why_left_out(
+    experiment: Experiment, folder: str, files: RunFiles | TeacherFiles, checked: str | None
+) -> str:
+    """Why what was measured of a checkpoint is not the suite's; "" where it is.
+
+    Args:
+        checked: hash of the validation images' annotations that were checked last.
+    """
+    if _of_other_settings(experiment, folder, files):
+        return "its config.py was composed with other settings than the suite's"
+    if isinstance(files, RunFiles) and _trains_anew(files):
+        return "its config.py has changed since, and it is not trained with it yet"
+    if _is_newer(files.checkpoint, files.evaluation) and _of_another_checkpoint(files):
+        return "its checkpoint has changed since"
+    if checked and _read(files.evaluation).get("annotations", checked) != checked:
+        return "the validation images' annotations have changed since"
+    return ""
 
 
 def _folders(
@@ -60,27 +74,13 @@ def _folders(
 ) -> Iterator[tuple[str, RunFiles | TeacherFiles]]:
     for name in experiment.plan.teachers:
         yield layout.teacher_folder(name), layout.teacher(name)
-    for run in _runs(experiment):
+    for run in experiment.runs:
         yield layout.run_folder(run), layout.run(run)
-
-
-def _runs(experiment: Experiment) -> Iterator[Run]:
-    """All trainings of rows; a baseline that rows share once."""
-    for name, row in experiment.plan.rows.items():
-        for arm in ARMS:
-            if row.trained_by(arm) == name:
-                yield from (Run(name, arm, seed) for seed in experiment.suite.seeds)
 
 
 def _of_other_settings(experiment: Experiment, folder: str, files: RunFiles | TeacherFiles) -> bool:
     found = digest_of_files([files.config, files.detector])
     return found is not None and found != experiment.digests[folder]
-
-
-def _distilled(experiment: Experiment) -> Iterator[RunFiles]:
-    for run in _runs(experiment):
-        if run.arm == "fgd":
-            yield experiment.layout.run(run)
 
 
 def _of_another_method(files: RunFiles) -> bool:

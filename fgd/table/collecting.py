@@ -26,18 +26,15 @@ def collect(suite: Suite, results: Path, rows: Sequence[str] = ()) -> Table:
     suite.check_rows(rows)
     experiment = load_experiment(suite)
     layout, plan = suite.layout.at(results), experiment.plan
-    others = outdated.why_left_out(experiment, results)
+    others = outdated.why_left_out(experiment, layout)
     found = []
     for name in rows or plan.rows:
         row = plan.rows[name]
         runs = experiment.runs_of(row)
-        folders = {"teacher": layout.teacher_folder(row.teacher)} | {
-            title: layout.run_folder(run) for title, run in runs.items()
-        }
         files = {"teacher": layout.teacher(row.teacher).evaluation} | {
             title: layout.run(run).evaluation for title, run in runs.items()
         }
-        left_out = {title: others[at] for title, at in folders.items() if at in others}
+        left_out = {title: others[file] for title, file in files.items() if file in others}
         measured = {
             title: None if title in left_out else _read_report(file)
             for title, file in files.items()
@@ -51,7 +48,7 @@ def collect(suite: Suite, results: Path, rows: Sequence[str] = ()) -> Table:
                 metrics={k: _metrics(k, suite, measured, row.published) for k in row.kinds},
                 measured=measured,
                 configs={title: _hash(layout.run(run).config) for title, run in runs.items()},
-                folders={title: folders[title] for title in runs},
+                folders={title: layout.run_folder(run) for title, run in runs.items()},
                 left_out=left_out,
             )
         )

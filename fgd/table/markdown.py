@@ -2,7 +2,7 @@
 
 from fgd import markdown
 from fgd.checkout import workflow_command
-from fgd.table.model import Metrics, Table, TableRow
+from fgd.table.model import Metrics, Table
 
 _GAIN_NOTE = "Gain: FGD over the baseline, the same student trained alike without a teacher."
 _SMALL_NOTE = (
@@ -110,26 +110,27 @@ def _unfinished(table: Table) -> list[str]:
     if not rows:
         return []
     command = f"    {workflow_command(table.chosen_by)}"
-    files = rows[0].missing_files(table.results)
+    evaluations = rows[0].evaluations(table.results)
+    files = [evaluations[name] for name in rows[0].missing]
     return [
         f"## Unfinished: {len(rows)} of {len(table.rows)} rows",
         "\n".join(f"- {row.name}: no {', '.join(row.missing)}" for row in rows),
-        *_left_out(rows),
+        *_left_out(table),
         "To run them all, or the first of them:",
         f"{command}\n{command} -- \\\n        " + " \\\n        ".join(files),
     ]
 
 
-def _left_out(rows: list[TableRow]) -> list[str]:
-    """Of what there is a measurement that is not the suite's, and why."""
+def _left_out(table: Table) -> list[str]:
+    """The measurements that are not the suite's, and why."""
     reasons = {
-        row.folders.get(title, f"teachers/{row.teacher.name}"): reason
-        for row in rows
-        for title, reason in row.left_out.items()
+        row.evaluations(table.results)[name]: reason
+        for row in table.rows
+        for name, reason in row.left_out.items()
     }
     if not reasons:
         return []
-    lines = [f"- {folder}:\n  {reason}" for folder, reason in reasons.items()]
+    lines = [f"- {file}:\n  {reason}" for file, reason in reasons.items()]
     return ["Measured, and left out:", "\n".join(lines)]
 
 

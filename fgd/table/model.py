@@ -78,12 +78,12 @@ class TableRow:
         """What has not been evaluated yet."""
         return [name for name, report in self.measured.items() if report is None]
 
-    def missing_files(self, results: str) -> list[str]:
-        """Where the evaluations will be that are missing, below the suite's results."""
+    def evaluations(self, results: str) -> dict[str, str]:
+        """Where each is evaluated, below the suite's results, by the names of `measured`."""
         files = {"teacher": Layout(results).teacher(self.teacher.name).evaluation}
         for name, folder in self.folders.items():
             files[name] = RunFiles(f"{results}/{folder}").evaluation
-        return [files[name] for name in self.missing]
+        return files
 
     def means(self, kind: str) -> dict[str, dict[str, Any]]:
         """All metrics of "teacher", "baseline" and "fgd", as far as there are any.

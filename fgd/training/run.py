@@ -15,8 +15,6 @@ from mmcv import Config
 from mmcv.utils import get_logger
 from mmdet.models import build_detector
 from mmdet.models.detectors import BaseDetector
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 import fgd.distiller  # registers FGDDistiller with mmdet
 from fgd import progress
@@ -37,6 +35,7 @@ from fgd.training.ema import MovingAverage
 from fgd.training.epochs import epoch_hooks
 from fgd.training.log import Log
 from fgd.training.loop import Loop
+from fgd.training.norms import other_images
 from fgd.training.optimizer import build_optimizer
 from fgd.training.runner import Runner
 from fgd.training.sampling import BatchPlan, SeededDataset, derive_seed, seed_everything
@@ -142,7 +141,7 @@ def _run(
         precision=precision,
         unused=cfg.get("find_unused_parameters", False),
     )
-    for line in _norms(detector, cfg, world_size, progress.read(work_dir)):
+    for line in other_images(detector, cfg, world_size, progress.read(work_dir)):
         logger.warning("%s", line)
     states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
@@ -269,36 +268,6 @@ def _name(cfg: Config) -> str:
     recipe = cfg.get("recipe", {})
     keys = ("suite", "row", "arm") if "row" in recipe else ("suite", "teacher")
     return ".".join(recipe[key] for key in keys if key in recipe) or "fgd"
-
-
-def _norms(
-    detector: BaseDetector, cfg: Config, world_size: int, log: list[dict[str, Any]]
-) -> Iterator[str]:
-    """Where batch norms learn: what becomes other with the number of processes, a line each.
-
-    Each process's batch norms see its own images alone. The published students' do not learn.
-    """
-    trained = getattr(detector, "student", detector).train()
-    learning = any(
-        isinstance(module, _BatchNorm)
-        and module.training
-        and not (isinstance(module, nn.SyncBatchNorm) and world_size > 1)
-        for module in trained.modules()
-    )
-    if not learning:
-        return
-    images, wanted = cfg.total_batch // world_size, cfg.data.samples_per_gpu
-    if images != wanted:
-        yield (
-            f"its batch norms learn, from the {images} images of a process; with the suite's gpus "
-            f"they would from {wanted} (samples_per_gpu), and learn something else"
-        )
-    before = log[-1].get("processes", world_size) if log else world_size
-    if before != world_size:
-        yield (
-            f"its batch norms learn, until iteration {log[-1]['iter']} from "
-            f"{cfg.total_batch // before} images of a process, from now on from {images}"
-        )
 
 
 def _batch(cfg: Config, world_size: int) -> str:

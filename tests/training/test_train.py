@@ -20,7 +20,7 @@ from mmdet.models import build_detector
 
 from fgd.errors import FGDError
 from fgd.training import train
-from fgd.training.run import _norms
+from fgd.training.norms import other_images
 from fgd.training.sampling import BatchPlan
 from fgd.training.state import exclusive, find_state
 
@@ -46,17 +46,17 @@ def test_an_epoch_shows_every_sample_in_batches_of_one_orientation():
 def test_norms_that_learn_from_other_images_than_the_suite_says_are_told(tiny_suite):
     cfg = training_config(tiny_suite, "retinanet_r50", "baseline")
     student, images = build_detector(cfg.model), cfg.data.samples_per_gpu
-    assert list(_norms(student, cfg, 1, [])) == []
-    (line,) = _norms(student, cfg, images, [])
+    assert list(other_images(student, cfg, 1, [])) == []
+    (line,) = other_images(student, cfg, images, [])
     assert f"from the 1 images of a process; with the suite's gpus they would from {images}" in line
     resumed = [dict(iter=7, processes=images)]
-    (line,) = _norms(student, cfg, 1, resumed)
+    (line,) = other_images(student, cfg, 1, resumed)
     assert "until iteration 7 from 1 images of a process, from now on from" in line
     for module in student.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.train = lambda mode=True, module=module: module  # as frozen ones stay
             module.training = False
-    assert list(_norms(student, cfg, images, resumed)) == []
+    assert list(other_images(student, cfg, images, resumed)) == []
 
 
 def test_ranks_share_the_batches_of_one_process():

@@ -199,10 +199,10 @@ def test_a_config_without_classes_means_cocos(run, tmp_path):
     command = ["data", "check", "--out", str(tmp_path / "report.json")]
     files = [str(tmp_path / "instances.json"), str(tmp_path / "images")]
     assert CliRunner().invoke(main, [*command, *files]).exit_code == 0
-    refused = CliRunner().invoke(main, [*command, "--or-cocos", *files])
+    refused = CliRunner().invoke(main, [*command, "--coco-classes", *files])
     assert "no category is named 'person'" in refused.output
     assert "config names no classes, which stands for COCO's 80" in refused.output
-    named = CliRunner().invoke(main, [*command, "--or-cocos", "--classes=cat,dog", *files])
+    named = CliRunner().invoke(main, [*command, "--coco-classes", "--classes=cat,dog", *files])
     assert named.exit_code == 0
 
 

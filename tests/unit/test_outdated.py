@@ -43,7 +43,7 @@ def run(suite) -> Path:
 
 
 def left_out(suite) -> dict[str, str]:
-    return outdated.why_left_out(load_experiment(suite), Path(suite.results))
+    return outdated.why_left_out(load_experiment(suite), suite.layout)
 
 
 def test_what_is_the_suites_is_taken(suite, run):
@@ -54,10 +54,12 @@ def test_what_is_the_suites_is_taken(suite, run):
 def test_a_config_of_other_settings_is_composed_anew_and_its_figures_are_left_out(suite, run):
     other = replace(suite, samples_per_gpu=2)
     assert outdated.to_make_anew(load_experiment(other)) == [str(run / "config.py")]
-    assert list(left_out(other)) == [f"{ROW}/fgd"]
+    assert list(left_out(other)) == [f"{run}/eval.json"]
     table = collect(other, Path(other.results))
     assert table.rows[0].metrics["box"].fgd_ap is None
-    assert f"- {ROW}/fgd:\n  its config.py was composed with other settings" in to_markdown(table)
+    assert f"- {run}/eval.json:\n  its config.py was composed with other settings" in to_markdown(
+        table
+    )
     page = page_text(other, table, Path(other.results), run)
     assert "What was measured of fgd is left out: its config.py was composed with other" in page
     assert collect(suite, Path(suite.results)).rows[0].metrics["box"].fgd_ap == pytest.approx(30)
@@ -69,14 +71,14 @@ def test_a_training_that_was_begun_anew_has_no_figures_yet(suite, run):
     provenance = json.loads((run / "provenance.json").read_text())
     provenance["trained"]["made"]["config_sha256"] = "b" * 64
     (run / "provenance.json").write_text(json.dumps(provenance))
-    assert "not trained with it yet" in left_out(suite)[f"{ROW}/fgd"]
+    assert "not trained with it yet" in left_out(suite)[f"{run}/eval.json"]
 
 
 def test_another_checkpoint_than_the_evaluated_one_has_no_figures(suite, run):
     (run / "student.pth").touch()  # newer, and the same
     assert left_out(suite) == {}
     (run / "student.pth").write_text("others")
-    assert left_out(suite) == {f"{ROW}/fgd": "its checkpoint has changed since"}
+    assert left_out(suite) == {f"{run}/eval.json": "its checkpoint has changed since"}
 
 
 def test_figures_of_other_annotations_than_the_checked_ones_are_left_out(suite, run):
@@ -85,7 +87,7 @@ def test_figures_of_other_annotations_than_the_checked_ones_are_left_out(suite, 
     checked.write_text(json.dumps({"sha256": "a" * 64}))
     assert left_out(suite) == {}
     checked.write_text(json.dumps({"sha256": "c" * 64}))
-    assert "annotations have changed" in left_out(suite)[f"{ROW}/fgd"]
+    assert "annotations have changed" in left_out(suite)[f"{run}/eval.json"]
 
 
 def test_another_version_of_the_method_distils_anew(suite, run):

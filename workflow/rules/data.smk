@@ -70,7 +70,7 @@ rule check_data:
     # What is asked of training images alone stands here: as a parameter it would be another one, and
     # what is finished would run again. So does what a config without classes means to mmdet.
     shell:
-        "fgd data check {params.options} --or-cocos $([ {wildcards.split} = val ] || echo --training)"
+        "fgd data check {params.options} --coco-classes $([ {wildcards.split} = val ] || echo --training)"
         " --out {output:q}"
         " -- {params.annotations:q} {params.images:q} > {log:q} 2>&1"
 
