@@ -14,12 +14,13 @@ from fgd.classes import checkpoint_classes
 from fgd.errors import FGDError
 from fgd.files import atomic_path
 
-_STUDENT = "student."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _KEPT_META = ("CLASSES", "PALETTE", "fgd")
 
 
-def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
+def transfer(
+    checkpoint: str | Path, out: str | Path, name: str, *, keep: str | None = None
+) -> Path:
     """Write the detector in `checkpoint` as a plain mmdet checkpoint.
 
     Of a distillation checkpoint, ours or the published code's (`teacher.*`, `student.*`,
@@ -31,6 +32,7 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
             only another link may be there.
         name: the checkpoint is `<name>-<first 8 hex digits of its sha256>.pth` beside `out`, the
             model zoo's convention.
+        keep: as `plain_checkpoint` has it.
 
     Returns:
         The path of the checkpoint.
@@ -38,7 +40,7 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
     out = Path(out)
     check_name(name)
     _check_link(out)
-    plain = plain_checkpoint(checkpoint)
+    plain = plain_checkpoint(checkpoint, keep)
     if not any(key.startswith("backbone.") for key in plain["state_dict"]):
         raise FGDError(
             f"{checkpoint}: holds no detector: neither student.* nor backbone.* tensors among its "
@@ -50,18 +52,24 @@ def transfer(checkpoint: str | Path, out: str | Path, name: str) -> Path:
     return written
 
 
-def plain_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
+def plain_checkpoint(checkpoint: str | Path, keep: str | None = None) -> dict[str, Any]:
     """Weights and metadata of a training checkpoint; of a distillation, those of the student.
 
+    Args:
+        keep: "student" or "teacher", of a checkpoint of both.
+
     Raises:
-        FGDError: it holds a student and a teacher of something else than a distillation.
+        FGDError: it does not hold that one, or it holds both of something else than a distillation
+            and none is named.
     """
     training = read_checkpoint(checkpoint)
     state = training["state_dict"]
-    _check_distilled(state, checkpoint)
-    student = {k.removeprefix(_STUDENT): v for k, v in state.items() if k.startswith(_STUDENT)}
+    prefix = f"{keep or _kept(state, checkpoint)}."
+    kept = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    if keep is not None and not kept:
+        raise FGDError(f"{checkpoint}: holds no {prefix}* tensors; leave --keep {keep} out")
     # The moving average, where a training has one, is what its detector is evaluated with.
-    weights = (student or state) | training.get("moving_average", {})
+    weights = (kept or state) | training.get("moving_average", {})
     meta = training["meta"]
     classes = checkpoint_classes(meta, str(checkpoint))
     if classes is not None and not isinstance(meta.get("CLASSES"), list | tuple):
@@ -72,19 +80,17 @@ def plain_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
     }
 
 
-def _check_distilled(state: dict[str, Any], checkpoint: str | Path) -> None:
-    """Refuse a checkpoint of two detectors, of which the student need not be the one to keep."""
+def _kept(state: dict[str, Any], checkpoint: str | Path) -> str:
+    """Of a distillation the student; of another checkpoint of two detectors it has to be said."""
     held = {name.partition(".")[0] for name in state}
     if {"student", "teacher"} <= held and "distill_losses" not in held:
         raise FGDError(
             f"{checkpoint}: holds student.* and teacher.*, and no distill_losses.* as a "
             "distillation's does. Semi-supervised trainings (Soft Teacher) have these two and "
-            "detect with the teacher, the average of the student. Say which is meant by saving it "
-            'alone: python -c "import torch; c = torch.load('
-            f"'{Path(checkpoint).name}', weights_only=False); state = {{k[8:]: v for k, v in "
-            "c['state_dict'].items() if k.startswith('teacher.')}; torch.save(dict(state_dict="
-            "state, meta=c['meta']), 'teacher.pth')\""
+            "detect with the teacher, the average of the student. Say which is meant: `fgd "
+            "transfer --keep teacher` (or student) writes it as a checkpoint of its own"
         )
+    return "student"
 
 
 def check_name(name: str) -> None:

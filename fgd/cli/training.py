@@ -70,13 +70,22 @@ def fingerprint(config: Path) -> None:
     help="mmdet3: config and checkpoint for mmdet 3.",
 )
 @click.option("--config", type=CONFIG, help="The student's config, which mmdet3 needs.")
-def transfer(checkpoint: Path, name: str, out: Path, target: str, config: Path | None) -> None:
+@click.option(
+    "--keep",
+    type=click.Choice(["student", "teacher"]),
+    help="Of a checkpoint of two detectors; of a distillation the student, by default.",
+)
+def transfer(
+    checkpoint: Path, name: str, out: Path, target: str, config: Path | None, keep: str | None
+) -> None:
     """Take the plain mmdet student out of a distillation checkpoint.
 
     Takes the published FGD code's checkpoints too.
     """
     if (target == "mmdet3") != (config is not None):
         raise click.UsageError("--for mmdet3 and --config student.py go together")
+    if keep is not None and target == "mmdet3":
+        raise click.UsageError("--keep goes without --for mmdet3: give that what it has written")
     (refuse_folder if config is None else refuse_file)(out)
     if config is not None:
         from fgd.mmdet3.write import transfer_to_mmdet3
@@ -85,7 +94,7 @@ def transfer(checkpoint: Path, name: str, out: Path, target: str, config: Path |
         return
     from fgd.export import transfer as run
 
-    click.echo(run(checkpoint, out, name))
+    click.echo(run(checkpoint, out, name, keep=keep))
 
 
 @click.command()

@@ -45,7 +45,7 @@ def test_only_the_student_is_kept(tmp_path):
     assert (tmp_path / "student.pth").readlink().name == written.name
 
 
-def test_of_student_and_teacher_without_a_distillation_none_is_taken(tmp_path, monkeypatch):
+def test_of_student_and_teacher_without_a_distillation_none_is_taken(tmp_path):
     both = {f"student.{name}": value for name, value in STUDENT.items()}
     both |= {f"teacher.{name}": value + 1 for name, value in STUDENT.items()}
     source = save(tmp_path / "soft.pth", both, meta={"CLASSES": ("a", "b")})
@@ -54,14 +54,16 @@ def test_of_student_and_teacher_without_a_distillation_none_is_taken(tmp_path, m
     ) as no:
         transfer(source, tmp_path / "out.pth", "mine")
     assert list(tmp_path.iterdir()) == [source]
-    monkeypatch.chdir(tmp_path)
-    exec(str(no.value).partition('python -c "')[2].removesuffix('"'), {})  # what it says to do
-    transfer(tmp_path / "teacher.pth", tmp_path / "out.pth", "mine")
+    assert "`fgd transfer --keep teacher`" in str(no.value)
+    command = ["transfer", str(source), "--name=mine", f"--out={tmp_path / 'out.pth'}"]
+    assert CliRunner().invoke(main, [*command, "--keep=teacher"]).exit_code == 0
     plain = torch.load(tmp_path / "out.pth")
     assert plain["meta"]["CLASSES"] == ("a", "b")
     assert {name: tensor.tolist() for name, tensor in plain["state_dict"].items()} == {
         name: (tensor + 1).tolist() for name, tensor in STUDENT.items()
     }
+    with pytest.raises(FGDError, match=r"holds no student\.\* tensors; leave --keep student out"):
+        transfer(tmp_path / "out.pth", tmp_path / "again.pth", "mine", keep="student")
 
 
 def test_a_file_is_not_replaced_by_the_link(tmp_path):
