@@ -1,5 +1,6 @@
 """What all rules share: the suites, and a way to ask for what their jobs are given."""
 
+import gc
 import os
 import re
 import shlex
@@ -19,6 +20,10 @@ from fgd.suite import ARMS
 from fgd.suite.layout import FIGURES, default_results
 
 compat.prepare()  # before anything imports mmcv
+
+# What Snakemake has imported by now is there until the end. Looking through it for garbage, again
+# and again, took a sixth of a plan.
+gc.freeze()
 
 # Of a job around Snakemake nothing goes to the jobs that it submits. Those run a Snakemake, too,
 # and to that one their Slurm's variables belong.
