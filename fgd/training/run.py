@@ -133,7 +133,9 @@ def _run(
     average = MovingAverage(trained, **cfg.ema) if "ema" in cfg else None
     # One more than are kept: the next is written before the oldest goes.
     check_space(work_dir, state_bytes(detector, optimizer, average), KEPT + 1)
-    loader = _loader(cfg, dataset, rank, world_size)
+    batch_size = cfg.total_batch // world_size
+    plan = BatchPlan(dataset.flag, batch_size, rank=rank, world_size=world_size, seed=cfg.seed)
+    loader = _loader(cfg, dataset, plan)
     model = Trainable(
         detector,
         device,
@@ -141,7 +143,8 @@ def _run(
         precision=precision,
         unused=cfg.get("find_unused_parameters", False),
     )
-    for line in other_images(detector, cfg, world_size, progress.read(work_dir)):
+    norms = other_images(detector, cfg, world_size, progress.read(work_dir))
+    for line in (*plan.repeated(), *norms):
         logger.warning("%s", line)
     states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
@@ -292,9 +295,7 @@ def _batch(cfg: Config, world_size: int) -> str:
     )
 
 
-def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> WatchedLoader:
-    batch_size = cfg.total_batch // world_size
-    plan = BatchPlan(dataset.flag, batch_size, rank=rank, world_size=world_size, seed=cfg.seed)
+def _loader(cfg: Config, dataset: Any, plan: BatchPlan) -> WatchedLoader:
     workers = cfg.data.workers_per_gpu
     return WatchedLoader(
         annotation_file=dataset.annotation_file,
@@ -303,7 +304,7 @@ def _loader(cfg: Config, dataset: Any, rank: int, world_size: int) -> WatchedLoa
         num_workers=workers,
         # New workers for every epoch where the pipeline changes in the last ones.
         persistent_workers=workers > 0 and "last_epochs" not in cfg,
-        collate_fn=Collate(batch_size),
+        collate_fn=Collate(plan.batch_size),
         pin_memory=torch.cuda.is_available(),
     )
 

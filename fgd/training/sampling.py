@@ -43,8 +43,8 @@ class BatchPlan(Sampler[list[SampleKey]]):
     def __init__(
         self, flags: np.ndarray, batch_size: int, *, rank: int, world_size: int, seed: int
     ) -> None:
-        self._groups = [np.flatnonzero(flags == flag) for flag in np.unique(flags)]
-        self._batch_size = batch_size
+        self._groups = {int(flag): np.flatnonzero(flags == flag) for flag in np.unique(flags)}
+        self.batch_size = batch_size
         self._rank = rank
         self._total = batch_size * world_size
         self._seed = seed
@@ -53,24 +53,37 @@ class BatchPlan(Sampler[list[SampleKey]]):
 
     def __len__(self) -> int:
         """Iterations an epoch."""
-        return sum(-(-len(group) // self._total) for group in self._groups)
+        return sum(-(-len(group) // self._total) for group in self._groups.values())
 
     def begin(self, epoch: int, iteration: int) -> None:
         """Let the next pass be `epoch`, from its `iteration` on."""
         self._epoch, self._start = epoch, iteration
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        mine = slice(self._rank * self._batch_size, (self._rank + 1) * self._batch_size)
+        mine = slice(self._rank * self.batch_size, (self._rank + 1) * self.batch_size)
         for batch in self._batches()[self._start :]:
             yield [
                 SampleKey(int(index), derive_seed(self._seed, self._epoch, int(index)))
                 for index in batch[mine]
             ]
 
+    def repeated(self) -> Iterator[str]:
+        """A line for each orientation with fewer images than a step: they count more than others."""
+        images = sum(map(len, self._groups.values()))
+        for flag, group in self._groups.items():
+            if len(group) < self._total:
+                orientation = "wider than high" if flag else "not wider than high"
+                times = f"{self._total / len(group):.1f}".removesuffix(".0")
+                yield (
+                    f"{len(group)} of {images} images are {orientation}, and the {self._total} of "
+                    f"a step have one orientation: an epoch shows each of these {times} times, as "
+                    "with mmdet's sampler. Fewer images a step make it less"
+                )
+
     def _batches(self) -> np.ndarray:
         generator = np.random.default_rng([self._seed, self._epoch])
         batches = []
-        for group in self._groups:
+        for group in self._groups.values():
             order = generator.permutation(group)
             count = -(-len(order) // self._total)
             batches.append(np.resize(order, (count, self._total)))

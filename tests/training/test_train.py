@@ -92,6 +92,15 @@ def test_a_group_smaller_than_a_batch_is_filled_up():
     assert len(batches[0]) == 8
 
 
+def test_an_orientation_with_fewer_images_than_a_step_is_told():
+    flags = np.array([1] * 17 + [0] * 3)
+    plan = BatchPlan(flags, 4, rank=1, world_size=2, seed=0)
+    (line,) = plan.repeated()
+    assert line.startswith("3 of 20 images are not wider than high, and the 8 of a step have one ")
+    assert "an epoch shows each of these 2.7 times" in line
+    assert list(BatchPlan(flags, 3, rank=0, world_size=1, seed=0).repeated()) == []
+
+
 # --- Runs ---
 
 
