@@ -1,8 +1,34 @@
-"""What the processes of a training tell each other beside gradients."""
+"""The processes of a training: which one this is, what they tell each other beside gradients."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.distributed as dist
+
+
+@contextmanager
+def process_group() -> Iterator[tuple[int, int, torch.device]]:
+    """This process's rank, the world size and its device."""
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        # Some sites show each task its own device alone; it is number 0 then.
+        device = torch.device("cuda", local_rank % torch.cuda.device_count())
+    else:
+        device = torch.device("cpu")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield 0, 1, device
+        return
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield dist.get_rank(), dist.get_world_size(), device
+    finally:
+        dist.destroy_process_group()
 
 
 def rank() -> int:

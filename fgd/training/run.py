@@ -1,10 +1,7 @@
 """A training run from its config to its final checkpoint; read it top to bottom."""
 
 import logging
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +72,7 @@ def train(config: str | Path, work_dir: str | Path, out: str | Path, patience_s:
     """
     work_dir = Path(work_dir)
     with (
-        _process_group() as (rank, world_size, device),
+        ranks.process_group() as (rank, world_size, device),
         exclusive(work_dir, rank, patience_s),
     ):
         # In a function of its own, so that the gradient buckets are freed while their process group
@@ -117,10 +114,7 @@ def _run(
     seed_everything(derive_seed(cfg.seed))
     dataset = training_set(cfg.data.train, logger)
     detector = _build(cfg, dataset.CLASSES)
-    if isinstance(detector, fgd.distiller.FGDDistiller):
-        detector.check_sizes(an_image(cfg.data.train))
-    for line in _levels(detector):
-        logger.info("%s", line)
+    _check_levels(detector, cfg, logger)
     if state is None:
         detector.init_weights()
         _check_start(detector, cfg, work_dir, rank, logger)
@@ -135,7 +129,9 @@ def _run(
     check_space(work_dir, state_bytes(detector, optimizer, average), KEPT + 1)
     batch_size = cfg.total_batch // world_size
     plan = BatchPlan(dataset.flag, batch_size, rank=rank, world_size=world_size, seed=cfg.seed)
-    loader = _loader(cfg, dataset, plan)
+    norms = other_images(detector, cfg, world_size, progress.read(work_dir))
+    for line in (*plan.repeated(), *norms):
+        logger.warning("%s", line)
     model = Trainable(
         detector,
         device,
@@ -143,9 +139,6 @@ def _run(
         precision=precision,
         unused=cfg.get("find_unused_parameters", False),
     )
-    norms = other_images(detector, cfg, world_size, progress.read(work_dir))
-    for line in (*plan.repeated(), *norms):
-        logger.warning("%s", line)
     states = States(work_dir, model, optimizer, average, Background())
     if state is not None:
         states.restore(state)
@@ -155,21 +148,11 @@ def _run(
         fgd=_origin(cfg, config, identity, meta.fgd),
         precision=precision.name,
     )
-
+    loader = _loader(cfg, dataset, plan)
     runner = Runner(
         model, optimizer, loader, max_epochs=cfg.runner.max_epochs, done=meta.iter, folder=work_dir
     )
-    lr_config, note = rate.fitting_warmup(cfg.lr_config, len(loader), runner.max_epochs)
-    if note is not None:
-        logger.warning("%s", note)
-    runner.register_lr_hook(lr_config)
-    for hook in (
-        *epoch_hooks(detector),
-        *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs")),
-        *curves.hooks(cfg.log.get("curves", []), work_dir, identity, _name(cfg)),
-    ):
-        runner.register_hook(hook)
-    policy = Policy(**cfg.get("watch", {}))
+    _add_hooks(runner, cfg, detector, identity, logger)
     started = time.monotonic()
     with states.background:
         Loop(
@@ -178,11 +161,11 @@ def _run(
             optimizer=optimizer,
             grad_clip=cfg.optimizer_config.get("grad_clip"),
             average=average,
-            watch=Watch(work_dir, policy, incidents, model, optimizer, meta),
-            log=Log(work_dir, cfg.total_batch, runner.max_epochs, runner.max_iters),
-            validation=_validation(
-                cfg, model, average, work_dir=work_dir, epoch_length=len(loader)
+            watch=Watch(
+                work_dir, Policy(**cfg.get("watch", {})), incidents, model, optimizer, meta
             ),
+            log=Log(work_dir, cfg.total_batch, runner.max_epochs, runner.max_iters),
+            validation=_validation(cfg, model, average, work_dir, len(loader)),
             states=states,
             meta=meta,
             log_interval=cfg.log.interval,
@@ -193,13 +176,25 @@ def _run(
         logger.info("trained in %.0f s: %s", time.monotonic() - started, out)
 
 
+def _add_hooks(
+    runner: Runner, cfg: Config, detector: BaseDetector, identity: str, logger: logging.Logger
+) -> None:
+    """What mmcv's and mmdet's hooks do in the loop: rates, YOLOX's changes, curves."""
+    folder = Path(runner.work_dir)
+    lr_config, note = rate.fitting_warmup(cfg.lr_config, len(runner.data_loader), runner.max_epochs)
+    if note is not None:
+        logger.warning("%s", note)
+    runner.register_lr_hook(lr_config)
+    for hook in (
+        *epoch_hooks(detector),
+        *yolox_hooks(detector, cfg.seed, cfg.get("last_epochs")),
+        *curves.hooks(cfg.log.get("curves", []), folder, identity, _name(cfg)),
+    ):
+        runner.register_hook(hook)
+
+
 def _validation(
-    cfg: Config,
-    model: Trainable,
-    average: MovingAverage | None,
-    *,
-    work_dir: Path,
-    epoch_length: int,
+    cfg: Config, model: Trainable, average: MovingAverage | None, work_dir: Path, epoch_length: int
 ) -> Validation | None:
     if "validation" not in cfg:
         return None
@@ -245,14 +240,18 @@ def _build(cfg: Config, classes: tuple[str, ...]) -> BaseDetector:
     return detector
 
 
-def _levels(detector: BaseDetector) -> Iterator[str]:
-    """A line for each level that learns from one of another number."""
-    if isinstance(detector, fgd.distiller.FGDDistiller):
-        ours = detector.pair.student.levels or {}
-        for level, other in detector.teachers_level.items():
-            if level != other:
-                stride = ours[level].stride
-                yield f"level {level} learns from the teacher's level {other}, of stride {stride:g}"
+def _check_levels(detector: BaseDetector, cfg: Config, logger: logging.Logger) -> None:
+    """Whether a distiller's features fit the images, and which levels of the teacher it takes."""
+    if not isinstance(detector, fgd.distiller.FGDDistiller):
+        return
+    detector.check_sizes(an_image(cfg.data.train))
+    ours = detector.pair.student.levels or {}
+    for level, other in detector.teachers_level.items():
+        if level != other:
+            stride = ours[level].stride
+            logger.info(
+                "level %d learns from the teacher's level %d, of stride %g", level, other, stride
+            )
 
 
 def _check_start(
@@ -321,28 +320,6 @@ def _finish(work_dir: Path, out: Path) -> None:
     newest = saved_states(work_dir)[-1]
     with explain_full_disk(out, newest.stat().st_size, f"{newest} is intact"):
         link_or_copy(newest, out)
-
-
-@contextmanager
-def _process_group() -> Iterator[tuple[int, int, torch.device]]:
-    """This process's rank, the world size and its device."""
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        # Some sites show each task its own device alone; it is number 0 then.
-        device = torch.device("cuda", local_rank % torch.cuda.device_count())
-    else:
-        device = torch.device("cpu")
-    if on_gpu:
-        torch.cuda.set_device(device)
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        yield 0, 1, device
-        return
-    dist.init_process_group("nccl" if on_gpu else "gloo")
-    try:
-        yield dist.get_rank(), dist.get_world_size(), device
-    finally:
-        dist.destroy_process_group()
 
 
 def _logger(rank: int) -> logging.Logger:

@@ -68,7 +68,7 @@ class BatchPlan(Sampler[list[SampleKey]]):
             ]
 
     def repeated(self) -> Iterator[str]:
-        """A line for each orientation with fewer images than a step: they count more than others."""
+        """A line for each orientation with fewer images than a step, which count for more."""
         images = sum(map(len, self._groups.values()))
         for flag, group in self._groups.items():
             if len(group) < self._total:
