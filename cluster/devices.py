@@ -1,17 +1,18 @@
 """Which GPUs of this machine a training gets: each is reserved for one training at a time.
 
-A file stands for each GPU, and the process that computes on it holds the file's lock. Locks end
-with their processes, killed or not, and outlive the launcher that chose the GPUs. They are flock's
-own: filelock's end with the object that holds them, and its shared kind is a database.
+A name stands for each GPU, and the process that computes on it binds a socket to that name (an
+abstract one, unix(7)): of a machine's processes one can, whoever's it is and wherever its temporary
+files are. Names are free again when their processes end, killed or not, and outlive the launcher
+that chose the GPUs.
 """
 
 import ctypes
-import fcntl
+import errno
 import logging
 import os
+import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from fgd.errors import FGDError
 logger = logging.getLogger("fgd.cluster")
 
 _PAUSE_S = 1
-# For how long a lock may be held by a launcher that only looks, or by a training that ends.
+# For how long a name may be held by a launcher that only looks, or by a training that ends.
 _PATIENCE_S = 60
 # torch is asked, since it is what trains; in a process of its own, since it is large and a launcher
 # waits for days.
@@ -106,54 +107,51 @@ def hold(gpu: str) -> None:
     Raises:
         FGDError: another training has it.
     """
-    # Never closed: the lock goes with the process, and the GPU's memory does not go earlier.
-    file = os.open(_lock(gpu), os.O_RDWR | os.O_CREAT, 0o600)
     end = time.monotonic() + _PATIENCE_S
-    while not _taken(file, fcntl.LOCK_EX):
+    while (claimed := _claim(gpu)) is None:
         if time.monotonic() > end:
             raise FGDError(
                 f"GPU {gpu} is used by another training, though it was free when this one was "
                 "started. Give the same command again"
             )
         time.sleep(0.1)
-    # systemd tidies old files away, but not out of a folder that is locked.
-    _taken(os.open(_folder(), os.O_RDONLY), fcntl.LOCK_SH)
+    # Never closed: the name goes with the process, and the GPU's memory does not go earlier.
+    _held.append(claimed)
+
+
+_held: list[socket.socket] = []
 
 
 @contextmanager
 def _choosing() -> Iterator[None]:
-    file = os.open(_lock("choosing"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    while (claimed := _claim("choosing")) is None:
+        time.sleep(0.1)
+    with claimed:
         yield
-    finally:
-        os.close(file)
 
 
 def _is_held(gpu: str) -> bool:
-    file = os.open(_lock(gpu), os.O_RDWR | os.O_CREAT, 0o600)
+    claimed = _claim(gpu)
+    if claimed is None:
+        return True
+    claimed.close()
+    return False
+
+
+def _claim(name: str) -> socket.socket | None:
+    """A socket that holds the name until it is closed; None if another has it."""
+    claimed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        return not _taken(file, fcntl.LOCK_SH)
-    finally:
-        os.close(file)
+        claimed.bind(f"\0fgd-gpu {_around()}{name}")
+    except OSError as error:
+        claimed.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return claimed
 
 
-def _taken(file: int, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _lock(name: str) -> Path:
-    return _folder() / name.replace("/", "_")  # parts of a GPU have names like MIG-.../1/0
-
-
-def _folder() -> Path:
+def _around() -> str:
     # In a job of Slurm's, 0 can be another GPU than in the next job on the same machine.
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get(AROUND)
-    parts = ["fgd-gpus", str(os.getuid()), *([job] if job else [])]
-    folder = Path(tempfile.gettempdir()) / "-".join(parts)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    return f"job {job} " if job else ""

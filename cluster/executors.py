@@ -151,7 +151,7 @@ class Local:
         executor = submitit.AutoExecutor(
             folder=folder,
             cluster="local",
-            # GPUs are reserved among temporary files.
+            # TMPDIR, which may be set, has to be there.
             local_python=container.python(settings, tempfile.gettempdir()),
         )
         executor.update_parameters(

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -49,18 +48,22 @@ while place.state(job, name, folder / "jobs").state == "RUNNING":
 class Training:
     """A launcher in a process of its own, and what it started."""
 
-    def __init__(self, folder, processes, gpus):
+    def __init__(self, folder, processes, gpus, machine):
         folder.mkdir()
         self.folder = folder
+        self._machine = machine
         self.name = uuid4().hex  # no other test's, which may run at the same time
-        command = [sys.executable, "-c", LAUNCHER, self.name, folder, str(processes), gpus]
-        self.launcher = subprocess.Popen([*map(str, command)])
+        names = ",".join(machine + gpu for gpu in gpus.split(",") if gpu)
+        command = [sys.executable, "-c", LAUNCHER, self.name, folder, processes, names]
+        # As in two sessions of a machine, each with temporary files of its own.
+        environment = os.environ | {"TMPDIR": str(folder)}
+        self.launcher = subprocess.Popen([*map(str, command)], env=environment)
 
     @property
     def gpus(self):
         """What its first process sees; None before it has started."""
         file = self.folder / "rank0"
-        return file.read_text() if file.exists() else None
+        return file.read_text().replace(self._machine, "") if file.exists() else None
 
     @property
     def log(self):
@@ -82,14 +85,13 @@ def wait_for(condition):
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts trainings, on a machine on which no other trains; ends them after the test."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
+    """Starts trainings, on GPUs on which no other test trains; ends them after the test."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    machine = f"{uuid4().hex}/"
     started = []
 
     def begin(processes=1, gpus="0"):
-        training = Training(tmp_path / f"training{len(started)}", processes, gpus)
+        training = Training(tmp_path / f"training{len(started)}", processes, gpus, machine)
         started.append(training)
         return training
 
