@@ -16,7 +16,7 @@ from random_student import picture, random_student
 from fgd.checkout import root
 from fgd.errors import FGDError
 from fgd.evaluation.evaluate import measure
-from fgd.onnx import pipeline
+from fgd.onnx import pipeline, regions
 from fgd.onnx.pipeline import read_input
 from fgd.onnx.runtime import OnnxDetector
 from fgd.onnx.write import export
@@ -128,6 +128,15 @@ def test_the_proof_sees_channels_that_are_swapped(tiny_suite, tmp_path, monkeypa
     out.unlink()
     # A graph that knows of `to_rgb` alone.
     monkeypatch.setattr(pipeline, "sees_rgb", lambda _, normalise: normalise["to_rgb"])
+    with pytest.raises(FGDError, match="detections that mmdet finds in 3 images; nothing was"):
+        export(config, checkpoint, out=out)
+    assert not out.exists()
+
+
+def test_the_proof_sees_masks_of_what_is_no_object(tiny_suite, tmp_path, monkeypatch):
+    config, checkpoint, _ = random_student(tiny_suite, "mask_rcnn_r50", tmp_path)
+    right, out = regions.masks, tmp_path / "student.onnx"
+    monkeypatch.setattr(regions, "masks", lambda *inputs: 1 - right(*inputs))
     with pytest.raises(FGDError, match="detections that mmdet finds in 3 images; nothing was"):
         export(config, checkpoint, out=out)
     assert not out.exists()
