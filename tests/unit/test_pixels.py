@@ -32,7 +32,6 @@ SQUARE = dict(type="Pad", pad_to_square=True, pad_val=dict(img=(114.0, 114.0, 11
 EVERY_WAY = dict(
     type="RandomFlip", flip_ratio=[0.3] * 3, direction=["horizontal", "vertical", "diagonal"]
 )
-CROP = dict(type="RandomCrop", crop_size=(40, 50))
 
 
 @pytest.fixture
