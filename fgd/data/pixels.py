@@ -154,7 +154,8 @@ def _replaced(steps: Sequence[Any]) -> list[Any] | None:
     fill = _fill(pad)
     if fill is None:
         return None
-    return [*late, _Bundle(bundle.pad_val, _finish_of(normalize, fill)), collect]
+    finish = _finish_of(normalize, fill)
+    return [*late, _Bundle(bundle.pad_val, finish, pads=pad is not None), collect]
 
 
 def _reads_bytes(step: Any) -> bool:
@@ -211,18 +212,24 @@ class _Pad(mmdet.Pad):
 
 
 class _Bundle(mmdet.DefaultFormatBundle):
-    """Formats all but the image, which becomes `Pixels`."""
+    """Formats all but the image, which becomes `Pixels`.
 
-    def __init__(self, pad_val: dict[str, Any], finish: Finish) -> None:
+    Args:
+        pads: whether a step has padded the image; `pad_shape` is also there without one: `Resize`
+            sets it, and a crop after that leaves it as it was.
+    """
+
+    def __init__(self, pad_val: dict[str, Any], finish: Finish, *, pads: bool) -> None:
         super().__init__(pad_val=pad_val)
         self._finish = finish
+        self._pads = pads
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         results = self._add_default_meta_keys(results)
         image = torch.from_numpy(_contiguous(results.pop("img")))
         results = super().__call__(results)
-        pixels = Pixels(image, tuple(results["pad_shape"][:2]), self._finish)
-        results["img"] = DataContainer(pixels)
+        height, width = results["pad_shape"][:2] if self._pads else image.shape[:2]
+        results["img"] = DataContainer(Pixels(image, (height, width), self._finish))
         return results
 
 

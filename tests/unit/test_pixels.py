@@ -32,6 +32,7 @@ SQUARE = dict(type="Pad", pad_to_square=True, pad_val=dict(img=(114.0, 114.0, 11
 EVERY_WAY = dict(
     type="RandomFlip", flip_ratio=[0.3] * 3, direction=["horizontal", "vertical", "diagonal"]
 )
+CROP = dict(type="RandomCrop", crop_size=(40, 50))
 
 
 @pytest.fixture
@@ -103,15 +104,11 @@ def assert_same(ours, theirs):
             COLLECT,
         ],
         [LOAD, BOXES, RESIZE, FLIP, dict(type="Pad", size_divisor=32, pad_val=7), BUNDLE, COLLECT],
-        [
-            LOAD,
-            BOXES,
-            FLIP,
-            dict(type="RandomCrop", crop_size=(40, 50)),
-            NORMALIZE,
-            BUNDLE,
-            COLLECT,
-        ],
+        [LOAD, BOXES, FLIP, CROP, NORMALIZE, BUNDLE, COLLECT],
+        # Resize says how large a padded image is, and a crop leaves that as it was.
+        [LOAD, BOXES, RESIZE, FLIP, CROP, NORMALIZE, BUNDLE, COLLECT],
+        [LOAD, MASKS, RESIZE, FLIP, CROP, BUNDLE, WITH_MASKS],
+        [LOAD, BOXES, RESIZE, FLIP, CROP, NORMALIZE, PAD, BUNDLE, COLLECT],
     ],
 )
 def test_the_detector_sees_the_same(data_set, pipeline):
