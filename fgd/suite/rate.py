@@ -27,7 +27,7 @@ def scaled(
     """A schedule for steps of `base_batch` images at another number of images.
 
     The learning rate is scaled linearly, and so are those that the policy names. What is counted in
-    iterations, the warm-up and steps that are not by epoch, stays as long in images.
+    iterations, the warm-up and a policy that is not by epoch, stays as long in images.
 
     Args:
         schedule: `optimizer` and `lr_config`, in mmcv's words; other keys stay as they are.
@@ -37,14 +37,30 @@ def scaled(
     optimizer["lr"] *= scale
     if "warmup_iters" in lr_config and not lr_config.get("warmup_by_epoch", False):
         lr_config["warmup_iters"] = round(lr_config["warmup_iters"] / scale)
-    if "step" in lr_config and not lr_config.get("by_epoch", True):
-        step = lr_config["step"]
-        lr_config["step"] = (
-            [round(each / scale) for each in step]
-            if isinstance(step, list | tuple)
-            else round(step / scale)
-        )
+    if not lr_config.get("by_epoch", True):
+        lr_config |= _in_iterations(lr_config, scale)
     return dict(schedule) | {"optimizer": optimizer, "lr_config": lr_config}
+
+
+def _in_iterations(lr_config: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    """What a policy that counts iterations has other values of, where each has more images.
+
+    Args:
+        scale: how many times as many.
+    """
+    found: dict[str, Any] = {}
+    for key in ("step", "periods"):
+        if key in lr_config:
+            value = lr_config[key]
+            several = isinstance(value, list | tuple)
+            found[key] = [round(n / scale) for n in value] if several else round(value / scale)
+    # After n iterations mmcv's Exp has the factor gamma^n, and its Inv 1 / (1 + gamma n)^power.
+    policy = str(lr_config.get("policy")).lower()
+    if policy == "exp":
+        found["gamma"] = lr_config["gamma"] ** scale
+    elif policy == "inv":
+        found["gamma"] = lr_config["gamma"] * scale
+    return found
 
 
 def times(lr_config: Mapping[str, Any], factor: float) -> dict[str, Any]:
@@ -82,6 +98,24 @@ def fitting_warmup(
         f"to {shorter}"
     )
     return dict(lr_config) | {"warmup_by_epoch": False, "warmup_iters": shorter}, note
+
+
+def check_periods(lr_config: Mapping[str, Any], iterations: int) -> None:
+    """Whether a policy of periods in iterations has a rate to the end; mmcv would find out there.
+
+    Args:
+        iterations: of the training.
+
+    Raises:
+        FGDError: it has not.
+    """
+    if "periods" not in lr_config or lr_config.get("by_epoch", True):
+        return  # in epochs, as composed
+    if (end := sum(lr_config["periods"])) < iterations:
+        raise FGDError(
+            f"lr_config.periods has {list(lr_config['periods'])}, {end} iterations, and the "
+            f"training has {iterations}: give periods of as many, or in epochs (by_epoch=True)"
+        )
 
 
 def recorded(schedule: Mapping[str, Any], base_batch: int = BASE_BATCH) -> dict[str, Any]:

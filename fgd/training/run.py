@@ -184,6 +184,7 @@ def _add_hooks(
     lr_config, note = rate.fitting_warmup(cfg.lr_config, len(runner.data_loader), runner.max_epochs)
     if note is not None:
         logger.warning("%s", note)
+    rate.check_periods(lr_config, runner.max_iters)
     runner.register_lr_hook(lr_config)
     for hook in (
         *epoch_hooks(detector),

@@ -1,6 +1,9 @@
 """Learning rates: what is scaled, and what a training refuses."""
 
+from types import SimpleNamespace
+
 import pytest
+from mmcv.runner.hooks import HOOKS
 
 from fgd.errors import FGDError
 from fgd.suite import rate
@@ -34,6 +37,48 @@ def test_rate_and_warm_up_follow_and_epochs_stay():
 def test_steps_in_iterations_follow():
     assert lr_config(by_epoch=False, step=[60000, 80000])["step"] == [15000, 20000]
     assert lr_config(by_epoch=False, step=60000)["step"] == 15000
+
+
+def curve(schedule, iterations):
+    """The learning rate before each iteration, as mmcv's own hook has it."""
+    settings = dict(schedule["lr_config"])
+    hook = HOOKS.get(f"{settings.pop('policy')}LrUpdaterHook")(**settings)
+    return [
+        hook.get_lr(SimpleNamespace(iter=i, max_iters=iterations), schedule["optimizer"]["lr"])
+        for i in range(iterations)
+    ]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        dict(policy="Step", step=[20, 60], gamma=0.1),
+        dict(policy="Exp", gamma=0.97),
+        dict(policy="Inv", gamma=0.2, power=2.0),
+        dict(policy="CosineRestart", periods=[20, 60], restart_weights=[1, 0.5], min_lr=1e-4),
+        dict(policy="CosineAnnealing", min_lr=1e-4),
+        dict(policy="Poly", power=0.9, min_lr=1e-4),
+        dict(policy="LinearAnnealing", min_lr_ratio=0.01),
+    ],
+    ids=lambda policy: policy["policy"],
+)
+def test_a_policy_in_iterations_has_after_as_many_images_a_rate_as_many_times_as_high(policy):
+    schedule = SCHEDULE | {"lr_config": dict(policy, by_epoch=False)}
+    four = rate.scaled(schedule, total_batch=4 * rate.BASE_BATCH)
+    expected = [4 * lr for lr in curve(schedule, 80)[::4]]
+    assert curve(four, 20) == pytest.approx(expected)
+
+
+def test_a_policy_in_epochs_stays():
+    policy = dict(policy="Exp", gamma=0.9, periods=[1, 2], step=[3])
+    assert lr_config(**policy).items() >= policy.items()
+
+
+def test_periods_in_iterations_reach_the_end():
+    rate.check_periods(dict(periods=[10, 20], by_epoch=False), 30)
+    rate.check_periods(dict(periods=[1, 2]), 30)
+    with pytest.raises(FGDError, match=r"periods has \[10, 20\], 30 iterations, and .* has 31"):
+        rate.check_periods(dict(periods=[10, 20], by_epoch=False), 31)
 
 
 def test_a_warm_up_in_epochs_stays():
