@@ -237,11 +237,12 @@ def _mend_annotations(
             annotations.append(annotation)
         else:
             report.leave_out("bbox of no four numbers", annotation["id"])
+    before = mend.with_areas_of_boxes(annotations)
     if annotations:
         _from_corners(file, images, annotations, report, corners=corners)
         annotations = _usable(file, images, annotations, report)
     mend.mend_segmentations(sizes, annotations, report)
-    mend.mend_areas(sizes, annotations, report)
+    mend.mend_areas(sizes, annotations, report, before)
     if masks:
         everyone = {annotation["category_id"] for annotation in annotations}
         bad = set()

@@ -20,6 +20,7 @@ from fgd.errors import FGDError
 Entries = list[dict[str, Any]]
 
 _WHOLE = re.compile(r"\s*[+-]?\d{1,30}(\.0*)?\s*")
+_ROUNDED = 1e-3  # by how much of an area a tool may have rounded it
 _REFERENCES = {"images": "image_id", "categories": "category_id"}
 
 
@@ -262,12 +263,33 @@ def mend_segmentations(
         report.add(kind, f"annotation {annotation['id']}: {fault}")
 
 
-def mend_areas(sizes: dict[Any, tuple[int, int]], annotations: Entries, report: Report) -> None:
-    """Areas that are missing or none: of the segmentation, or of the box where there is none."""
+def with_areas_of_boxes(annotations: Entries) -> dict[int, list[float]]:
+    """The boxes, by the annotation's id, whose last two numbers' product is the area."""
+    found = {}
+    for annotation in annotations:
+        area, box = number(annotation.get("area")), annotation["bbox"]
+        if area is not None and math.isclose(area, box[2] * box[3], rel_tol=_ROUNDED):
+            found[annotation["id"]] = box
+    return found
+
+
+def mend_areas(
+    sizes: dict[Any, tuple[int, int]],
+    annotations: Entries,
+    report: Report,
+    boxes: dict[int, list[float]],
+) -> None:
+    """Areas that are missing or none: of the segmentation, or of the box where there is none.
+
+    Args:
+        sizes: width and height by the id of an image.
+        boxes: as `with_areas_of_boxes` found them; where a box is another now, so is its area.
+    """
     for annotation in annotations:
         old = annotation.get("area")
         area = number(old)
-        if area is not None and area > 0:
+        stale = boxes.get(annotation["id"], annotation["bbox"]) != annotation["bbox"]
+        if area is not None and area > 0 and not stale:
             if type(old) is str:
                 annotation["area"] = area
                 report.add("area of text", f"annotation {annotation['id']}: {old!r}")

@@ -216,6 +216,30 @@ def test_boxes_of_corners_are_asked_about(run):
     assert run(_to_corners, corners=False)[1].counts[CUT] == 1
 
 
+def test_an_area_of_a_box_is_that_of_the_box_as_it_is_mended(run):
+    def of_the_numbers_as_they_stand(content):
+        for annotation in content["annotations"]:
+            annotation["area"] = round(annotation["bbox"][2] * annotation["bbox"][3], 1)
+
+    def corners(content):
+        _to_corners(content)
+        of_the_numbers_as_they_stand(content)
+
+    def beyond(content):
+        content["annotations"][0]["bbox"] = [40, 20, 40.04, 40]
+        content["annotations"][1]["bbox"] = [40, 20, 40, 40]
+        of_the_numbers_as_they_stand(content)
+        content["annotations"][1]["area"] = 900  # of an outline that the file does not have
+
+    content, report = run(corners, corners=True)
+    assert [a["area"] for a in content["annotations"]] == [20 * 15, 20 * 12, 40 * 40]
+    assert report.counts == {"box of corners": 3, "area computed": 3}
+    content, report = run(beyond)
+    assert [a["bbox"][2:] for a in content["annotations"]] == [[24, 28], [24, 28], [40, 40]]
+    assert [a["area"] for a in content["annotations"]] == [24 * 28, 900, 1600]
+    assert report.counts == {CUT: 2, "area computed": 1}
+
+
 def test_many_unusable_boxes_are_no_accident(run):
     def normalised(content):
         for annotation in content["annotations"][:2]:
