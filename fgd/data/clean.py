@@ -23,6 +23,7 @@ from fgd.data.coco import check
 from fgd.data.files import none_there
 from fgd.data.findings import NO_MASK, faulty_annotations, faulty_images, small_images
 from fgd.data.mend import Entries, Report
+from fgd.data.repeated import join_repeated
 from fgd.errors import FGDError
 from fgd.files import atomic_path, sha256
 
@@ -71,6 +72,7 @@ def clean(
     _mend_entries(annotation_file, image_folder, parts, report)
     images = _whole(annotation_file, parts)
     _drop_images(parts, _bad_images(image_folder, images, report, training=training))
+    join_repeated(annotation_file, parts, report)
     _mend_categories(
         annotation_file, parts, report, names=names, like=like, all_categories=all_categories
     )

@@ -27,6 +27,7 @@ from fgd.data.findings import (
     ignored,
     small_images,
 )
+from fgd.data.repeated import COPIES, check_repeated
 from fgd.errors import FGDError
 from fgd.files import sha256
 
@@ -89,6 +90,8 @@ def check(
     ids = dict(zip(categories["name"], categories["id"], strict=True))
     learned = {ids[name] for name in used}
     found: Counter[str] = Counter()
+    if copies := check_repeated(file, content):
+        found[COPIES] = copies
     refused = Refusals(file, accept, found)
     refused.of_images(faulty_images(folder, images) if open_images else ())
     refused.of_annotations(

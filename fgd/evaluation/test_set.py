@@ -21,6 +21,7 @@ from fgd.data.boxes import (
 )
 from fgd.data.coco import check_classes
 from fgd.data.files import check_ends, check_files
+from fgd.data.repeated import check_repeated
 from fgd.data.segmentation import fault
 from fgd.errors import FGDError, suggestion
 from fgd.evaluation.truth import outline_of
@@ -112,6 +113,7 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
     if not annotations["id"]:
         raise FGDError(f"{file}: has no annotations; there is nothing to measure")
     check_classes(file, categories, classes)
+    check_repeated(file, content)
     named = zip(categories["id"], categories["name"], strict=True)
     measured = {identity for identity, name in named if name in classes}
     _check_objects(file, content["annotations"], measured)

@@ -207,6 +207,7 @@ def test_a_config_that_cannot_be_measured(check, change, message):
         (lambda c: c["annotations"][0].update(image_id=9), "has image_id 9"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1: bbox is"),
         (lambda c: c["images"][0].update(id="1"), "'images': id is '1'"),
+        (lambda c: c["images"][1].update(file_name="1.png"), "images 1 and 2 are one file, 1.png"),
         (lambda c: c["categories"].reverse(), "in the order dog, cat, the class names"),
         (each(iscrowd=1), r"has no object to find: of 3 annotations 3 are of the classes, 3 of"),
         (each(bbox=[0.1, 0.2, 0.3, 0.4]), "which is less than a pixel wide or high"),
