@@ -37,7 +37,7 @@ def moving_average(name: str, config: Config) -> dict | None:
     average = None
     for hook in config.get("custom_hooks") or ():
         settings = dict(hook)
-        kind = settings.pop("type")
+        kind = settings.pop("type", "a hook without a type")
         settings.pop("priority", None)
         if kind == "ExpMomentumEMAHook":
             settings.pop("resume_from", None)
@@ -70,7 +70,7 @@ def plain_epochs(name: str, config: Config, schedule: Mapping[str, Any]) -> int 
     Raises:
         FGDError: the hook is to leave out other steps than mmdet's own, or all epochs are plain.
     """
-    hooks = [hook for hook in config.get("custom_hooks") or () if hook["type"] == _MODE_SWITCH]
+    hooks = [hook for hook in config.get("custom_hooks") or () if hook.get("type") == _MODE_SWITCH]
     if not hooks:
         return None
     left_out = hooks[-1].get("skip_type_keys", MIXING)

@@ -27,6 +27,7 @@ def test_the_published_rows_have_none(tiny_suite):
     ("hook", "refusal"),
     [
         (dict(type="MemoryProfilerHook"), "mine: custom_hooks has MemoryProfilerHook, which"),
+        (dict(mode="fixed_multi_branch"), "mine: custom_hooks has a hook without a type, which"),
         (dict(type="ExpMomentumEMAHook", interval=4), "mine: .*unknown setting interval"),
     ],
 )
