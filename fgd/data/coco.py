@@ -20,6 +20,7 @@ from fgd.data.boxes import MOST_FAULTY, box_faults, boxes_of, describe
 from fgd.data.categories import groups
 from fgd.data.files import check_ends, check_files
 from fgd.data.findings import (
+    WRONG_MASK,
     Refusals,
     describe_small,
     faulty_annotations,
@@ -27,6 +28,7 @@ from fgd.data.findings import (
     ignored,
     small_images,
 )
+from fgd.data.outlines import ELSEWHERE, check_outlines
 from fgd.data.repeated import COPIES, check_repeated
 from fgd.errors import FGDError
 from fgd.files import sha256
@@ -100,6 +102,8 @@ def check(
     _check_objects(file, content["annotations"], learned)
     most = 0.0 if strict else MOST_FAULTY
     dropped, beyond = _check_boxes(file, content, images, annotations, most)
+    if masks and WRONG_MASK not in accept and (few := check_outlines(file, content, learned)):
+        found[ELSEWHERE] = few
     small = small_images(images)
     if training and len(small) > most * len(images["id"]):
         raise FGDError(f"{file}: {describe_small(images, small)}")

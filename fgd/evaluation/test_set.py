@@ -21,6 +21,7 @@ from fgd.data.boxes import (
 )
 from fgd.data.coco import check_classes
 from fgd.data.files import check_ends, check_files
+from fgd.data.outlines import check_outlines
 from fgd.data.repeated import check_repeated
 from fgd.data.segmentation import fault
 from fgd.errors import FGDError, suggestion
@@ -170,6 +171,7 @@ def _check_outlines(file: Path, content: dict[str, Any], measured: set[Any]) -> 
                     f"{file}: annotation {annotation['id']}: {reason}; figures of masks need it: "
                     "`fgd data clean --masks` mends it or leaves it out"
                 )
+    check_outlines(file, content, measured)
 
 
 def _type(test: dict[str, Any], origin: str) -> type[Any]:

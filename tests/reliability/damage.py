@@ -52,7 +52,8 @@ def picture(size: tuple[int, int] = (40, 30)) -> Image.Image:
 
 
 def _annotation(number: int, category: int, bbox: list[float]) -> dict[str, Any]:
-    polygon = [[1, 1, 5, 1, 5, 5]]
+    x, y, width, height = bbox
+    polygon = [[x, y, x + width, y, x + width, y + height]]
     identity = {"id": number, "image_id": 10, "category_id": category}
     area = bbox[2] * bbox[3]
     return identity | {"bbox": bbox, "area": area, "iscrowd": 0, "segmentation": polygon}

@@ -140,12 +140,12 @@ def test_sound_polygons_stay_and_others_go(run):
 
 def test_objects_without_an_outline_go_only_where_masks_are_asked_for(run):
     def outlined(content):
-        content["annotations"][0]["segmentation"] = [export_forms.TRIANGLE]
-        content["annotations"][1]["segmentation"] = [[1, 1, 2, 2]]
+        content["annotations"][0]["segmentation"] = [[1, 1, 2, 2]]
+        content["annotations"][1]["segmentation"] = [export_forms.TRIANGLE]
 
     assert run(outlined)[1].annotations == 3
     content, report = run(outlined, masks=True)
-    assert [annotation["id"] for annotation in content["annotations"]] == [1]
+    assert [annotation["id"] for annotation in content["annotations"]] == [2]
     assert report.counts["without segmentation"] == 2
 
 

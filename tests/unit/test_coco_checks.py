@@ -16,6 +16,11 @@ from fgd.errors import FGDError
 CLASSES = ("cat", "dog")
 
 
+def corners_of(box):
+    x, y, width, height = box
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
+
+
 @pytest.fixture
 def content():
     """Two images of 40 x 30 pixels, three objects."""
@@ -28,7 +33,7 @@ def content():
             "bbox": bbox,
             "area": bbox[2] * bbox[3],
             "iscrowd": 0,
-            "segmentation": [[1, 1, 5, 1, 5, 5]],
+            "segmentation": [corners_of(bbox)],
         }
 
     return {

@@ -181,7 +181,8 @@ def test_images_of_another_size_than_stated_are_told(detector, tmp_path, caplog)
     for image in content["images"][:3]:
         image.update(width=2 * image["width"], height=2 * image["height"])
     for annotation in content["annotations"]:
-        annotation["segmentation"] = [[1, 1, 9, 1, 9, 9]]
+        x, y, width, height = annotation["bbox"]
+        annotation["segmentation"] = [[x, y, x + width, y, x + width, y + height]]
     cfg.data.test.ann_file = str(tmp_path / "larger.json")
     Path(cfg.data.test.ann_file).write_text(json.dumps(content))
     write_config(cfg, config)

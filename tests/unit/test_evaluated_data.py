@@ -75,7 +75,9 @@ def each(**values):
 def outlined(content):
     """Give every object an outline."""
     for annotation in content["annotations"]:
-        annotation["segmentation"] = [[1, 1, 9, 1, 9, 9]]
+        x, y, width, height = annotation["bbox"]
+        corners = [x, y, x + width, y, x + width, y + height]
+        annotation["segmentation"] = [corners]
 
 
 @pytest.mark.parametrize("value", ["missing", None, []])
@@ -95,6 +97,18 @@ def test_masks_are_measured_where_every_object_has_one(check, value):
     with pytest.raises(FGDError, match=words) as error:
         check(masks, without)
     assert "\n" not in str(error.value)
+
+
+def test_masks_in_fractions_of_the_image_are_refused(check):
+    def fractions(content):
+        outlined(content)
+        for annotation in content["annotations"]:
+            (outline,) = annotation["segmentation"]
+            annotation["segmentation"] = [[value / 100 for value in outline]]
+
+    assert check(None, fractions) == ("cat", "dog")
+    with pytest.raises(FGDError, match=r"\(3 of 3 outlines lie elsewhere than their boxes\)"):
+        check(masks, fractions)
 
 
 @pytest.mark.parametrize(
