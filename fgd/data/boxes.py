@@ -1,6 +1,7 @@
 """Boxes that mmdet leaves out, and boxes beyond their image's border."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ BORDER_TOLERANCE = 0.01  # pixels: COCO's boxes are rounded to hundredths
 # COCO holds a few hundred boxes of 860,000 that mmdet drops. Where many are wrong it is no
 # accident: the boxes are in other units, or x1, y1, x2, y2.
 MOST_FAULTY = 0.05
+LARGER = "area larger than its box"
 THIN, OUTSIDE = "less than a pixel wide or high", "outside the image"
 
 
@@ -79,6 +81,21 @@ def _beyond_border(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     low = boxes[:, :2] < -BORDER_TOLERANCE
     high = boxes[:, :2] + boxes[:, 2:] > sizes + BORDER_TOLERANCE
     return (low | high).any(1)
+
+
+def larger_areas(boxes: np.ndarray, areas: Sequence[Any]) -> np.ndarray:
+    """Which areas are larger than what an object in its box can have, (n,).
+
+    Those of before a tool resized the images, and the boxes alone with them: what is a small object
+    and what a large one goes by areas.
+
+    Args:
+        boxes: (n, 4): x, y, width, height in pixels.
+        areas: as the file has them; what is no number is not looked at.
+    """
+    known = np.array([area if is_number(area) else 0 for area in areas], float)
+    # By up to a pixel a mask reaches beyond its box, where that is of whole ones.
+    return known > (boxes[:, 2:].clip(min=0) + 1).prod(1)
 
 
 def are_corners(boxes: np.ndarray, sizes: np.ndarray) -> bool:

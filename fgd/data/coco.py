@@ -16,7 +16,7 @@ import numpy as np
 
 from fgd.data import index
 from fgd.data.annotations import read
-from fgd.data.boxes import MOST_FAULTY, box_faults, boxes_of, describe
+from fgd.data.boxes import LARGER, MOST_FAULTY, box_faults, boxes_of, describe, larger_areas
 from fgd.data.categories import groups
 from fgd.data.files import check_ends, check_files
 from fgd.data.findings import (
@@ -102,6 +102,8 @@ def check(
     _check_objects(file, content["annotations"], learned)
     most = 0.0 if strict else MOST_FAULTY
     dropped, beyond = _check_boxes(file, content, images, annotations, most)
+    if larger := larger_areas(boxes_of(file, annotations), annotations["area"]).sum():
+        found[LARGER] = int(larger)
     if masks and WRONG_MASK not in accept and (few := check_outlines(file, content, learned)):
         found[ELSEWHERE] = few
     small = small_images(images)
@@ -141,6 +143,11 @@ def remarks(report: dict[str, Any]) -> list[str]:
         )
     if empty := [name for name, count in report["per_class"].items() if not count]:
         lines.append(f"no object of {', '.join(empty)}: nothing to learn or to measure")
+    if larger := report["found"].get(LARGER):
+        lines.append(
+            f"{larger} of {report['annotations']} areas are larger than their boxes, and AP by "
+            "size goes by them: `fgd data clean` computes them anew"
+        )
     if report["small_images"]:
         lines.append(f"{report['small_images']} images are too small for mmdet's training")
     return lines

@@ -10,9 +10,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fgd.data import segmentation
 from fgd.data.annotations import LARGEST_ID, LARGEST_SIDE
-from fgd.data.boxes import is_box, is_number
+from fgd.data.boxes import is_box, is_number, larger_areas
 from fgd.data.findings import ignored
 from fgd.data.images import size_of
 from fgd.errors import FGDError
@@ -279,16 +281,18 @@ def mend_areas(
     report: Report,
     boxes: dict[int, list[float]],
 ) -> None:
-    """Areas that are missing or none: of the segmentation, or of the box where there is none.
+    """Areas that are missing or cannot be: of the segmentation, or of the box where there is none.
 
     Args:
         sizes: width and height by the id of an image.
         boxes: as `with_areas_of_boxes` found them; where a box is another now, so is its area.
     """
-    for annotation in annotations:
+    areas = [number(annotation.get("area")) for annotation in annotations]
+    sides = np.array([annotation["bbox"] for annotation in annotations], float).reshape(-1, 4)
+    larger = larger_areas(sides, areas)
+    for annotation, area, too_large in zip(annotations, areas, larger, strict=True):
         old = annotation.get("area")
-        area = number(old)
-        stale = boxes.get(annotation["id"], annotation["bbox"]) != annotation["bbox"]
+        stale = too_large or boxes.get(annotation["id"], annotation["bbox"]) != annotation["bbox"]
         if area is not None and area > 0 and not stale:
             if type(old) is str:
                 annotation["area"] = area

@@ -17,6 +17,7 @@ from fgd.data.boxes import (
     box_faults,
     boxes_of,
     describe,
+    larger_areas,
     sizes_of_boxes,
 )
 from fgd.data.coco import check_classes
@@ -158,6 +159,12 @@ def _check_boxes(
     if beyond.sum() > MOST_FAULTY * len(boxes):
         reason = "partly beyond the image's border"
         logger.warning("%s: %s", file, describe(images, annotations, beyond, reason))
+    if larger := larger_areas(boxes, annotations["area"]).sum():
+        logger.warning(
+            "%s: %d of %d areas are larger than their boxes, as of before images were resized, and "
+            "AP by size goes by them: `fgd data clean` computes them anew",
+            file, larger, len(boxes),
+        )  # fmt: skip
 
 
 def _check_outlines(file: Path, content: dict[str, Any], measured: set[Any]) -> None:

@@ -196,7 +196,9 @@ DAMAGES = (
     ),
     Damage("category name a number", _put("categories", 1, name=7), "'categories': name is 7"),
     # boxes
-    Damage("box of digits", _put("annotations", 1, bbox=["1", "2", "3", "4"]), f"{_ID2}: bbox"),
+    Damage(
+        "box of digits", _put("annotations", 1, bbox=["1", "2", "3", "4"], area=12), f"{_ID2}: bbox"
+    ),
     Damage("box of true", _put("annotations", 1, bbox=[True, 2, 3, 4]), f"{_ID2}: bbox is"),
     Damage("box of 400 digits", _put("annotations", 1, bbox=[1, 2, 10**400, 4]), f"{_ID2}: bbox"),
     Damage("box of NaN", _put("annotations", 1, bbox=[1, 2, float("nan"), 3]), f"{_ID2}: bbox is"),
@@ -209,7 +211,11 @@ DAMAGES = (
         "box of negative width", _put("annotations", 1, bbox=[9, 9, -5, 5]), "less than a pixel"
     ),
     Damage("box outside", _put("annotations", 1, bbox=[50, 5, 9, 9]), "outside the image"),
-    Damage("box beyond the border", _put("annotations", 1, bbox=[35, 5, 9, 9]), "partly beyond"),
+    Damage(
+        "box beyond the border",
+        _put("annotations", 1, bbox=[35, 5, 9, 9], area=45),
+        "partly beyond",
+    ),
     Damage("area zero", _put("annotations", 1, area=0), "of zero area"),
     Damage("area NaN", _put("annotations", 1, area=float("nan")), f"{_ID2}: area is nan"),
     Damage("area of 400 digits", _put("annotations", 1, area=10**400), f"{_ID2}: area is 1000"),

@@ -104,13 +104,13 @@ def test_other_encodings_are_refused_by_the_check_and_read(tmp_path, encoding):
 
 def test_an_area_is_that_of_the_outline_where_there_is_one(run):
     def wrong(content):
-        for annotation, area in zip(content["annotations"], (None, "300", -1), strict=True):
+        for annotation, area in zip(content["annotations"], (None, "200", -1), strict=True):
             annotation["area"] = area
         content["annotations"][2]["segmentation"] = [export_forms.TRIANGLE]
 
     content, report = run(wrong)
     areas = [annotation["area"] for annotation in content["annotations"]]
-    assert areas[:2] == [20 * 15, 300]
+    assert areas[:2] == [20 * 15, 200]
     assert areas[2] == pytest.approx(120, abs=12)  # of pixels, not of points
     assert report.counts == {"area computed": 2, "area of text": 1}
 
@@ -229,15 +229,25 @@ def test_an_area_of_a_box_is_that_of_the_box_as_it_is_mended(run):
         content["annotations"][0]["bbox"] = [40, 20, 40.04, 40]
         content["annotations"][1]["bbox"] = [40, 20, 40, 40]
         of_the_numbers_as_they_stand(content)
-        content["annotations"][1]["area"] = 900  # of an outline that the file does not have
+        content["annotations"][1]["area"] = 500  # of an outline that the file does not have
 
     content, report = run(corners, corners=True)
     assert [a["area"] for a in content["annotations"]] == [20 * 15, 20 * 12, 40 * 40]
     assert report.counts == {"box of corners": 3, "area computed": 3}
     content, report = run(beyond)
     assert [a["bbox"][2:] for a in content["annotations"]] == [[24, 28], [24, 28], [40, 40]]
-    assert [a["area"] for a in content["annotations"]] == [24 * 28, 900, 1600]
+    assert [a["area"] for a in content["annotations"]] == [24 * 28, 500, 1600]
     assert report.counts == {CUT: 2, "area computed": 1}
+
+
+def test_areas_of_before_the_images_were_resized_are_computed_anew(run):
+    def resized(content):
+        for annotation in content["annotations"]:
+            annotation["area"] *= 4
+
+    content, report = run(resized)
+    assert [a["area"] for a in content["annotations"]] == [20 * 15, 20 * 12, 40 * 40]
+    assert report.counts == {"area computed": 3}
 
 
 def test_many_unusable_boxes_are_no_accident(run):

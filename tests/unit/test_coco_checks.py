@@ -10,7 +10,7 @@ from PIL import Image
 
 from fgd.cli import main
 from fgd.data.clean import clean
-from fgd.data.coco import check
+from fgd.data.coco import check, remarks
 from fgd.errors import FGDError
 
 CLASSES = ("cat", "dog")
@@ -177,6 +177,15 @@ def test_damaged_content(run, content, change, message):
     change(content)
     with pytest.raises(FGDError, match=message):
         run()
+
+
+def test_areas_that_no_object_in_its_box_has_are_counted_and_told(content, run):
+    content["annotations"][2]["area"] = 25  # of a mask that reaches beyond a box of whole pixels
+    assert run()["found"] == {}
+    content["annotations"][1]["area"] *= 4
+    report = run()
+    assert report["found"] == {"area larger than its box": 1}
+    assert remarks(report)[0].startswith("1 of 3 areas are larger than their boxes, and AP by size")
 
 
 def test_a_crowd_and_an_object_of_an_unused_class_need_no_segmentation(content, run):

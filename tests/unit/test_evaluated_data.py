@@ -134,6 +134,11 @@ def test_boxes_that_reach_beyond_the_border_are_told(check, caplog):
     assert "partly beyond the image's border (3 of 3 annotations are)" in caplog.text
 
 
+def test_areas_of_before_the_images_were_resized_are_told(check, caplog):
+    assert check(None, each(area=9999)) == ("cat", "dog")
+    assert "3 of 3 areas are larger than their boxes" in caplog.text
+
+
 def test_a_model_without_classes_is_refused_and_one_for_instances_is_not(check):
     def rpn(test, cfg):
         cfg.model = dict(type="RPN", rpn_head=dict(type="RPNHead"))
