@@ -61,8 +61,8 @@ test: lint ## lint, unit tests, small trainings, the workflow (ALL=1)
 test-slurm: setup ## tests on a real Slurm (root; DEBIAN=trixie, ALL=1)
 	$(if $(DEBIAN),tests/slurm/in_debian.sh $(DEBIAN),.venv/bin/pytest) $(if $(ALL),,-m 'not less') tests/slurm
 
-test-torch: ## unit and training tests with TORCH=2.14.1, in an environment of its own
-	PYTHON=$(PYTHON) setup/test_torch.sh '$(if $(filter TORCH,$(WISHES)),$(TORCH))'
+test-torch: ## unit and training tests with TORCH=2.14.1, in an environment of its own (TESTS=)
+	PYTHON=$(PYTHON) TESTS='$(TESTS)' setup/test_torch.sh '$(if $(filter TORCH,$(WISHES)),$(TORCH))'
 
 test-full: setup ## tests of all rows at full size and what they inherit
 	.venv/bin/pytest tests/full

@@ -30,12 +30,14 @@ _COMMANDS = Path(__file__).resolve().with_name("in_container")
 _SIGNAL = "URG"
 
 # An image has no Slurm. A rank that wants its job requeued asks by a file (in_container/scontrol),
-# and its job's script, which runs beside rank 0, does it and answers with scontrol's status.
+# and its job's script, which runs beside rank 0, does it and answers with scontrol's status. Slurm
+# sends TERM to all of a job's processes as soon as it is requeued: these two go on till then.
 # (`set -e` among the suite's own lines holds here, too.)
 _ANSWER = f"""\
 {_REQUESTS}=$(mktemp -d /tmp/fgd-requests-XXXXXX); export {_REQUESTS}
 (
     until [ -e "${_REQUESTS}/asked" ]; do sleep 1; done
+    trap '' TERM
     status=0; scontrol requeue "$SLURM_JOB_ID" || status=$?
     echo $status >"${_REQUESTS}/answer.part"; mv "${_REQUESTS}/answer.part" "${_REQUESTS}/answer"
 ) &

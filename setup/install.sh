@@ -19,8 +19,8 @@ fail() {
 # --- what has to be on the machine -----------------------------------------------------------
 
 # The locked numpy and torch have wheels for these versions.
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || fail \
-    "Python 3.11, 3.12 or 3.13 is needed, and $python is" \
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || fail \
+    "Python 3.11 to 3.14 is needed, and $python is" \
     "$("$python" --version 2>/dev/null || echo "not there"). Name one: make setup PYTHON=python3.11"
 
 missing=()

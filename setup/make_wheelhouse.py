@@ -31,7 +31,7 @@ from wheelhouse import (
     this_platform,
 )
 
-PYTHONS = ("3.11", "3.12", "3.13")  # as setup/install.sh has them
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")  # as setup/install.sh has them
 TORCH = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 
 

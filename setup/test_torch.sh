@@ -2,6 +2,7 @@
 # Runs the unit and training tests with another torch than the locked ones, in an environment of its
 # own beside .venv, which stays as it is. `make test-torch TORCH=2.14.1` calls it.
 #   setup/test_torch.sh VERSION [pytest's arguments]
+#   TESTS=tests/training setup/test_torch.sh VERSION     one of the two suites, or some files
 # It takes 7 GB and, while mmcv is compiled, most of an hour of two processors.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +27,7 @@ export OMP_NUM_THREADS=1
 unset TORCH MAKEFLAGS MAKEOVERRIDES # make's, which the tests of set-up read
 # These two ask whether the environment is the locked one, which this is not.
 doctor=tests/unit/test_doctor.py
-for tests in tests/unit tests/training; do
+for tests in ${TESTS:-tests/unit tests/training}; do
     "$folder/bin/pytest" -p no:cacheprovider -n auto --dist worksteal "$tests" "$@" \
         --deselect "$doctor::test_the_packages_of_this_installation_are_the_locked_ones" \
         --deselect "$doctor::test_a_wrong_torchvision"

@@ -107,7 +107,7 @@ def _orientation(image: Image.Image) -> Any:
 def _as_trained(path: Path) -> _Read:
     """Decode an image that has an orientation as training does, which nothing else tells.
 
-    OpenCV 4.11 applies those of JPEG, PNG and TIFF, not those of WebP, and none that stands in XMP
+    OpenCV applies those of JPEG, PNG and TIFF, from 5 on those of WebP, and none that stands in XMP
     alone, where Pillow finds it, too. Pillow in turn has the size of a TIFF turned already, that of
     every other format not.
 

@@ -67,10 +67,10 @@ def examine(
 
 def _python() -> list[Check]:
     found = ".".join(map(str, sys.version_info[:3]))
-    if (3, 11) <= sys.version_info < (3, 14):
+    if (3, 11) <= sys.version_info < (3, 15):
         return [Check("python", OK, found)]
     return [
-        Check("python", FAIL, f"{found}, expected 3.11 to 3.13", "make setup PYTHON=python3.11")
+        Check("python", FAIL, f"{found}, expected 3.11 to 3.14", "make setup PYTHON=python3.11")
     ]
 
 

@@ -16,11 +16,23 @@ from fgd import compat
 
 compat.prepare()
 
-from slurm_project import TESTBED, Project  # noqa: E402
+from slurm_project import (  # noqa: E402
+    EPOCHS,
+    TESTBED,
+    Project,
+    Run,
+    difference,
+    queue,
+    restarts,
+)
+
+from fgd import progress  # noqa: E402
 
 sys.path.insert(0, str(TESTBED.parent))
 import settings  # noqa: E402  (the testbed's; it is a script's, not a package's)
 
+# Two ranks add gradients in one order, always; the tolerance is the contract's.
+TOLERANCE = {1: 0.0, 2: 1e-5}
 _FAULTS: list[tuple[str, ...]] = []
 
 
@@ -66,6 +78,36 @@ def clean_slate(testbed):
 def report_fault():
     """Takes a line of the table: fault, nodes, largest difference, jobs, requeues, seconds."""
     return lambda *cells: _FAULTS.append(tuple(map(str, cells)))
+
+
+@pytest.fixture
+def survives(project: Project, report_fault):
+    """Disturbs a run, lets it end, and compares its student with the undisturbed run's."""
+
+    def check(fault: str, run: Run, nodes: int, disturb, epochs: int = EPOCHS) -> Run:
+        expected = project.undisturbed(nodes, epochs)
+        started = time.monotonic()
+        run.start()
+        disturb(run)
+        run.finish()
+        error = difference(run.student(), expected)
+        ids = [attempt["job_id"] for attempt in run.attempts]
+        requeues = sum(restarts(job_id) for job_id in ids)
+        seconds = f"{time.monotonic() - started:.0f}"
+        fault += ", during a write" if run.during_write else ""
+        report_fault(fault, nodes, f"{error:.1g}", ", ".join(ids), requeues, seconds)
+        assert error <= TOLERANCE[nodes]
+        assert queue() == ""
+        _logged_once(run, epochs)
+        return run
+
+    return check
+
+
+def _logged_once(run: Run, epochs: int) -> None:
+    """No iteration was repeated or left out in the log."""
+    iterations = [entry["iter"] for entry in progress.read(run.work_dir)]
+    assert iterations == list(range(1, 10 * epochs + 1))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -313,6 +313,11 @@ def show(job_id: str) -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
+def restarts(job_id: str) -> int:
+    """How often Slurm has started a job anew."""
+    return int(show(job_id).split("Restarts=")[1].split()[0])
+
+
 def queue() -> str:
     """What is left in Slurm's queue."""
     done = _squeue()

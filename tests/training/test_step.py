@@ -41,9 +41,19 @@ def final(path) -> dict:
     return torch.load(path)
 
 
+@pytest.fixture
+def smooth(monkeypatch):
+    """ReLU without its kink, where the gradient is another for features that differ by rounding.
+
+    One feature of 630,000 that was 2e-6 in one layout and -1e-6 in the other changed the norm of
+    Mask R-CNN's gradients by 0.4 %.
+    """
+    monkeypatch.setattr(torch.nn.ReLU, "forward", lambda _, x: torch.nn.functional.softplus(x))
+
+
 @pytest.mark.parametrize("row", ["reppoints_r50", "fcos_r50", "mask_rcnn_r50"])
 def test_channels_last_changes_where_features_lie_and_not_what_is_computed(
-    config_of, tmp_path, row
+    smooth, config_of, tmp_path, row
 ):
     config, first = config_of(row, log=dict(interval=1)), {}
     for last in (False, True):
@@ -55,7 +65,7 @@ def test_channels_last_changes_where_features_lie_and_not_what_is_computed(
     terms = [name for name in first[True] if "loss" in name or name == "grad_norm"]
     assert len(terms) > 5
     for name in terms:
-        assert first[True][name] == pytest.approx(first[False][name], rel=1e-3), name
+        assert first[True][name] == pytest.approx(first[False][name], rel=1e-4), name
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -245,6 +246,25 @@ def test_a_rank_in_a_container_is_requeued_by_its_jobs_script(command, image, tm
     assert (said, done.returncode) == (str(status), 7), done.stderr
     assert (tmp_path / "asked").read_text() == "outside: requeue 17\n"
     assert not Path(requests).exists()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_slurm_ends_with_the_requeued_job_is_no_failure(tmp_path, answered):
+    requests = tmp_path / "requests"
+    requests.mkdir()
+    asking = subprocess.Popen(
+        [root() / "cluster/in_container/scontrol", "requeue", "17"],
+        env=os.environ | {"FGD_REQUESTS": str(requests)},
+    )
+    while not (requests / "asked").exists():
+        assert asking.poll() is None
+    asking.terminate()
+    if answered:
+        (requests / "part").write_text("0\n")
+        (requests / "part").rename(requests / "answer")
+    else:  # the job's script was ended before it could
+        shutil.rmtree(requests)
+    assert asking.wait(60) == 0
 
 
 def test_in_a_container_nothing_else_is_asked_of_slurm():

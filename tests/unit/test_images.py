@@ -12,6 +12,8 @@ from fgd.data import images
 from fgd.data.images import look, size_of
 
 ORIENTATION = 0x0112
+# OpenCV 4 leaves a WebP as it is stored; OpenCV 5, which Python 3.13 has, turns it.
+TURNS_WEBP = int(cv2.__version__.split(".")[0]) >= 5
 FORMATS = ("jpg", "png", "webp", "tiff", "bmp")
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -60,17 +62,17 @@ def test_an_orientation_is_counted_by_what_training_makes_of_it(tmp_path, form, 
     path = tmp_path / f"image.{form}"
     picture().save(path, exif=exif(orientation))
     size, as_stored = read(path)
-    assert as_stored == (form == "webp" or orientation == 1)
+    assert as_stored == (orientation == 1 or (form == "webp" and not TURNS_WEBP))
     expected = {images.LEFT_AS_STORED if as_stored else images.TURNED_AS_STATED}
     assert kinds(path, size) == (set() if orientation == 1 else expected)
 
 
 def test_boxes_of_the_other_way_round_are_refused_by_what_training_does(tmp_path):
-    for form, stated, words in (
-        ("jpg", (40, 20), "is 20 x 40 pixels once its EXIF orientation 6 is applied, as training"),
-        ("tiff", (40, 20), "is 20 x 40 pixels once its EXIF orientation 6 is applied, as training"),
-        ("webp", (20, 40), "is 40 x 20 pixels as training reads it, without its EXIF orientation"),
-    ):
+    turned = "is 20 x 40 pixels once its EXIF orientation 6 is applied, as training"
+    stored = "is 40 x 20 pixels as training reads it, without its EXIF orientation"
+    for form in ("jpg", "tiff", "webp"):
+        as_stored = form == "webp" and not TURNS_WEBP
+        stated, words = ((20, 40), stored) if as_stored else ((40, 20), turned)
         path = tmp_path / f"image.{form}"
         picture().save(path, exif=exif(6))
         (finding,) = look(path, *stated)

@@ -262,23 +262,22 @@ class TestYolo:
         assert 80 < triangle["area"] < 110
 
     def test_an_image_that_training_does_not_turn_is_told(self, tmp_path):
+        # No OpenCV looks for an orientation in XMP, where Pillow finds it.
         folder, tags = tmp_path / "yolo", Image.Exif()
         for part in ("images", "labels"):
             (folder / part).mkdir(parents=True)
         tags[0x0112] = 6
         (folder / "classes.txt").write_text("cat\n")
-        for form in ("jpg", "webp"):
-            Image.new("RGB", (100, 60)).save(folder / f"images/{form}.{form}", exif=tags)
-            (folder / f"labels/{form}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+        for name, stated in (("exif", tags), ("xmp", b'<rdf tiff:Orientation="6"/>')):
+            Image.new("RGB", (100, 60)).save(folder / f"images/{name}.jpg", **{name: stated})
+            (folder / f"labels/{name}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
         result = run(folder, "--out", tmp_path / "out")
         told = "1 image with an EXIF orientation that training does not apply, for example "
-        assert (
-            f"{told}{folder / 'images/webp.webp'}: it has the EXIF orientation 6" in result.output
-        )
+        assert f"{told}{folder / 'images/xmp.jpg'}: it has the EXIF orientation 6" in result.output
         made = [json.loads((tmp_path / f"out/{split}.json").read_text()) for split in SPLITS]
         images = [image for content in made for image in content["images"]]
         sizes = {image["file_name"]: (image["width"], image["height"]) for image in images}
-        assert sizes == {"jpg.jpg": (60, 100), "webp.webp": (100, 60)}
+        assert sizes == {"exif.jpg": (60, 100), "xmp.jpg": (100, 60)}
 
     def test_empty_labels_no_labels_and_labels_alone(self, world, tmp_path):
         folder = world("yolo")

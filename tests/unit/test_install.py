@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 
+import make_wheelhouse
 import pytest
 
 from fgd.checkout import root
@@ -68,9 +69,14 @@ def test_a_place_that_depends_on_where_one_stands_is_refused(clone):
     assert not (clone / ".venv").exists()
 
 
-def test_pip_takes_the_pythons_that_set_up_takes():
+def test_all_say_the_same_of_which_pythons_there_are():
     set_up = (root() / "setup/install.sh").read_text()
     low, high = re.search(r"\((3, \d+)\) <= sys.version_info < \((3, \d+)\)", set_up).groups()
     project = tomllib.loads((root() / "pyproject.toml").read_text())["project"]
     said = f">={low},<{high}".replace(", ", ".")
     assert project["requires-python"] == said
+    doctor = (root() / "fgd/doctor/checks.py").read_text()
+    assert f"({low}) <= sys.version_info < ({high})" in doctor
+    newest = f"3.{int(high.removeprefix('3, ')) - 1}"
+    assert f"expected {low.replace(', ', '.')} to {newest}" in doctor
+    assert make_wheelhouse.PYTHONS[-1] == newest
