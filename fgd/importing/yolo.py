@@ -33,6 +33,7 @@ _SPLITS = ("train", "val", "valid", "test")
 _USUAL = ("data", "dataset")  # what YOLO's YAML file is called
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _ROUNDING = 1e-3  # by how much a fraction may exceed 1 and still be one that was rounded
+_POSES = 10  # objects of which no coincidence makes outlines look like poses
 _EXPECTED = "expected a class and a box (x, y, width, height), or a class and an outline's points"
 
 
@@ -97,6 +98,7 @@ def read(place: Path, images: Path | None = None, classes: Sequence[str] | None 
             image.subset = "" if image.splits else subset_of(path, root)
             source.images.append(image)
     _alone(set(labels.values()), source)
+    _check_key_points(place, source)
     return source
 
 
@@ -271,6 +273,31 @@ def _object(
         score = ", as detections with a score have" if len(values) == 5 else ""
         raise Unreadable(f"has {len(values)} numbers behind the class{score}; {_EXPECTED}")
     return Labelled(classes[label], box_round(scaled), origin, polygons=[polygon(scaled)])
+
+
+def _check_key_points(place: Path, source: Source) -> None:
+    """Refuse poses, a box and then points a line, which read as outlines where no file says so.
+
+    All have as many points, and all of these lie in the box that the first four numbers make.
+    """
+    objects = [item for image in source.images for item in image.objects]
+    lines = [item.polygons[0] for item in objects if item.polygons]
+    counts = {len(line) for line in lines}
+    # Of four points are the corners of rotated boxes.
+    if len(lines) < max(_POSES, len(objects)) or len(counts) != 1 or counts <= {6, 8}:
+        return
+    if all(_is_pose(line) for line in lines):
+        raise FGDError(
+            f"{place}: looks like key points: each of {len(lines)} lines has {counts.pop()} "
+            "numbers, of which the first four are a box round the others. Boxes and outlines can "
+            "be imported: cut the lines off after five numbers, class and box"
+        )
+
+
+def _is_pose(line: Sequence[float]) -> bool:
+    x, y, width, height = line[:4]
+    inside_x = all(abs(value - x) <= width / 2 for value in line[4::2])
+    return inside_x and all(abs(value - y) <= height / 2 for value in line[5::2])
 
 
 def _alone(used: set[Path], source: Source) -> None:

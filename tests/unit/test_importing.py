@@ -261,6 +261,19 @@ class TestYolo:
         assert triangle["segmentation"] == [[32, 24, 48, 24, 40, 36]]
         assert 80 < triangle["area"] < 110
 
+    def test_key_points_are_no_outlines_though_no_file_says_so(self, world, tmp_path):
+        folder = world("yolo")
+        for file in (folder / "labels").rglob("*.txt"):
+            file.write_text("1 0.5 0.6 0.2 0.4 0.45 0.5 0.55 0.5 0.5 0.75\n" * 4)
+        assert "looks like key points: each of 16 lines has 10 numbers" in refusal(
+            folder, "--dry-run"
+        )
+        for file in (folder / "labels").rglob("*.txt"):
+            # Five corners a line, around the centre: as numbers they fit that description, but one.
+            file.write_text("1 0.4 0.4 0.6 0.4 0.7 0.5 0.5 0.6 0.3 0.5\n" * 3)
+        (folder / "labels/train/1.txt").write_text("1 0.1 0.1 0.2 0.1 0.25 0.2 0.1 0.3 0.05 0.2\n")
+        run(folder, "--out", tmp_path / "out")
+
     def test_an_image_that_training_does_not_turn_is_told(self, tmp_path):
         # No OpenCV looks for an orientation in XMP, where Pillow finds it.
         folder, tags = tmp_path / "yolo", Image.Exif()
