@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from fgd.data.images import size_of
@@ -33,7 +34,7 @@ _SPLITS = ("train", "val", "valid", "test")
 _USUAL = ("data", "dataset")  # what YOLO's YAML file is called
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _ROUNDING = 1e-3  # by how much a fraction may exceed 1 and still be one that was rounded
-_POSES = 10  # objects of which no coincidence makes outlines look like poses
+_POSES = 10  # objects; of fewer it can be a coincidence that they look like poses
 _EXPECTED = "expected a class and a box (x, y, width, height), or a class and an outline's points"
 
 
@@ -278,7 +279,9 @@ def _object(
 def _check_key_points(place: Path, source: Source) -> None:
     """Refuse poses, a box and then points a line, which read as outlines where no file says so.
 
-    All have as many points, and all of these lie in the box that the first four numbers make.
+    All have as many points, which lie in the box that the first four numbers make. So do small
+    outlines of as many points each, which have x, y near x, y; but they go round an object. Of
+    drawn five corners more than half of the lines are seen to, of poses at most a fifth.
     """
     objects = [item for image in source.images for item in image.objects]
     lines = [item.polygons[0] for item in objects if item.polygons]
@@ -286,7 +289,7 @@ def _check_key_points(place: Path, source: Source) -> None:
     # Of four points are the corners of rotated boxes.
     if len(lines) < max(_POSES, len(objects)) or len(counts) != 1 or counts <= {6, 8}:
         return
-    if all(_is_pose(line) for line in lines):
+    if all(map(_is_pose, lines)) and sum(map(_goes_round, lines)) < len(lines) / 3:
         raise FGDError(
             f"{place}: looks like key points: each of {len(lines)} lines has {counts.pop()} "
             "numbers, of which the first four are a box round the others. Boxes and outlines can "
@@ -298,6 +301,25 @@ def _is_pose(line: Sequence[float]) -> bool:
     x, y, width, height = line[:4]
     inside_x = all(abs(value - x) <= width / 2 for value in line[4::2])
     return inside_x and all(abs(value - y) <= height / 2 for value in line[5::2])
+
+
+def _goes_round(line: Sequence[float]) -> bool:
+    """Whether points follow each other round an object: by lines that do not cross.
+
+    And the second is near the others, as width and height of a box seldom are.
+    """
+    points = np.reshape(line, (-1, 2))
+    others = points[2:]
+    low, high = others.min(0), others.max(0)
+    extent = high - low
+    if (points[1] < low - extent).any() or (points[1] > high + extent).any():
+        return False
+    along = np.roll(points, -1, 0) - points
+    # [i, j]: on which side of the line from point i to the next point j is, and the one after it.
+    apart = points[None] - points[:, None]
+    side = along[:, None, 0] * apart[..., 1] - along[:, None, 1] * apart[..., 0]
+    divided = side * np.roll(side, -1, 1) < 0
+    return not (divided & divided.T).any()
 
 
 def _alone(used: set[Path], source: Source) -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -268,11 +269,23 @@ class TestYolo:
         assert "looks like key points: each of 16 lines has 10 numbers" in refusal(
             folder, "--dry-run"
         )
-        for file in (folder / "labels").rglob("*.txt"):
-            # Five corners a line, around the centre: as numbers they fit that description, but one.
-            file.write_text("1 0.4 0.4 0.6 0.4 0.7 0.5 0.5 0.6 0.3 0.5\n" * 3)
-        (folder / "labels/train/1.txt").write_text("1 0.1 0.1 0.2 0.1 0.25 0.2 0.1 0.3 0.05 0.2\n")
-        run(folder, "--out", tmp_path / "out")
+
+    @pytest.mark.parametrize("corners", [5, 6, 16])
+    @pytest.mark.parametrize("size", [0.03, 0.1])
+    def test_outlines_of_as_many_points_each_are_no_key_points(
+        self, world, tmp_path, corners, size
+    ):
+        # As numbers they fit that description: all are near the centre that the first two make.
+        folder = world("yolo")
+        turns = np.linspace(0, 2 * np.pi, corners, endpoint=False)[:, None]
+        points = 0.5 + size / 2 * np.hstack([np.cos(turns), np.sin(turns)])
+        closed = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * size / 2 + 0.5
+        for outline in (points, closed):
+            line = " ".join(f"{value:.6f}" for value in outline.ravel())
+            for file in (folder / "labels").rglob("*.txt"):
+                file.write_text(f"1 {line}\n" * 3)
+            result = run(folder, "--dry-run")
+            assert result.exit_code == 0, result.stderr
 
     def test_an_image_that_training_does_not_turn_is_told(self, tmp_path):
         # No OpenCV looks for an orientation in XMP, where Pillow finds it.
