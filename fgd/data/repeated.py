@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask
 
 from fgd.data.boxes import is_box
 from fgd.data.mend import Entries, Report
@@ -20,6 +21,7 @@ from fgd.errors import FGDError
 COPIES = "image listed twice, with the same objects"
 JOINED = "image listed several times, its objects together now"
 _SAME = 0.7  # overlap of two boxes of a class from which on they are likely of one object
+_FEW = 0.05  # pairs of such for each object; crowds of people have fewer
 
 
 def check_repeated(file: Path, content: dict[str, Any]) -> int:
@@ -54,23 +56,21 @@ def join_repeated(file: Path, content: dict[str, Entries], report: Report) -> No
         FGDError: two entries may have the same object, in two people's boxes.
     """
     first: dict[int, int] = {}
-    for entries, objects in _several(content):
-        if _alike(objects):
-            continue
-        _check_apart(file, entries, objects)
-        first |= {entry["id"]: entries[0]["id"] for entry in entries[1:]}
+    different = [(e, objects) for e, objects in _several(content) if not _alike(objects)]
+    _check_apart(file, different)
+    for entries, _ in different:
+        first |= {entry["id"]: entries[0]["id"] for entry in entries}
         report.add(JOINED, f"{entries[0]['file_name']}, {len(entries)} times")
-    if not first:
-        return
-    content["images"] = [image for image in content["images"] if image["id"] not in first]
+    content["images"] = [i for i in content["images"] if first.get(i["id"], i["id"]) == i["id"]]
     seen, kept = set(), []
     for annotation in content["annotations"]:
-        annotation["image_id"] = first.get(annotation["image_id"], annotation["image_id"])
-        key = (annotation["image_id"], _object(annotation))
-        if annotation["image_id"] in first.values() and key in seen:
-            report.leave_out("annotation that stands in two entries", annotation["id"])
-            continue
-        seen.add(key)
+        if annotation["image_id"] in first:
+            annotation["image_id"] = first[annotation["image_id"]]
+            key = (annotation["image_id"], _object(annotation))
+            if key in seen:
+                report.leave_out("annotation that stands in two entries", annotation["id"])
+                continue
+            seen.add(key)
         kept.append(annotation)
     content["annotations"] = kept
 
@@ -89,8 +89,11 @@ def _several(content: dict[str, Any]) -> Iterator[tuple[Entries, list[Entries]]]
         yield entries, [objects[entry["id"]] for entry in entries]
 
 
-def _object(annotation: dict[str, Any]) -> tuple[Any, str, bool]:
-    return annotation["category_id"], str(annotation["bbox"]), bool(annotation["iscrowd"])
+def _object(annotation: dict[str, Any]) -> tuple[Any, Any, bool]:
+    box = annotation["bbox"]
+    # By value: of one box tools write 10 and 10.0.
+    where = tuple(box) if is_box(box) else str(box)
+    return annotation["category_id"], where, bool(annotation["iscrowd"])
 
 
 def _alike(objects: list[Entries]) -> bool:
@@ -98,28 +101,35 @@ def _alike(objects: list[Entries]) -> bool:
     return all(other == first for other in others)
 
 
-def _check_apart(file: Path, entries: Entries, objects: list[Entries]) -> None:
-    """Refuse entries of which two have nearly the same box of a class, but not the same."""
+def _check_apart(file: Path, images: list[tuple[Entries, list[Entries]]]) -> None:
+    """Refuse entries of which two have nearly the same box of a class, but not the same.
+
+    Where each entry has one object, nobody else need have labelled the next: of a crowd some boxes
+    do nearly coincide, but few.
+    """
+    pairs = [(entries, *pair) for entries, objects in images for pair in _close(objects)]
+    sizes = [len(each) for _, objects in images for each in objects]
+    if not pairs or (max(sizes) == 1 and len(pairs) <= _FEW * sum(sizes)):
+        return
+    entries, one, other = pairs[0]
+    raise FGDError(
+        f"{file}: image {entries[0]['file_name']} is listed {len(entries)} times, and the "
+        f"annotations {one['id']} and {other['id']} of two of its entries may be of one object, "
+        f"labelled twice ({len(pairs)} such pairs): which of them counts cannot be known. Leave "
+        "one entry, or one of such objects"
+    )
+
+
+def _close(objects: list[Entries]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Annotations of a class, in two entries, whose boxes are nearly the same."""
     known = [a for each in objects for a in each if is_box(a["bbox"]) and not a["iscrowd"]]
-    for position, one in enumerate(known):
-        for other in known[position + 1 :]:
-            if (
-                one["image_id"] != other["image_id"]
-                and one["category_id"] == other["category_id"]
-                and one["bbox"] != other["bbox"]
-                and _overlap(one["bbox"], other["bbox"]) >= _SAME
-            ):
-                raise FGDError(
-                    f"{file}: image {entries[0]['file_name']} is listed {len(entries)} times, and "
-                    f"the annotations {one['id']} and {other['id']} of two of its entries may be "
-                    "of one object, labelled twice: which of them counts cannot be known. Leave "
-                    "one entry, or one of such objects"
-                )
-
-
-def _overlap(one: list[float], other: list[float]) -> float:
-    """Intersection over union of two boxes x, y, width, height."""
-    a, b = np.array(one, float), np.array(other, float)
-    inside = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
-    both = float(inside.clip(min=0).prod())
-    return both / max(float(a[2:].prod() + b[2:].prod()) - both, 1e-9)
+    boxes = np.array([a["bbox"] for a in known], float).reshape(-1, 4)
+    overlaps = mask.iou(boxes, boxes, [0] * len(known)) if known else np.empty((0, 0))
+    for position, later in np.argwhere(np.triu(overlaps >= _SAME, 1)):
+        one, other = known[position], known[later]
+        if (
+            one["image_id"] != other["image_id"]
+            and one["category_id"] == other["category_id"]
+            and one["bbox"] != other["bbox"]
+        ):
+            yield one, other

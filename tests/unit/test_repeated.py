@@ -14,7 +14,8 @@ import coco_worlds
 
 from fgd.data.clean import clean
 from fgd.data.coco import check
-from fgd.data.repeated import COPIES, JOINED, check_repeated
+from fgd.data.mend import Report
+from fgd.data.repeated import COPIES, JOINED, check_repeated, join_repeated
 from fgd.errors import FGDError
 from fgd.evaluation.scores import coco_metrics
 
@@ -110,3 +111,33 @@ def test_an_image_that_two_people_labelled_is_refused(tmp_path):
     file, pictures = coco_worlds.write(tmp_path, content)
     message = refusal(clean, file, pictures, out=tmp_path / "clean.json")
     assert "the annotations 1 and 10 of two of its entries may be of one object" in message
+
+
+def a_line_an_object(objects, *, close):
+    """What a table becomes: an entry for each object."""
+    boxes = [[20 * n, 5, 10, 10] for n in range(objects)]
+    if close:  # the last two overlap by 0.8
+        boxes[-1] = [boxes[-2][0] + 1, 5, 10, 10]
+    return {
+        "images": [{"id": n, "file_name": "1.png"} for n in range(objects)],
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": 1, "bbox": box, "iscrowd": 0}
+            for n, box in enumerate(boxes)
+        ],
+    }
+
+
+def test_few_of_a_crowd_in_a_table_may_nearly_coincide():
+    content = a_line_an_object(40, close=True)
+    join_repeated(Path("file"), content, Report())
+    assert (len(content["images"]), len(content["annotations"])) == (1, 40)
+    join_repeated(Path("file"), a_line_an_object(5, close=False), Report())
+    with pytest.raises(FGDError, match=r"labelled twice \(1 such pairs\)"):
+        join_repeated(Path("file"), a_line_an_object(5, close=True), Report())
+
+
+def test_one_box_in_whole_numbers_and_in_others_is_the_same():
+    content = a_line_an_object(2, close=False)
+    one, other = content["annotations"]
+    other["bbox"] = [float(value) for value in one["bbox"]]
+    assert check_repeated(Path("file"), content) == 1
