@@ -55,13 +55,17 @@ def check_outlines(file: Path, content: dict[str, Any], categories: Collection[i
 
 
 def _extent(outline: Any, height: int, width: int) -> list[float] | None:
-    """x1, y1, x2, y2 of a sound segmentation; None where there is none."""
+    """x1, y1, x2, y2 of a sound segmentation in its image; None where there is none.
+
+    Some tools draw outlines beyond the border and cut boxes off there, where masks end, too.
+    """
     if not outline or fault(outline, height, width):
         return None
     if isinstance(outline, list):
         xs = [value for polygon in outline for value in polygon[::2]]
         ys = [value for polygon in outline for value in polygon[1::2]]
-        return [min(xs), min(ys), max(xs), max(ys)]
+        ends = (min(xs), width), (min(ys), height), (max(xs), width), (max(ys), height)
+        return [min(max(end, 0), side) for end, side in ends]
     compressed = isinstance(outline["counts"], str)
     code = outline if compressed else mask.frPyObjects(outline, height, width)
     x, y, across, down = mask.toBbox(code).tolist()

@@ -87,6 +87,16 @@ def test_those_in_other_units_do_not(tmp_path, change):
     check(file, pictures, masks=True, accept=["wrong segmentation"])
 
 
+def test_those_drawn_beyond_the_border_lie_in_boxes_that_are_cut_off_there():
+    content = coco_worlds.world()
+    for annotation in content["annotations"]:
+        annotation["bbox"] = [WIDTH - 5, HEIGHT - 4, 5, 4]
+        far_x, far_y = WIDTH + 20, HEIGHT + 20
+        outline = [WIDTH - 5, HEIGHT - 4, far_x, HEIGHT - 4, far_x, far_y, WIDTH - 5, far_y]
+        annotation["segmentation"] = [outline]
+    assert check_outlines(Path("a.json"), content, CLASSES) == 0
+
+
 def test_few_are_counted(tmp_path):
     content = outlined(1)
     content["annotations"][3]["bbox"] = [0, 0, 2, 2]
