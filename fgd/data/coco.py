@@ -146,7 +146,7 @@ def remarks(report: dict[str, Any]) -> list[str]:
     if larger := report["found"].get(LARGER):
         lines.append(
             f"{larger} of {report['annotations']} areas are larger than their boxes, and AP by "
-            "size goes by them: `fgd data clean` computes them anew"
+            "size goes by them: `fgd data clean` computes those anew that are not their outlines'"
         )
     if report["small_images"]:
         lines.append(f"{report['small_images']} images are too small for mmdet's training")

@@ -162,7 +162,8 @@ def _check_boxes(
     if larger := larger_areas(boxes, annotations["area"]).sum():
         logger.warning(
             "%s: %d of %d areas are larger than their boxes, as of before images were resized, and "
-            "AP by size goes by them: `fgd data clean` computes them anew",
+            "AP by size goes by them: `fgd data clean` computes those anew that are not their "
+            "outlines'",
             file, larger, len(boxes),
         )  # fmt: skip
 

@@ -403,3 +403,17 @@ def test_an_image_of_more_pixels_than_pillow_likes_is_looked_at(tmp_path):
     file, pictures = coco_worlds.write(tmp_path, content)
     Image.new("1", (13_800, 13_800)).save(pictures / "1.png")
     assert check(file, pictures, strict=True, open_images=True)["images"] == 2
+
+
+def test_an_area_of_an_outline_larger_than_its_box_stays(tmp_path):
+    content = coco_worlds.world()
+    for annotation in content["annotations"]:  # an outline of all, a box of what is seen
+        x, y, width, height = annotation["bbox"]
+        right, low = x + width, y + height
+        annotation |= {
+            "bbox": [x, y, width / 2, height / 2],
+            "segmentation": [[x, y, right, y, right, low, x, low]],
+            "area": width * height,
+        }
+    file, pictures = coco_worlds.write(tmp_path, content)
+    assert clean(file, pictures, out=tmp_path / "clean.json").counts == {}
