@@ -2,13 +2,15 @@
 
 A name stands for each GPU, and the process that computes on it binds a socket to that name (an
 abstract one, unix(7)): of a machine's processes one can, whoever's it is and wherever its temporary
-files are. Names are free again when their processes end, killed or not, and outlive the launcher
-that chose the GPUs.
+files are. Only containers with a network of their own have names of their own, too; Apptainer's
+have the machine's. Names are free again when their processes end, killed or not, and outlive the
+launcher that chose the GPUs.
 """
 
 import ctypes
 import errno
 import logging
+import math
 import os
 import socket
 import subprocess
@@ -124,7 +126,12 @@ _held: list[socket.socket] = []
 
 @contextmanager
 def _choosing() -> Iterator[None]:
+    told = time.monotonic() + _PATIENCE_S
     while (claimed := _claim("choosing")) is None:
+        if time.monotonic() >= told:
+            # Whoever's it is: stopped, for one, it would keep all others from starting.
+            logger.info("waiting for another launcher on this machine, which is choosing its GPUs")
+            told = math.inf
         time.sleep(0.1)
     with claimed:
         yield

@@ -195,3 +195,13 @@ def test_gpus_have_the_names_that_the_user_gave_them(monkeypatch):
     assert devices.visible() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-1f,-1")
     assert devices.visible() == ["3", "GPU-1f"]
+
+
+def test_a_launcher_that_waits_for_another_to_choose_says_so(monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_JOB_ID", uuid4().hex)  # no other test's name
+    monkeypatch.setattr(devices, "_PATIENCE_S", 0)
+    other = devices._claim("choosing")
+    monkeypatch.setattr(time, "sleep", lambda _: other.close())
+    with caplog.at_level("INFO", "fgd.cluster"), devices.reserve(1, ["0"]) as gpus:
+        assert gpus == ("0",)
+    assert "waiting for another launcher" in caplog.text
