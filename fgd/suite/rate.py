@@ -19,6 +19,7 @@ _NOTE = "# The learning rate is for {} images a step; `fgd new-row` reads this l
 _NOTED = re.compile(_NOTE.split("{}")[0] + r"(\d+) images a step\b")
 _LONGEST_WARMUP = 0.5  # of a training; a longer one is shortened
 _SHORT_WARMUP = 0.1  # of a training, to this
+_FILLED_UP = 2  # steps of an epoch: the last of each orientation
 
 
 def scaled(
@@ -100,22 +101,37 @@ def fitting_warmup(
     return dict(lr_config) | {"warmup_by_epoch": False, "warmup_iters": shorter}, note
 
 
-def check_periods(lr_config: Mapping[str, Any], iterations: int) -> None:
-    """Whether a policy of periods in iterations has a rate to the end; mmcv would find out there.
+def fitting_periods(
+    lr_config: Mapping[str, Any], epoch_length: int, epochs: int
+) -> tuple[dict[str, Any], str | None]:
+    """A policy of periods in iterations that has a rate to the end, and what was changed, in words.
+
+    The last steps of an epoch are filled up, one for each orientation of images: periods that fit
+    one batch are up to two iterations an epoch too short for another. The last one is lengthened.
 
     Args:
-        iterations: of the training.
+        epoch_length: iterations of an epoch.
 
     Raises:
-        FGDError: it has not.
+        FGDError: they are shorter; mmcv would find out at their end.
     """
     if "periods" not in lr_config or lr_config.get("by_epoch", True):
-        return  # in epochs, as composed
-    if (end := sum(lr_config["periods"])) < iterations:
+        return dict(lr_config), None  # in epochs, as composed
+    *others, last = lr_config["periods"]
+    end, iterations = sum(others) + last, epoch_length * epochs
+    if end >= iterations:
+        return dict(lr_config), None
+    if iterations - end > _FILLED_UP * epochs:
         raise FGDError(
-            f"lr_config.periods has {list(lr_config['periods'])}, {end} iterations, and the "
-            f"training has {iterations}: give periods of as many, or in epochs (by_epoch=True)"
+            f"lr_config.periods has {[*others, last]}, {end} iterations, and the training has "
+            f"{iterations}: give periods of as many, or in epochs (by_epoch=True)"
         )
+    longer = last + iterations - end
+    note = (
+        f"periods of {end} iterations end before a training of {iterations}: the last lasts "
+        f"{longer}, not {last}"
+    )
+    return dict(lr_config) | {"periods": [*others, longer]}, note
 
 
 def recorded(schedule: Mapping[str, Any], base_batch: int = BASE_BATCH) -> dict[str, Any]:

@@ -181,10 +181,11 @@ def _add_hooks(
 ) -> None:
     """What mmcv's and mmdet's hooks do in the loop: rates, YOLOX's changes, curves."""
     folder = Path(runner.work_dir)
-    lr_config, note = rate.fitting_warmup(cfg.lr_config, len(runner.data_loader), runner.max_epochs)
-    if note is not None:
-        logger.warning("%s", note)
-    rate.check_periods(lr_config, runner.max_iters)
+    lr_config = cfg.lr_config
+    for fitting in (rate.fitting_warmup, rate.fitting_periods):
+        lr_config, note = fitting(lr_config, len(runner.data_loader), runner.max_epochs)
+        if note is not None:
+            logger.warning("%s", note)
     runner.register_lr_hook(lr_config)
     for hook in (
         *epoch_hooks(detector),

@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from mmcv.runner.hooks import HOOKS
 
 from fgd.errors import FGDError
 from fgd.suite import rate
+from fgd.training.sampling import BatchPlan
 
 SCHEDULE = {
     "optimizer": {"type": "SGD", "lr": 0.02},
@@ -75,10 +77,25 @@ def test_a_policy_in_epochs_stays():
 
 
 def test_periods_in_iterations_reach_the_end():
-    rate.check_periods(dict(periods=[10, 20], by_epoch=False), 30)
-    rate.check_periods(dict(periods=[1, 2]), 30)
-    with pytest.raises(FGDError, match=r"periods has \[10, 20\], 30 iterations, and .* has 31"):
-        rate.check_periods(dict(periods=[10, 20], by_epoch=False), 31)
+    for fits in (dict(periods=[10, 20], by_epoch=False), dict(periods=[1, 2])):
+        assert rate.fitting_periods(fits, 10, 3) == (fits, None)
+    with pytest.raises(FGDError, match=r"periods has \[10, 20\], 30 iterations, and .* has 39"):
+        rate.fitting_periods(dict(periods=[10, 20], by_epoch=False), 13, 3)
+
+
+@pytest.mark.parametrize("batch", [8, 24, 32, 64])
+def test_periods_that_fit_one_batch_fit_others(batch):
+    flags = np.repeat([0, 1], [333, 840])
+
+    def length(total):
+        return len(BatchPlan(flags, total, rank=0, world_size=1, seed=0))
+
+    policy = dict(policy="CosineRestart", by_epoch=False, periods=[100, 12 * length(16) - 100])
+    made = rate.scaled(SCHEDULE | {"lr_config": policy}, total_batch=batch)["lr_config"]
+    fitted, note = rate.fitting_periods(made, length(batch), 12)
+    assert sum(fitted["periods"]) >= 12 * length(batch)
+    assert (note is None) == (fitted == made)
+    assert fitted["periods"][0] == made["periods"][0]
 
 
 def test_a_warm_up_in_epochs_stays():
