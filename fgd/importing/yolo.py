@@ -280,8 +280,9 @@ def _check_key_points(place: Path, source: Source) -> None:
     """Refuse poses, a box and then points a line, which read as outlines where no file says so.
 
     All have as many points, which lie in the box that the first four numbers make. So do small
-    outlines of as many points each, which have x, y near x, y; but they go round an object. Of
-    drawn five corners more than half of the lines are seen to, of poses at most a fifth.
+    outlines of as many points each, whose second point is near the first; but these go round an
+    object, as more than half of random outlines of five points are seen to, and at most a fifth of
+    random poses.
     """
     objects = [item for image in source.images for item in image.objects]
     lines = [item.polygons[0] for item in objects if item.polygons]
@@ -289,7 +290,8 @@ def _check_key_points(place: Path, source: Source) -> None:
     # Of four points are the corners of rotated boxes.
     if len(lines) < max(_POSES, len(objects)) or len(counts) != 1 or counts <= {6, 8}:
         return
-    if all(map(_is_pose, lines)) and sum(map(_goes_round, lines)) < len(lines) / 3:
+    seen = [_without_unseen(line) for line in lines]
+    if all(map(_is_pose, seen)) and sum(map(_goes_round, seen)) < len(seen) / 3:
         raise FGDError(
             f"{place}: looks like key points: each of {len(lines)} lines has {counts.pop()} "
             "numbers, of which the first four are a box round the others. Boxes and outlines can "
@@ -297,19 +299,25 @@ def _check_key_points(place: Path, source: Source) -> None:
         )
 
 
-def _is_pose(line: Sequence[float]) -> bool:
-    x, y, width, height = line[:4]
-    inside_x = all(abs(value - x) <= width / 2 for value in line[4::2])
-    return inside_x and all(abs(value - y) <= height / 2 for value in line[5::2])
+def _without_unseen(line: Sequence[float]) -> np.ndarray:
+    """Points of a line, (n, 2), without key points that are not seen, for which 0 0 stands."""
+    points = np.reshape(line, (-1, 2))
+    return np.concatenate([points[:2], points[2:][points[2:].any(1)]])
 
 
-def _goes_round(line: Sequence[float]) -> bool:
+def _is_pose(points: np.ndarray) -> bool:
+    centre, size = points[:2]
+    return bool((np.abs(points[2:] - centre) <= size / 2).all())
+
+
+def _goes_round(points: np.ndarray) -> bool:
     """Whether points follow each other round an object: by lines that do not cross.
 
     And the second is near the others, as width and height of a box seldom are.
     """
-    points = np.reshape(line, (-1, 2))
     others = points[2:]
+    if not len(others):
+        return False
     low, high = others.min(0), others.max(0)
     extent = high - low
     if (points[1] < low - extent).any() or (points[1] > high + extent).any():

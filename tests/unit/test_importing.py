@@ -264,11 +264,12 @@ class TestYolo:
 
     def test_key_points_are_no_outlines_though_no_file_says_so(self, world, tmp_path):
         folder = world("yolo")
-        for file in (folder / "labels").rglob("*.txt"):
-            file.write_text("1 0.5 0.6 0.2 0.4 0.45 0.5 0.55 0.5 0.5 0.75\n" * 4)
-        assert "looks like key points: each of 16 lines has 10 numbers" in refusal(
-            folder, "--dry-run"
-        )
+        for unseen in ("0.55 0.5", "0 0"):
+            for file in (folder / "labels").rglob("*.txt"):
+                seen = "1 0.5 0.6 0.2 0.4 0.45 0.5 0.55 0.5 0.5 0.75\n"
+                file.write_text(seen * 3 + seen.replace("0.55 0.5", unseen))
+            told = refusal(folder, "--dry-run")
+            assert "looks like key points: each of 16 lines has 10 numbers" in told
 
     @pytest.mark.parametrize("corners", [5, 6, 16])
     @pytest.mark.parametrize("size", [0.03, 0.1])
