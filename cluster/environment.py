@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cluster.settings import ClusterSettings, decided_by
 
 # Keeps the id of the job that Snakemake runs in, whose variables go (`leave_job`): each job on a
-# node may call another GPU 0 (`cluster.devices`).
+# node may call another GPU 0 (`cluster.devices`, where torch tells no identities).
 AROUND = "FGD_JOB_AROUND"
 # How Slurm's commands reach its controller: the machine's own, and no option of a job.
 _ROUTE = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT"}

@@ -129,10 +129,10 @@ class Local:
     therefore ends all the same; the next launcher goes on from its newest state.
 
     Args:
-        gpus: tells which GPUs there are, by CUDA_VISIBLE_DEVICES' names.
+        gpus: tells which GPUs there are.
     """
 
-    def __init__(self, gpus: Callable[[], Sequence[str]] = devices.visible) -> None:
+    def __init__(self, gpus: Callable[[], Sequence[devices.Gpu]] = devices.visible) -> None:
         self._gpus = gpus
 
     def notes(self, settings: ClusterSettings) -> list[str]:

@@ -27,8 +27,7 @@ class TrainingTask:
     Attributes:
         config, work_dir, out: what `fgd train` takes.
         fingerprint: of the config when the job was submitted; empty in a job of an earlier version.
-        gpus: on this machine, one for each rank, as CUDA_VISIBLE_DEVICES names them; none to train
-            on the CPU.
+        gpus: on this machine, one for each rank; none to train on the CPU.
         wants_gpu: whether it would take days on the CPU of a node whose GPUs torch does not find;
             on this machine `gpus` decides.
     """
@@ -37,7 +36,7 @@ class TrainingTask:
     work_dir: Path
     out: Path
     fingerprint: str = ""
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[devices.Gpu, ...] = ()
     wants_gpu: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -92,7 +91,7 @@ class TrainingTask:
         """
         if self.gpus:
             devices.hold(self.gpus[JobEnvironment().local_rank])
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.name for gpu in self.gpus)
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit before it requeues the job: the work folder holds what is needed."""
@@ -105,7 +104,7 @@ def _task(
     work_dir: str,
     out: str,
     fingerprint: str,
-    gpus: tuple[str, ...],
+    gpus: tuple[devices.Gpu, ...],
     wants_gpu: bool = False,  # a job of before says nothing of it
 ) -> TrainingTask:
     return kind(Path(config), Path(work_dir), Path(out), fingerprint, gpus, wants_gpu)

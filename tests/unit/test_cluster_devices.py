@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cluster import devices
+from cluster.devices import Gpu
 from cluster.executors import Local
 from fgd.errors import FGDError
 
@@ -20,6 +21,7 @@ LAUNCHER = """
 import logging, sys, time
 from pathlib import Path
 from submitit import JobEnvironment
+from cluster.devices import Gpu
 from cluster.executors import Local
 from cluster.settings import ClusterSettings
 from cluster.task import TrainingTask
@@ -33,9 +35,10 @@ class Waiting(TrainingTask):
         while not (self.work_dir / "end").exists():
             time.sleep(0.1)
 
-name, folder, processes, gpus = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+name, folder, processes = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+gpus = [Gpu(gpu, sys.argv[5] + gpu) for gpu in sys.argv[4].split(",") if gpu]
 logging.basicConfig(level=logging.INFO, filename=folder / "log")
-place = Local(lambda: gpus.split(",") if gpus else [])
+place = Local(lambda: gpus)
 task = Waiting(Path("config.py"), folder, Path("final.pth"), "abc")
 settings = ClusterSettings(gpus_per_node=processes)
 job = place.submit(task, settings=settings, name=name, folder=folder / "jobs")
@@ -51,10 +54,8 @@ class Training:
     def __init__(self, folder, processes, gpus, machine):
         folder.mkdir()
         self.folder = folder
-        self._machine = machine
         self.name = uuid4().hex  # no other test's, which may run at the same time
-        names = ",".join(machine + gpu for gpu in gpus.split(",") if gpu)
-        command = [sys.executable, "-c", LAUNCHER, self.name, folder, processes, names]
+        command = [sys.executable, "-c", LAUNCHER, self.name, folder, processes, gpus, machine]
         # As in two sessions of a machine, each with temporary files of its own.
         environment = os.environ | {"TMPDIR": str(folder)}
         self.launcher = subprocess.Popen([*map(str, command)], env=environment)
@@ -63,7 +64,7 @@ class Training:
     def gpus(self):
         """What its first process sees; None before it has started."""
         file = self.folder / "rank0"
-        return file.read_text().replace(self._machine, "") if file.exists() else None
+        return file.read_text() if file.exists() else None
 
     @property
     def log(self):
@@ -143,7 +144,7 @@ def test_without_a_gpu_trainings_run_beside_each_other_and_are_found_by_name(sta
 def test_more_processes_than_gpus_are_refused():
     with (
         pytest.raises(FGDError, match=r"gpus \(8\) ask.*machine has 2 \(0, 3\).*samples_per_gpu"),
-        devices.reserve(8, ["0", "3"]),
+        devices.reserve(8, [Gpu("0", "a"), Gpu("3", "b")]),
     ):
         pass
 
@@ -178,7 +179,7 @@ def test_without_a_driver_torch_is_not_asked(monkeypatch):
     def missing(name):
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(devices, "_COUNT", "raise SystemExit('torch was asked')")
+    monkeypatch.setattr(devices, "_ASKED", "raise SystemExit('torch was asked')")
     monkeypatch.setattr(devices.ctypes, "CDLL", missing)
     monkeypatch.setattr(devices, "_AMD", Path("/nowhere"))
     assert devices.visible() == []
@@ -187,21 +188,41 @@ def test_without_a_driver_torch_is_not_asked(monkeypatch):
         devices.visible()
 
 
-def test_gpus_have_the_names_that_the_user_gave_them(monkeypatch):
-    # In place of torch's count, which needs GPUs.
+def test_gpus_have_the_names_that_the_user_gave_them_and_what_torch_knows_them_by(monkeypatch):
+    # In place of torch's answer, which needs GPUs.
     monkeypatch.setattr(devices, "_has_driver", lambda: True)
-    monkeypatch.setattr(devices, "_COUNT", "print(2)")
+    monkeypatch.setattr(devices, "_ASKED", "print('a warning'); print(2, 'c4f9-01', 'c4f9-02')")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert devices.visible() == ["0", "1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-1f,-1")
-    assert devices.visible() == ["3", "GPU-1f"]
+    assert devices.visible() == [Gpu("0", "c4f9-01"), Gpu("1", "c4f9-02")]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, MIG-1f,-1")
+    assert devices.visible() == [Gpu("3", "c4f9-01"), Gpu("MIG-1f", "MIG-1f")]
+
+
+@pytest.mark.parametrize("answer", ["2", "2 0000-00 0000-00"])
+def test_where_torch_knows_no_identities_a_gpu_is_known_by_its_name_in_its_job(monkeypatch, answer):
+    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    monkeypatch.setattr(devices, "_ASKED", f"print('{answer}')")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert devices.visible() == [Gpu("0", "0"), Gpu("1", "1")]
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert devices.visible() == [Gpu("0", "job 7 0"), Gpu("1", "job 7 1")]
+
+
+def test_torch_has_what_it_is_asked_for():
+    """Its builds for CUDA know the class whether or not there is a GPU."""
+    properties = getattr(torch._C, "_CudaDeviceProperties", None)
+    if properties is None:
+        pytest.skip("needs a torch for CUDA")
+    assert hasattr(properties, "uuid")
 
 
 def test_a_launcher_that_waits_for_another_to_choose_says_so(monkeypatch, caplog):
-    monkeypatch.setenv("SLURM_JOB_ID", uuid4().hex)  # no other test's name
+    monkeypatch.setattr(devices, "_CHOOSING", uuid4().hex)  # no other test's
     monkeypatch.setattr(devices, "_PATIENCE_S", 0)
-    other = devices._claim("choosing")
+    other = devices._claim(devices._CHOOSING)
     monkeypatch.setattr(time, "sleep", lambda _: other.close())
-    with caplog.at_level("INFO", "fgd.cluster"), devices.reserve(1, ["0"]) as gpus:
-        assert gpus == ("0",)
+    gpu = Gpu("0", uuid4().hex)
+    with caplog.at_level("INFO", "fgd.cluster"), devices.reserve(1, [gpu]) as gpus:
+        assert gpus == (gpu,)
     assert "waiting for another launcher" in caplog.text

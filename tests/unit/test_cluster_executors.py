@@ -7,11 +7,13 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from submitit.core.utils import DelayedSubmission, cloudpickle_dump
 
 from cluster import devices
+from cluster.devices import Gpu
 from cluster.executors import Local, Slurm, refusal, task_paths
 from cluster.settings import ClusterSettings
 from cluster.slurm import NoAnswer
@@ -229,11 +231,10 @@ def not_started(monkeypatch):
 
 def test_a_local_job_has_its_own_gpus_and_no_time_limit(tmp_path, not_started):
     settings = ClusterSettings(gpus_per_node=2, timeout_min=1)
-    job_id = Local(lambda: ["2", "3", "5"]).submit(
-        TASK, settings=settings, name="name", folder=tmp_path
-    )
+    gpus = tuple(Gpu(name, uuid4().hex) for name in ("2", "3", "5"))
+    job_id = Local(lambda: gpus).submit(TASK, settings=settings, name="name", folder=tmp_path)
     submission = DelayedSubmission.load(task_paths(tmp_path, job_id, 0).submitted_pickle)
-    assert submission.function == replace(TASK, gpus=("2", "3"))
+    assert submission.function == replace(TASK, gpus=gpus[:2])
     assert not_started["SUBMITIT_LOCAL_NTASKS"] == "2"
     assert int(not_started["SUBMITIT_LOCAL_TIMEOUT_S"]) >= 365 * 24 * 3600
 

@@ -4,16 +4,17 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
+from uuid import uuid4
 
 import pytest
 import torch
 
 import fgd.fingerprint
 import fgd.training
+from cluster.devices import Gpu
 from cluster.executors import task_paths
 from cluster.task import TrainingTask
 from fgd.errors import FGDError
@@ -31,7 +32,6 @@ def seen_gpus(monkeypatch, tmp_path):
 
     monkeypatch.setattr(fgd.training, "train", train)
     monkeypatch.setattr(fgd.fingerprint, "fingerprint", lambda config: "abc")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the GPUs' locks are
     monkeypatch.setattr("fgd.progress.log_to", lambda stream: None)
 
     def run(task, executor, given):
@@ -50,7 +50,8 @@ def seen_gpus(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("gpus", "seen"), [((), ""), (("2", "3"), "2,3")])
 def test_on_this_machine_a_rank_sees_the_gpus_of_its_job(seen_gpus, gpus, seen):
     # submitit hides them all.
-    assert seen_gpus(replace(TASK, gpus=gpus), "local", "") == seen
+    reserved = tuple(Gpu(name, uuid4().hex) for name in gpus)
+    assert seen_gpus(replace(TASK, gpus=reserved), "local", "") == seen
 
 
 def test_on_slurm_a_rank_sees_what_slurm_gives_it(seen_gpus):
