@@ -1,10 +1,10 @@
 """Which GPUs of this machine a training gets: each is reserved for one training at a time.
 
 torch tells each GPU's identity, and the process that computes on it binds a socket to that name (an
-abstract one, unix(7)): of a machine's processes one can, whoever's it is, wherever its temporary files
-are, and whatever number the GPU has for it. Only containers with a network of their own have names of their own, too; Apptainer's
-have the machine's. Names are free again when their processes end, killed or not, and outlive the
-launcher that chose the GPUs.
+abstract one, unix(7)): of a machine's processes one can, whoever's it is, wherever its temporary
+files are, and whatever number it has for that GPU. Only containers with a network of their own have
+names of their own, too; Apptainer's have the machine's. Names are free again when their processes
+end, killed or not, and outlive the launcher that chose the GPUs.
 """
 
 import ctypes
