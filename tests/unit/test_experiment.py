@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from mmdet.datasets import CocoDataset
 
 from fgd.checkout import root
+from fgd.errors import FGDError
 from fgd.experiment import cache, load_experiment
+from fgd.experiment.choice import chosen_suite, suite_files
 from fgd.experiment.inputs import deciding, recorded
 from fgd.suite import load_suite
 
@@ -221,3 +224,30 @@ def test_only_what_is_read_is_recorded_and_only_meanwhile(tmp_path):
 def test_a_config_that_can_look_anywhere_is_composed_each_time(tmp_path, config, kept):
     (tmp_path / "row.py").write_text(config)
     assert (deciding({str(tmp_path / "row.py")}) is not None) == kept
+
+
+# --- Which suite is meant ---
+
+
+def test_a_suite_is_named_or_its_file_is(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert chosen_suite({}) == "coco"
+    assert chosen_suite({"suite": 2024}) == "2024"
+    assert chosen_suite({"suite": tmp_path / "birds" / "birds.yaml"}) == "birds/birds.yaml"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [({"suit": "mini"}, "suit=...: the workflow has no"), ({"suite": ""}, "suite=: name")],
+)
+def test_no_suite_and_other_keys_are_refused(config, words):
+    with pytest.raises(FGDError, match=f"--config {words}"):
+        chosen_suite(config)
+
+
+def test_a_file_of_ones_own_stands_beside_those_of_the_folder(tmp_path):
+    for name in ("coco", "mini"):
+        (tmp_path / f"{name}.yaml").touch()
+    known = {"coco": tmp_path / "coco.yaml", "mini": tmp_path / "mini.yaml"}
+    assert suite_files("mini", tmp_path) == known
+    assert suite_files("birds/mini.yaml", tmp_path) == known | {"mini": Path("birds/mini.yaml")}

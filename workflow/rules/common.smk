@@ -15,6 +15,7 @@ from cluster import accounts, container, environment, settings as cluster_settin
 from fgd import compat
 from fgd.errors import FGDError
 from fgd.experiment import Experiment, jobs, load_experiment, outdated
+from fgd.experiment.choice import chosen_suite, suite_files
 from fgd.method import method_id
 from fgd.suite import ARMS
 from fgd.suite.layout import FIGURES, default_results
@@ -34,31 +35,12 @@ if workflow.is_main_process:
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 
 
-def chosen_suite():
-    """The suite that `--config suite=...` names, by its name or its path."""
-    for key in config:
-        if key != "suite":
-            sys.exit(
-                f"error: --config {key}=...: the workflow has no such key. It has `suite`; "
-                "everything else stands in the suite's file"
-            )
-    # A suite may be called 2024, which Snakemake reads as a number; nothing it reads as None.
-    chosen = str(config.get("suite", "coco") or "")
-    if not chosen:
-        sys.exit("error: --config suite=: name a suite, or the path of its file")
-    # One spelling of a path: files are compared by it with those of the last run.
-    return os.path.relpath(chosen) if chosen.endswith(".yaml") else chosen
-
-
-def suite_files(chosen):
-    """The path of every suite by its name: those of configs/suites and the chosen one."""
-    folder = Path(os.path.relpath(workflow.basedir)) / "configs" / "suites"
-    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    return known if chosen in known else known | {Path(chosen).stem: Path(chosen)}
-
-
-SUITE_FILES = suite_files(chosen_suite())
-SUITE = Path(chosen_suite()).stem
+try:
+    CHOSEN = chosen_suite(config)
+except FGDError as error:
+    sys.exit(f"error: {error}")
+SUITE_FILES = suite_files(CHOSEN, Path(os.path.relpath(workflow.basedir)) / "configs" / "suites")
+SUITE = Path(CHOSEN).stem
 
 
 wildcard_constraints:
