@@ -39,7 +39,9 @@ try:
     CHOSEN = chosen_suite(config)
 except FGDError as error:
     sys.exit(f"error: {error}")
-SUITE_FILES = suite_files(CHOSEN, Path(os.path.relpath(workflow.basedir)) / "configs" / "suites")
+SUITE_FILES = suite_files(
+    CHOSEN, Path(os.path.relpath(workflow.basedir)) / "configs" / "suites"
+)
 SUITE = Path(CHOSEN).stem
 
 
