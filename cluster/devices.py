@@ -28,6 +28,7 @@ from fgd.errors import FGDError
 logger = logging.getLogger("fgd.cluster")
 
 _PAUSE_S = 1
+_held: list[socket.socket] = []  # by this process, until it ends
 _CHOOSING = "choosing"  # the name of the one launcher that may look which are free
 # For how long a name may be held by a launcher that only looks, or by a training that ends.
 _PATIENCE_S = 60
@@ -150,9 +151,6 @@ def hold(gpu: Gpu) -> None:
         time.sleep(0.1)
     # Never closed: the name goes with the process, and the GPU's memory does not go earlier.
     _held.append(claimed)
-
-
-_held: list[socket.socket] = []
 
 
 @contextmanager

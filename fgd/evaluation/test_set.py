@@ -121,7 +121,7 @@ def check_test_set(cfg: Config, config: str | Path) -> Names:
     _check_objects(file, content["annotations"], measured)
     _check_boxes(file, images, annotations)
     if "mask" in kinds:
-        _check_outlines(file, content, measured)
+        _check_segmentations(file, content, measured)
     check_files(file, folder, images)
     check_ends(folder, images["file_name"])
     return classes
@@ -168,7 +168,7 @@ def _check_boxes(
         )  # fmt: skip
 
 
-def _check_outlines(file: Path, content: dict[str, Any], measured: set[Any]) -> None:
+def _check_segmentations(file: Path, content: dict[str, Any], measured: set[Any]) -> None:
     """Whether the masks of the classes can be compared with those that are found."""
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     for annotation in content["annotations"]:
